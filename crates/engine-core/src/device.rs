@@ -1,0 +1,144 @@
+//! What a backend owns: memory, the KV cache, and the step's batch on the device.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::batch::Batch;
+use crate::dtype::DType;
+
+/// Shape of the paged KV cache. One K and one V pool per layer; the order of elements inside a
+/// kv_block is the device's own, written down once in its `KvLayout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvCacheShape {
+    /// Decoder layers.
+    pub num_layers: usize,
+    /// kv_blocks in the pool.
+    pub num_blocks: usize,
+    /// Token slots of one kv_block.
+    pub block_size: usize,
+    /// Key and value heads.
+    pub num_kv_heads: usize,
+    /// Elements of one head.
+    pub head_dim: usize,
+    /// Storage format.
+    pub dtype: DType,
+}
+
+impl KvCacheShape {
+    /// Bytes of one kv_block over all layers, K and V together.
+    pub const fn block_bytes(&self) -> u64 {
+        2 * self.num_layers as u64
+            * self.block_size as u64
+            * self.num_kv_heads as u64
+            * self.head_dim as u64
+            * self.dtype.size_bytes() as u64
+    }
+}
+
+/// Memory, transfers and synchronisation of one backend.
+pub trait Device {
+    /// A typed device array. Activations are f32 unless [`Device::alloc_act`] made them.
+    type Buffer;
+    /// The paged KV cache.
+    type KvCache;
+    /// A [`Batch`] as the device's kernels read it.
+    type Batch: Default;
+
+    /// What computes, for logs: backend, ISA path, threads.
+    fn name(&self) -> String;
+
+    /// The numerics id: two runs with equal ids give equal bits. Backend, ISA path, compute dtype
+    /// and reduction classes; never thread count or block size.
+    fn numerics_id(&self) -> String;
+
+    /// The format of weights and matrix inputs.
+    fn compute_dtype(&self) -> DType;
+
+    /// An f32 array of `len` elements; contents unspecified.
+    ///
+    /// # Errors
+    /// [`OpError::OutOfMemory`].
+    fn alloc(&mut self, len: usize) -> Result<Self::Buffer, OpError>;
+
+    /// An array of `len` matrix inputs, which holds values rounded to [`Device::compute_dtype`];
+    /// contents unspecified.
+    ///
+    /// # Errors
+    /// [`OpError::OutOfMemory`].
+    fn alloc_act(&mut self, len: usize) -> Result<Self::Buffer, OpError>;
+
+    /// The KV pool; contents unspecified.
+    ///
+    /// # Errors
+    /// [`OpError::OutOfMemory`]; [`OpError::Unsupported`] for a shape no kernel serves.
+    fn alloc_kv_cache(&mut self, shape: KvCacheShape) -> Result<Self::KvCache, OpError>;
+
+    /// Makes `batch` the device's, reusing the memory of `device_batch`.
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] when the batch contradicts itself; [`OpError::OutOfMemory`].
+    fn upload_batch(
+        &mut self,
+        batch: &Batch,
+        device_batch: &mut Self::Batch,
+    ) -> Result<(), OpError>;
+
+    /// Copies an f32 buffer's first `out.len()` elements to the host, after all work so far.
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] when the buffer is shorter; whatever earlier work failed with.
+    fn read_f32(&mut self, buffer: &Self::Buffer, out: &mut [f32]) -> Result<(), OpError>;
+
+    /// Copies `data` to the start of an f32 buffer.
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] when the buffer is shorter.
+    fn write_f32(&mut self, data: &[f32], buffer: &mut Self::Buffer) -> Result<(), OpError>;
+
+    /// Reads the K and V vectors of one token slot and head, widened to f32: `[head_dim]` each.
+    /// For tests and tools, not for speed.
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] when the place is outside the cache.
+    fn read_kv(
+        &mut self,
+        kv_cache: &Self::KvCache,
+        layer_idx: usize,
+        slot: usize,
+        kv_head_idx: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>), OpError>;
+}
+
+/// Why an operation was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpError {
+    /// Arguments contradict each other: a bug of the caller.
+    #[error("{op}: {what} is {found}, but must be {expected}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// Which argument.
+        what: &'static str,
+        /// Its value.
+        found: usize,
+        /// The value that would fit.
+        expected: usize,
+    },
+    /// No kernel of the backend takes this shape.
+    #[error("{op}: no kernel takes {what}; try another --backend")]
+    Unsupported {
+        /// The operation.
+        op: &'static str,
+        /// The shape, in words.
+        what: String,
+    },
+    /// The device has no room.
+    #[error("out of memory: {requested_bytes} bytes for {what}; lower --max-model-len or --max-num-seqs")]
+    OutOfMemory {
+        /// What it was for.
+        what: &'static str,
+        /// How much it asked for.
+        requested_bytes: u64,
+    },
+}

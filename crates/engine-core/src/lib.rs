@@ -1,0 +1,20 @@
+//! What runs next, and where its KV lives.
+//!
+//! This crate decides; it never touches a clock, a thread, a file or a device. Time and seeds
+//! come in as arguments, so the same inputs give the same batches, byte for byte.
+//!
+//! The way of the data: [`request`] → [`scheduler`] → [`batch`] → [`model`] → [`ops`], with
+//! [`block_pool`] lending the KV blocks and [`sampling`] turning logits into tokens.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod batch;
+pub mod checkpoint;
+pub mod config;
+pub mod device;
+pub mod dtype;
+pub mod ops;
+pub mod request;
+pub mod rope;

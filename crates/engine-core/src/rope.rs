@@ -1,0 +1,1 @@
+//! RoPE frequencies for every scaling method.

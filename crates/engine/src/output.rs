@@ -1,0 +1,76 @@
+//! What comes back for a request. vLLM's `RequestOutput`, field for field where both have it.
+
+use engine_core::request::FinishReason;
+
+/// One candidate at one position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logprob {
+    /// The candidate.
+    pub token_id: u32,
+    /// Natural log of its probability, from the raw logits (before temperature and filters).
+    pub logprob: f32,
+    /// 1 for the likeliest.
+    pub rank: u32,
+    /// Its text, if the model has a tokenizer.
+    pub decoded_token: Option<String>,
+}
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestOutput {
+    /// Place of the request among those given together.
+    pub index: usize,
+    /// The prompt as the model saw it.
+    pub prompt_token_ids: Vec<u32>,
+    /// One list per prompt token if asked for; the first is `None`: nothing predicts it.
+    pub prompt_logprobs: Option<Vec<Option<Vec<Logprob>>>>,
+    /// The generated sequences.
+    pub outputs: Vec<CompletionOutput>,
+    /// How it went.
+    pub metrics: RequestMetrics,
+}
+
+/// One generated sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompletionOutput {
+    /// Place among the sequences of the request.
+    pub index: usize,
+    /// The text; empty without a tokenizer.
+    pub text: String,
+    /// The tokens, with the end of sequence that stopped it.
+    pub token_ids: Vec<u32>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// The stop text or token that ended it, if one of `stop` or `stop_token_ids` did.
+    pub stop_reason: Option<StopReason>,
+    /// Sum of the chosen tokens' log-probabilities, when `logprobs` was asked for.
+    pub cumulative_logprob: Option<f32>,
+    /// One list per token if asked for: the chosen token first, then the likeliest.
+    pub logprobs: Option<Vec<Vec<Logprob>>>,
+}
+
+/// What stopped a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// One of `stop`.
+    Text(String),
+    /// One of `stop_token_ids`.
+    Token(u32),
+}
+
+/// Times and counts of one request. Times run from its arrival.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestMetrics {
+    /// Until its first step began, seconds.
+    pub queue_time_s: f64,
+    /// Until its first token, seconds.
+    pub time_to_first_token_s: f64,
+    /// Until its last token, seconds.
+    pub e2e_latency_s: f64,
+    /// Steps that computed part of the prompt.
+    pub num_prefill_chunks: u32,
+    /// Times it lost its KV blocks and was computed again.
+    pub num_preemptions: u32,
+    /// Most KV blocks held at once.
+    pub num_kv_blocks: u32,
+}

@@ -1,0 +1,1 @@
+//! Kvasir: an LLM inference engine and kernel workspace.
