@@ -95,6 +95,20 @@ pub trait Device {
     /// [`OpError::Shape`] when the buffer is shorter.
     fn write_f32(&mut self, data: &[f32], buffer: &mut Self::Buffer) -> Result<(), OpError>;
 
+    /// Copies the first `out.len()` elements of a matrix-input buffer to the host, widened to f32,
+    /// after all work so far. For tests and tools, not for speed.
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] when the buffer is shorter or [`Device::alloc`] made it.
+    fn read_act(&mut self, buffer: &Self::Buffer, out: &mut [f32]) -> Result<(), OpError>;
+
+    /// Copies `data` to the start of a matrix-input buffer, rounded to [`Device::compute_dtype`].
+    /// For tests and tools, not for speed.
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] when the buffer is shorter or [`Device::alloc`] made it.
+    fn write_act(&mut self, data: &[f32], buffer: &mut Self::Buffer) -> Result<(), OpError>;
+
     /// Reads the K and V vectors of one token slot and head, widened to f32: `[head_dim]` each.
     /// For tests and tools, not for speed.
     ///
@@ -134,7 +148,9 @@ pub enum OpError {
         what: String,
     },
     /// The device has no room.
-    #[error("out of memory: {requested_bytes} bytes for {what}; lower --max-model-len or --max-num-seqs")]
+    #[error(
+        "out of memory: {requested_bytes} bytes for {what}; lower --max-model-len or --max-num-seqs"
+    )]
     OutOfMemory {
         /// What it was for.
         what: &'static str,
