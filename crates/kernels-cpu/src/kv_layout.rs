@@ -1,0 +1,134 @@
+//! The order of elements in the paged KV cache, written down once.
+
+use engine_core::device::{KvCacheShape, OpError};
+use engine_core::dtype::DType;
+
+use crate::buffer::AlignedBuf;
+
+/// Where K and V elements lie. Per layer, with `bs` = `block_size` and pairs of bfloat16:
+///
+/// ```text
+/// K  [num_blocks][num_kv_heads][head_dim / k_group][bs][k_group]     lanes = positions
+/// V  [num_blocks][num_kv_heads][bs / v_group][head_dim][v_group]     lanes = head elements
+/// ```
+///
+/// `k_group` and `v_group` are 2 for bfloat16 (the two products of one `vdpbf16ps` lane) and 1
+/// otherwise; `v_group` is 1 too when `block_size` is odd. So q·Kᵀ and p·V are the same tile product
+/// as a dense layer, read straight from the cache.
+#[derive(Clone, Copy, Debug)]
+pub struct KvLayout {
+    /// The cache's shape.
+    pub shape: KvCacheShape,
+    /// Neighbouring head elements of K that are stored together.
+    pub k_group: usize,
+    /// Neighbouring positions of V that are stored together.
+    pub v_group: usize,
+}
+
+impl KvLayout {
+    /// The layout for `shape`.
+    pub fn new(shape: KvCacheShape) -> KvLayout {
+        let k_group = if shape.dtype == DType::BF16 { 2 } else { 1 };
+        let v_group = if shape.block_size.is_multiple_of(2) {
+            k_group
+        } else {
+            1
+        };
+        KvLayout {
+            shape,
+            k_group,
+            v_group,
+        }
+    }
+
+    /// Elements of one kv_block and head, of K or of V.
+    pub fn head_block_len(&self) -> usize {
+        self.shape.block_size * self.shape.head_dim
+    }
+
+    /// Elements of one layer's K or V pool.
+    pub fn pool_len(&self) -> usize {
+        self.shape.num_blocks * self.shape.num_kv_heads * self.head_block_len()
+    }
+
+    /// First element of a kv_block and head in either pool.
+    pub fn head_block(&self, block: usize, kv_head_idx: usize) -> usize {
+        (block * self.shape.num_kv_heads + kv_head_idx) * self.head_block_len()
+    }
+
+    /// K element `d` of the token at `offset` in its kv_block, from [`KvLayout::head_block`].
+    pub fn k_offset(&self, offset: usize, d: usize) -> usize {
+        (d / self.k_group * self.shape.block_size + offset) * self.k_group + d % self.k_group
+    }
+
+    /// V element `d` of the token at `offset` in its kv_block, from [`KvLayout::head_block`].
+    pub fn v_offset(&self, offset: usize, d: usize) -> usize {
+        (offset / self.v_group * self.shape.head_dim + d) * self.v_group + offset % self.v_group
+    }
+}
+
+/// The paged KV cache of all layers.
+pub struct KvCache {
+    pub(crate) layout: KvLayout,
+    pub(crate) layers: Vec<KvLayer>,
+}
+
+/// One layer's pools.
+pub(crate) struct KvLayer {
+    pub(crate) k: AlignedBuf,
+    pub(crate) v: AlignedBuf,
+}
+
+impl KvCache {
+    pub(crate) fn new(shape: KvCacheShape) -> Result<KvCache, OpError> {
+        let layout = KvLayout::new(shape);
+        let pool_bytes = layout.pool_len() * shape.dtype.size_bytes();
+        let pool = || AlignedBuf::zeroed(pool_bytes, "the KV cache");
+        let layers = (0..shape.num_layers)
+            .map(|_| {
+                Ok(KvLayer {
+                    k: pool()?,
+                    v: pool()?,
+                })
+            })
+            .collect::<Result<_, OpError>>()?;
+        Ok(KvCache { layout, layers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_has_one_place() {
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            for (block_size, head_dim) in [(1, 2), (16, 64), (7, 6), (32, 128)] {
+                let layout = KvLayout::new(KvCacheShape {
+                    num_layers: 1,
+                    num_blocks: 3,
+                    block_size,
+                    num_kv_heads: 2,
+                    head_dim,
+                    dtype,
+                });
+                let places = |place: &dyn Fn(usize, usize) -> usize| {
+                    let mut seen = vec![false; layout.pool_len()];
+                    for block in 0..3 {
+                        for head in 0..2 {
+                            for offset in 0..block_size {
+                                for d in 0..head_dim {
+                                    let idx = layout.head_block(block, head) + place(offset, d);
+                                    assert!(!std::mem::replace(&mut seen[idx], true));
+                                }
+                            }
+                        }
+                    }
+                    assert!(seen.into_iter().all(|place_used| place_used));
+                };
+                places(&|offset, d| layout.k_offset(offset, d));
+                places(&|offset, d| layout.v_offset(offset, d));
+            }
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! Paged causal attention, the same walk for prefill and decode.
+//!
+//! A task is one sequence, one KV head and a block of query tokens; its rows are the block's tokens
+//! times the query heads that share the KV head. All rows walk the sequence's KV in tiles of
+//! [`KV_TILE`] positions at absolute borders:
+//!
+//! ```text
+//! for each tile:  S = Q·Kᵀ   (rows × 64, one tile product)
+//!                 P = online softmax of each row, masked to what it attends
+//!                 O = O·rescale + P·V   (continues the chain)
+//! out = O / sum
+//! ```
+//!
+//! What a row adds for positions it does not attend is an exact zero, so how many rows share a walk
+//! does not show in its bits. Source: arXiv:2205.14135, with the tile borders tied to the position.
+
+use engine_core::batch::Batch;
+
+use super::rows::Heads;
+use crate::buffer::{AlignedBuf, Buffer, SharedPtr, Store};
+use crate::kv_layout::{KvCache, KvLayer, KvLayout};
+use crate::pool::Pool;
+use crate::simd::{Finish, Kernels, LANES, SoftmaxRow, TILE_COLS, TILE_PANELS, TILE_ROWS, Tile};
+
+/// Positions of one KV tile: part of the reduction class.
+pub(crate) const KV_TILE: usize = TILE_COLS;
+
+/// Rows of a task (query tokens × heads per KV head) aimed at: scores and outputs of 48 rows stay in
+/// L1 beside a K tile, and one walk over the KV serves them all.
+const ROWS_PER_TASK: usize = 48;
+
+/// One layer's attention.
+pub(crate) struct Attend<'a> {
+    pub(crate) batch: &'a Batch,
+    pub(crate) q: &'a [f32],
+    pub(crate) q_heads: Heads,
+    pub(crate) kv_cache: &'a KvCache,
+    pub(crate) layer_idx: usize,
+    pub(crate) scale: f32,
+    pub(crate) window: Option<usize>,
+    pub(crate) out: &'a mut Buffer,
+}
+
+/// A block of query tokens of one sequence, for one KV head.
+#[derive(Clone, Copy)]
+struct Task {
+    seq_idx: usize,
+    kv_head_idx: usize,
+    /// Rows of the batch.
+    first_row: usize,
+    num_tokens: usize,
+    /// Position of the first.
+    first_position: usize,
+}
+
+/// Runs the layer's attention.
+pub(crate) fn attention(kernels: &Kernels, pool: &mut Pool, attend: Attend<'_>) {
+    let Attend {
+        batch,
+        q,
+        q_heads,
+        kv_cache,
+        layer_idx,
+        scale,
+        window,
+        out,
+    } = attend;
+    let group = q_heads.num_heads / kv_cache.layout.shape.num_kv_heads;
+    let tasks = plan(batch, kv_cache.layout.shape.num_kv_heads, group);
+    let out_store = out.store;
+    let out = SharedPtr::new(out.data.as_mut_slice::<u8>());
+    let walk = Walk {
+        kernels,
+        layout: kv_cache.layout,
+        layer: &kv_cache.layers[layer_idx],
+        batch,
+        group,
+        scale_log2: scale * std::f32::consts::LOG2_E,
+        window,
+        store: kernels.store_of(kv_cache.layout.shape.dtype),
+    };
+    let mut scratches: Vec<Scratch> = Vec::new();
+    scratches.resize_with(pool.num_threads(), Scratch::default);
+    let scratches = SharedPtr::new(&mut scratches);
+    pool.run(tasks.len(), |task_idx, thread_idx| {
+        let task = tasks[task_idx];
+        // SAFETY: one task at a time runs with this `thread_idx`.
+        let scratch = unsafe { &mut scratches.part(thread_idx, 1)[0] };
+        walk.run(task, q, q_heads, scratch);
+        for (row, result) in scratch.out.chunks_exact(q_heads.head_dim).enumerate() {
+            let (token, head) = (row / group, task.kv_head_idx * group + row % group);
+            let first = (task.first_row + token) * q_heads.width() + head * q_heads.head_dim;
+            let size_bytes = out_store.size_bytes();
+            // SAFETY: the caller has checked that `out` holds all rows; this row and head are only
+            // this task's.
+            let part = unsafe { out.part(first * size_bytes, q_heads.head_dim * size_bytes) };
+            kernels.store_row(result, out_store, part);
+        }
+    });
+}
+
+/// The tasks, longest context first, so that the last to finish are short.
+fn plan(batch: &Batch, num_kv_heads: usize, group: usize) -> Vec<Task> {
+    let tokens_per_task = (ROWS_PER_TASK / group).max(1);
+    let mut tasks = Vec::new();
+    for seq_idx in 0..batch.num_seqs() {
+        let rows = batch.rows(seq_idx);
+        let context_len = batch.seq_lens[seq_idx] as usize - rows.len();
+        for first_row in rows.clone().step_by(tokens_per_task) {
+            for kv_head_idx in 0..num_kv_heads {
+                tasks.push(Task {
+                    seq_idx,
+                    kv_head_idx,
+                    first_row,
+                    num_tokens: tokens_per_task.min(rows.end - first_row),
+                    first_position: context_len + first_row - rows.start,
+                });
+            }
+        }
+    }
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.first_position));
+    tasks
+}
+
+/// One thread's working memory.
+#[derive(Default)]
+struct Scratch {
+    /// `[rows, head_dim]`, stored as matrix inputs of the KV dtype.
+    q: Vec<u32>,
+    /// `[rows, KV_TILE]` raw scores, then probabilities.
+    scores: Vec<[f32; KV_TILE]>,
+    /// `[rows, KV_TILE]`, stored as matrix inputs of the KV dtype.
+    probabilities: Vec<u32>,
+    max: Vec<f32>,
+    sum: Vec<f32>,
+    /// `[rows, head_dim]`.
+    out: Vec<f32>,
+    /// A K tile and a V tile copied together where the cache has them in pieces.
+    k_tile: Vec<u32>,
+    v_tile: Vec<u32>,
+}
+
+/// What all tasks of a layer share.
+struct Walk<'a> {
+    kernels: &'a Kernels,
+    layout: KvLayout,
+    layer: &'a KvLayer,
+    batch: &'a Batch,
+    group: usize,
+    scale_log2: f32,
+    window: Option<usize>,
+    /// How q and probabilities are stored.
+    store: Store,
+}
+
+impl Walk<'_> {
+    /// Leaves the task's result in `scratch.out`, `[rows, head_dim]` f32.
+    fn run(&self, task: Task, q: &[f32], q_heads: Heads, scratch: &mut Scratch) {
+        let head_dim = self.layout.shape.head_dim;
+        let num_rows = task.num_tokens * self.group;
+        scratch.reset(num_rows, head_dim, self.store.size_bytes());
+        let q_row_bytes = head_dim * self.store.size_bytes();
+        let q_rows: &mut [u8] = bytemuck::cast_slice_mut(&mut scratch.q);
+        for row in 0..num_rows {
+            let head = task.kv_head_idx * self.group + row % self.group;
+            let q_row = q_heads.head(q, task.first_row + row / self.group, head);
+            let out = &mut q_rows[row * q_row_bytes..(row + 1) * q_row_bytes];
+            self.kernels.store_row(q_row, self.store, out);
+        }
+        let end = task.first_position + task.num_tokens;
+        let first_seen = self
+            .window
+            .map_or(0, |window| (task.first_position + 1).saturating_sub(window));
+        for tile_start in (first_seen / KV_TILE * KV_TILE..end).step_by(KV_TILE) {
+            let len = KV_TILE.min(end - tile_start);
+            self.scores(task, tile_start, len, num_rows, scratch);
+            self.softmax(task, tile_start, num_rows, scratch);
+            self.accumulate(task, tile_start, len, num_rows, scratch);
+        }
+        for (row, &sum) in scratch.out.chunks_exact_mut(head_dim).zip(&scratch.sum) {
+            row.iter_mut().for_each(|x| *x /= sum);
+        }
+    }
+
+    /// S = Q·Kᵀ for positions `tile_start..tile_start + len`.
+    fn scores(
+        &self,
+        task: Task,
+        tile_start: usize,
+        len: usize,
+        num_rows: usize,
+        scratch: &mut Scratch,
+    ) {
+        let steps = self.layout.shape.head_dim / self.layout.k_group;
+        let panels = self.k_panels(task, tile_start, len, &mut scratch.k_tile);
+        self.product(Product {
+            a: scratch.q.as_ptr().cast(),
+            a_stride: self.layout.shape.head_dim * self.store.size_bytes(),
+            num_rows,
+            steps,
+            b: panels.pointers,
+            b_stride: panels.stride,
+            cols: len,
+            c: scratch.scores.as_mut_ptr().cast(),
+            c_stride: KV_TILE,
+            finish: Finish::Store,
+        });
+    }
+
+    /// Turns scores into probabilities and rescales the rows' outputs.
+    fn softmax(&self, task: Task, tile_start: usize, num_rows: usize, scratch: &mut Scratch) {
+        let head_dim = self.layout.shape.head_dim;
+        let row_bytes = KV_TILE * self.store.size_bytes();
+        let probabilities: &mut [u8] = bytemuck::cast_slice_mut(&mut scratch.probabilities);
+        for row in 0..num_rows {
+            let position = task.first_position + row / self.group;
+            let first_seen = self
+                .window
+                .map_or(0, |window| (position + 1).saturating_sub(window));
+            let in_tile = |position: usize| position.saturating_sub(tile_start).min(KV_TILE);
+            let scores = &mut scratch.scores[row];
+            let softmax_row = SoftmaxRow {
+                scores: &mut *scores,
+                valid: in_tile(first_seen)..in_tile(position + 1),
+                scale_log2: self.scale_log2,
+                max: &mut scratch.max[row],
+                sum: &mut scratch.sum[row],
+                out: &mut scratch.out[row * head_dim..(row + 1) * head_dim],
+            };
+            // SAFETY: `kernels` exists, so the CPU has the features.
+            unsafe { (self.kernels.softmax_row)(softmax_row) };
+            let out = &mut probabilities[row * row_bytes..(row + 1) * row_bytes];
+            self.kernels.store_row(scores, self.store, out);
+        }
+    }
+
+    /// O += P·V for positions `tile_start..tile_start + len`.
+    fn accumulate(
+        &self,
+        task: Task,
+        tile_start: usize,
+        len: usize,
+        num_rows: usize,
+        scratch: &mut Scratch,
+    ) {
+        let head_dim = self.layout.shape.head_dim;
+        let v = self.v_tile(task, tile_start, len, &mut scratch.v_tile);
+        let group = self.layout.k_group;
+        let element_bytes = self.layout.shape.dtype.size_bytes();
+        for first_col in (0..head_dim).step_by(TILE_COLS) {
+            let cols = TILE_COLS.min(head_dim - first_col);
+            let mut panels = [std::ptr::null(); TILE_PANELS];
+            for (p, panel) in panels.iter_mut().enumerate().take(cols.div_ceil(LANES)) {
+                *panel = v.wrapping_add((first_col + p * LANES) * group * element_bytes);
+            }
+            self.product(Product {
+                a: scratch.probabilities.as_ptr().cast(),
+                a_stride: KV_TILE * self.store.size_bytes(),
+                num_rows,
+                steps: len.div_ceil(group),
+                b: panels,
+                b_stride: head_dim * group * element_bytes,
+                cols,
+                c: scratch.out.as_mut_ptr().wrapping_add(first_col),
+                c_stride: head_dim,
+                finish: Finish::Continue,
+            });
+        }
+    }
+
+    fn product(&self, product: Product) {
+        let tile_fn = self.kernels.tile(self.layout.shape.dtype);
+        for row in (0..product.num_rows).step_by(TILE_ROWS) {
+            let tile = Tile {
+                rows: TILE_ROWS.min(product.num_rows - row),
+                cols: product.cols,
+                steps: product.steps,
+                a: product.a.wrapping_add(row * product.a_stride),
+                a_stride: product.a_stride,
+                b: product.b,
+                b_stride: product.b_stride,
+                c: product.c.wrapping_add(row * product.c_stride),
+                c_stride: product.c_stride,
+                bias: std::ptr::null(),
+                finish: product.finish,
+            };
+            // SAFETY: a and c are this thread's scratch, sized by `Scratch::reset` for `num_rows`; b
+            // are whole tiles of the cache or of scratch. A last panel may read up to one line past
+            // the end of its row or pool; every pool and tile has that line.
+            unsafe { tile_fn(&tile) };
+        }
+    }
+
+    /// Address of an element of the K or V pool of this layer.
+    fn pool_ptr(
+        &self,
+        pool: &AlignedBuf,
+        block: usize,
+        kv_head_idx: usize,
+        offset: usize,
+    ) -> *const u8 {
+        let element = self.layout.head_block(block, kv_head_idx) + offset;
+        pool.as_slice::<u8>()[element * self.layout.shape.dtype.size_bytes()..].as_ptr()
+    }
+
+    /// Four panels of 16 positions. Straight from the cache where a kv_block holds whole panels,
+    /// else copied together as `[head_dim / k_group][KV_TILE][k_group]`.
+    fn k_panels(&self, task: Task, tile_start: usize, len: usize, k_tile: &mut Vec<u32>) -> Panels {
+        let KvLayout { shape, k_group, .. } = self.layout;
+        let lane_bytes = k_group * shape.dtype.size_bytes();
+        let block_table = self.batch.block_table(task.seq_idx);
+        let mut pointers = [std::ptr::null(); TILE_PANELS];
+        let used_panels = pointers.iter_mut().enumerate().take(len.div_ceil(LANES));
+        if shape.block_size.is_multiple_of(LANES) {
+            for (p, pointer) in used_panels {
+                let position = tile_start + p * LANES;
+                let block = block_table[position / shape.block_size] as usize;
+                let offset = self.layout.k_offset(position % shape.block_size, 0);
+                *pointer = self.pool_ptr(&self.layer.k, block, task.kv_head_idx, offset);
+            }
+            return Panels {
+                pointers,
+                stride: shape.block_size * lane_bytes,
+            };
+        }
+        match shape.dtype.size_bytes() {
+            4 => self.gather_k::<u32>(task, tile_start, len, k_tile),
+            _ => self.gather_k::<u16>(task, tile_start, len, k_tile),
+        }
+        for (p, pointer) in used_panels {
+            *pointer = k_tile
+                .as_ptr()
+                .cast::<u8>()
+                .wrapping_add(p * LANES * lane_bytes);
+        }
+        Panels {
+            pointers,
+            stride: KV_TILE * lane_bytes,
+        }
+    }
+
+    /// The tile's V as `[KV_TILE / group][head_dim][group]`: straight from the cache where a kv_block
+    /// holds it whole, else copied together. What the last group has past `len` is made zero, since
+    /// an unwritten slot may hold NaN.
+    fn v_tile(
+        &self,
+        task: Task,
+        tile_start: usize,
+        len: usize,
+        v_tile: &mut Vec<u32>,
+    ) -> *const u8 {
+        let KvLayout {
+            shape,
+            k_group: group,
+            ..
+        } = self.layout;
+        let block_table = self.batch.block_table(task.seq_idx);
+        if shape.block_size.is_multiple_of(KV_TILE) && len.is_multiple_of(group) {
+            let block = block_table[tile_start / shape.block_size] as usize;
+            let offset = self.layout.v_offset(tile_start % shape.block_size, 0);
+            return self.pool_ptr(&self.layer.v, block, task.kv_head_idx, offset);
+        }
+        match shape.dtype.size_bytes() {
+            4 => self.gather_v::<u32>(task, tile_start, len, v_tile),
+            _ => self.gather_v::<u16>(task, tile_start, len, v_tile),
+        }
+        v_tile.as_ptr().cast()
+    }
+
+    /// Copies K element by element; for kv_blocks that hold no whole panel.
+    fn gather_k<T: bytemuck::Pod>(
+        &self,
+        task: Task,
+        tile_start: usize,
+        len: usize,
+        tile: &mut Vec<u32>,
+    ) {
+        let KvLayout { shape, k_group, .. } = self.layout;
+        let tile = elements::<T>(tile, shape.head_dim);
+        let pool = self.layer.k.as_slice::<T>();
+        for i in 0..len {
+            let (first, offset) = self.place(task, tile_start + i);
+            for d in 0..shape.head_dim {
+                let to = (d / k_group * KV_TILE + i) * k_group + d % k_group;
+                tile[to] = pool[first + self.layout.k_offset(offset, d)];
+            }
+        }
+    }
+
+    /// Copies V, a run of whole groups at a time where the cache groups positions as the tile does.
+    fn gather_v<T: bytemuck::Pod>(
+        &self,
+        task: Task,
+        tile_start: usize,
+        len: usize,
+        tile: &mut Vec<u32>,
+    ) {
+        let KvLayout {
+            shape,
+            k_group: group,
+            v_group,
+        } = self.layout;
+        let head_dim = shape.head_dim;
+        let tile = elements::<T>(tile, head_dim);
+        let pool = self.layer.v.as_slice::<T>();
+        let whole = if v_group == group {
+            len - len % group
+        } else {
+            0
+        };
+        let mut i = 0;
+        while i < whole {
+            let (first, offset) = self.place(task, tile_start + i);
+            let run = (shape.block_size - offset).min(whole - i);
+            let from = first + self.layout.v_offset(offset, 0);
+            tile[i * head_dim..][..run * head_dim].copy_from_slice(&pool[from..][..run * head_dim]);
+            i += run;
+        }
+        let last_group = len / group * group * head_dim;
+        tile[last_group..][..group * head_dim].fill(T::zeroed());
+        for i in whole..len {
+            let (first, offset) = self.place(task, tile_start + i);
+            for d in 0..head_dim {
+                let to = (i / group * head_dim + d) * group + i % group;
+                tile[to] = pool[first + self.layout.v_offset(offset, d)];
+            }
+        }
+    }
+
+    /// First element of the kv_block and head that hold `position`, and the token's place in it.
+    fn place(&self, task: Task, position: usize) -> (usize, usize) {
+        let block_size = self.layout.shape.block_size;
+        let block = self.batch.block_table(task.seq_idx)[position / block_size] as usize;
+        (
+            self.layout.head_block(block, task.kv_head_idx),
+            position % block_size,
+        )
+    }
+}
+
+/// Room for a tile of `KV_TILE × head_dim` elements, one group and one line more.
+fn elements<T: bytemuck::Pod>(tile: &mut Vec<u32>, head_dim: usize) -> &mut [T] {
+    tile.resize(
+        ((KV_TILE + 2) * head_dim * size_of::<T>()).div_ceil(4) + LANES,
+        0,
+    );
+    bytemuck::cast_slice_mut(tile)
+}
+
+/// Panels of K.
+struct Panels {
+    pointers: [*const u8; TILE_PANELS],
+    /// Bytes from one step over head elements to the next.
+    stride: usize,
+}
+
+/// A product of any number of rows.
+struct Product {
+    a: *const u8,
+    a_stride: usize,
+    num_rows: usize,
+    steps: usize,
+    b: [*const u8; TILE_PANELS],
+    b_stride: usize,
+    cols: usize,
+    c: *mut f32,
+    c_stride: usize,
+    finish: Finish,
+}
+
+impl Scratch {
+    fn reset(&mut self, num_rows: usize, head_dim: usize, size_bytes: usize) {
+        self.q
+            .resize((num_rows * head_dim * size_bytes).div_ceil(4), 0);
+        self.scores.resize(num_rows, [0.0; KV_TILE]);
+        self.probabilities
+            .resize((num_rows * KV_TILE * size_bytes).div_ceil(4), 0);
+        for (values, start) in [(&mut self.max, f32::NEG_INFINITY), (&mut self.sum, 0.0)] {
+            values.clear();
+            values.resize(num_rows, start);
+        }
+        self.out.clear();
+        self.out.resize(num_rows * head_dim, 0.0);
+    }
+}

@@ -1,0 +1,246 @@
+//! AVX-512: 16 f32 lanes, and `vdpbf16ps` for bfloat16.
+
+use std::arch::x86_64::*;
+
+use super::{EXP2_POLY, Finish, Kernels, LANES, SoftmaxRow, TILE_COLS, Tile, dispatch_tile};
+
+pub(super) const KERNELS: Kernels = Kernels {
+    native_bf16: true,
+    tile_f32,
+    tile_f16,
+    tile_bf16,
+    softmax_row,
+    rms_norm_row,
+    silu_mul_row,
+    store_bf16,
+    round_f16,
+};
+
+macro_rules! tile_kernel {
+    ($name:ident, $kernel:ident, $b_load:expr, $a_load:expr, $multiply_add:expr) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+        unsafe fn $name(tile: &Tile) {
+            dispatch_tile!(tile, $kernel, [1 2 3 4 5 6], [1 2 3 4])
+        }
+
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+        unsafe fn $kernel<const R: usize, const P: usize>(tile: &Tile) {
+            let mut acc = [[_mm512_setzero_ps(); P]; R];
+            if tile.finish == Finish::Continue {
+                for (r, row) in acc.iter_mut().enumerate() {
+                    for (p, lanes) in row.iter_mut().enumerate() {
+                        // SAFETY: `c` is readable for rows × cols; the mask leaves the rest alone.
+                        *lanes = unsafe { _mm512_maskz_loadu_ps(mask(tile.panel_cols(p)), c(tile, r, p)) };
+                    }
+                }
+            }
+            for step in 0..tile.steps {
+                let mut b = [_mm512_setzero_si512(); P];
+                for (p, lanes) in b.iter_mut().enumerate() {
+                    // SAFETY: step < steps, and a panel's step is one whole line.
+                    *lanes = unsafe { $b_load(tile.b[p].add(step * tile.b_stride)) };
+                }
+                for (r, row) in acc.iter_mut().enumerate() {
+                    // SAFETY: row r < rows has `steps` steps of four bytes.
+                    let a = unsafe { $a_load(tile.a.add(r * tile.a_stride + step * 4)) };
+                    for (lanes, &b) in row.iter_mut().zip(&b) {
+                        *lanes = $multiply_add(*lanes, a, b);
+                    }
+                }
+            }
+            for (r, row) in acc.iter().enumerate() {
+                for (p, &lanes) in row.iter().enumerate() {
+                    // SAFETY: `c` is writable for rows × cols, `bias` readable for whole panels.
+                    unsafe { finish(tile, r, p, lanes) };
+                }
+            }
+        }
+    };
+}
+
+tile_kernel!(
+    tile_f32,
+    tile_f32_sized,
+    |b: *const u8| _mm512_loadu_si512(b.cast()),
+    |a: *const u8| _mm512_set1_ps(a.cast::<f32>().read_unaligned()),
+    |acc, a, b| _mm512_fmadd_ps(a, _mm512_castsi512_ps(b), acc)
+);
+tile_kernel!(
+    tile_f16,
+    tile_f16_sized,
+    |b: *const u8| _mm512_castps_si512(_mm512_cvtph_ps(_mm256_loadu_si256(b.cast()))),
+    |a: *const u8| _mm512_set1_ps(a.cast::<f32>().read_unaligned()),
+    |acc, a, b| _mm512_fmadd_ps(a, _mm512_castsi512_ps(b), acc)
+);
+tile_kernel!(
+    tile_bf16,
+    tile_bf16_sized,
+    |b: *const u8| _mm512_loadu_si512(b.cast()),
+    |a: *const u8| bf16_lanes(_mm512_set1_epi32(a.cast::<i32>().read_unaligned())),
+    |acc, a, b| _mm512_dpbf16_ps(acc, a, bf16_lanes(b))
+);
+
+/// The same 512 bits, as 32 bfloat16.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn bf16_lanes(bits: __m512i) -> __m512bh {
+    // SAFETY: both are 64 bytes without padding or invalid values.
+    unsafe { std::mem::transmute::<__m512i, __m512bh>(bits) }
+}
+
+/// The first `count` of 16 lanes.
+#[inline]
+fn mask(count: usize) -> __mmask16 {
+    ((1_u32 << count.min(LANES)) - 1) as __mmask16
+}
+
+/// Row `r`, panel `p` of `c`.
+#[inline]
+unsafe fn c(tile: &Tile, r: usize, p: usize) -> *mut f32 {
+    // SAFETY: the caller's r and p are inside the tile.
+    unsafe { tile.c.add(r * tile.c_stride + p * LANES) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn finish(tile: &Tile, r: usize, p: usize, sums: __m512) {
+    let mask = mask(tile.panel_cols(p));
+    // SAFETY: inside the tile, says the caller.
+    let c = unsafe { c(tile, r, p) };
+    let mut sums = sums;
+    if !tile.bias.is_null() {
+        // SAFETY: masked to columns that exist.
+        let bias = unsafe { _mm512_maskz_loadu_ps(mask, tile.bias.add(p * LANES)) };
+        sums = _mm512_add_ps(sums, bias);
+    }
+    if tile.finish == Finish::AddTo {
+        // SAFETY: masked to columns that exist.
+        sums = _mm512_add_ps(unsafe { _mm512_maskz_loadu_ps(mask, c) }, sums);
+    }
+    // SAFETY: masked to columns that exist.
+    unsafe { _mm512_mask_storeu_ps(c, mask, sums) };
+}
+
+/// 2^x for x ≤ 0 (and a little above); −∞ gives 0.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn exp2(x: __m512) -> __m512 {
+    let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
+    // −∞ − −∞ is NaN; the final scale by 2^−∞ would keep it, so such lanes are cleared.
+    let fraction = _mm512_sub_ps(x, whole);
+    let mut power = _mm512_set1_ps(EXP2_POLY[7]);
+    for &coefficient in EXP2_POLY[..7].iter().rev() {
+        power = _mm512_fmadd_ps(power, fraction, _mm512_set1_ps(coefficient));
+    }
+    let in_range = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_set1_ps(-126.0));
+    _mm512_maskz_scalef_ps(in_range, power, whole)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn softmax_row(row: SoftmaxRow<'_>) {
+    let SoftmaxRow {
+        scores,
+        valid,
+        scale_log2,
+        max,
+        sum,
+        out,
+    } = row;
+    let negative_infinity = _mm512_set1_ps(f32::NEG_INFINITY);
+    let valid = (1_u128 << valid.end) - (1_u128 << valid.start);
+    let mut panels = [negative_infinity; TILE_COLS / LANES];
+    let mut lane_max = negative_infinity;
+    for (p, panel) in panels.iter_mut().enumerate() {
+        let mask = (valid >> (p * LANES)) as __mmask16;
+        // SAFETY: `scores` has 64 elements.
+        let raw = unsafe { _mm512_loadu_ps(scores.as_ptr().add(p * LANES)) };
+        *panel = _mm512_mask_mul_ps(negative_infinity, mask, raw, _mm512_set1_ps(scale_log2));
+        lane_max = _mm512_max_ps(lane_max, *panel);
+    }
+    let new_max = max.max(_mm512_reduce_max_ps(lane_max));
+    if new_max == f32::NEG_INFINITY {
+        scores.fill(0.0);
+        return;
+    }
+    let rescale = _mm512_cvtss_f32(exp2(_mm512_set1_ps(*max - new_max)));
+    let mut lane_sum = _mm512_setzero_ps();
+    for (p, panel) in panels.into_iter().enumerate() {
+        let probabilities = exp2(_mm512_sub_ps(panel, _mm512_set1_ps(new_max)));
+        lane_sum = _mm512_add_ps(lane_sum, probabilities);
+        // SAFETY: `scores` has 64 elements.
+        unsafe { _mm512_storeu_ps(scores.as_mut_ptr().add(p * LANES), probabilities) };
+    }
+    *sum = *sum * rescale + _mm512_reduce_add_ps(lane_sum);
+    *max = new_max;
+    for x in out {
+        *x *= rescale;
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let mut lanes = _mm512_setzero_ps();
+    for chunk in x.chunks(LANES) {
+        // SAFETY: masked to the chunk.
+        let x = unsafe { _mm512_maskz_loadu_ps(mask(chunk.len()), chunk.as_ptr()) };
+        lanes = _mm512_fmadd_ps(x, x, lanes);
+    }
+    let mean = _mm512_reduce_add_ps(lanes) / x.len() as f32;
+    let scale = 1.0 / (mean + eps).sqrt();
+    for ((out, &x), &weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * scale * weight;
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    let one = _mm512_set1_ps(1.0);
+    let minus_log2_e = _mm512_set1_ps(-std::f32::consts::LOG2_E);
+    for ((gate, up), out) in gate
+        .chunks(LANES)
+        .zip(up.chunks(LANES))
+        .zip(out.chunks_mut(LANES))
+    {
+        let mask = mask(out.len());
+        // SAFETY: masked to the chunks, which are equally long.
+        let (gate, up) = unsafe {
+            (
+                _mm512_maskz_loadu_ps(mask, gate.as_ptr()),
+                _mm512_maskz_loadu_ps(mask, up.as_ptr()),
+            )
+        };
+        // e^−|x| never overflows; the two signs share it.
+        let decay = exp2(_mm512_mul_ps(_mm512_abs_ps(gate), minus_log2_e));
+        let negative = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(gate, _mm512_setzero_ps());
+        let numerator = _mm512_mask_blend_ps(negative, one, decay);
+        let sigmoid = _mm512_div_ps(numerator, _mm512_add_ps(one, decay));
+        let product = _mm512_mul_ps(_mm512_mul_ps(gate, sigmoid), up);
+        // SAFETY: masked to the chunk.
+        unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, product) };
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn store_bf16(x: &[f32], out: &mut [u16]) {
+    for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
+        let mask = mask(out.len());
+        // SAFETY: masked to the chunk.
+        let rounded = _mm512_cvtneps_pbh(unsafe { _mm512_maskz_loadu_ps(mask, x.as_ptr()) });
+        // SAFETY: both are 32 bytes without padding or invalid values.
+        let bits = unsafe { std::mem::transmute::<__m256bh, __m256i>(rounded) };
+        // SAFETY: masked to the chunk.
+        unsafe { _mm256_mask_storeu_epi16(out.as_mut_ptr().cast(), mask, bits) };
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn round_f16(x: &mut [f32]) {
+    for x in x.chunks_mut(LANES) {
+        let mask = mask(x.len());
+        // SAFETY: masked to the chunk.
+        let wide = unsafe { _mm512_maskz_loadu_ps(mask, x.as_ptr()) };
+        let narrow = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(wide);
+        // SAFETY: masked to the chunk.
+        unsafe { _mm512_mask_storeu_ps(x.as_mut_ptr(), mask, _mm512_cvtph_ps(narrow)) };
+    }
+}
