@@ -40,7 +40,9 @@ pub trait Checkpoint {
 #[non_exhaustive]
 pub enum CheckpointError {
     /// No tensor has this name.
-    #[error("tensor `{name}` is missing from {file}; the file is incomplete or not of this architecture")]
+    #[error(
+        "tensor `{name}` is missing from {file}; the file is incomplete or not of this architecture"
+    )]
     Missing {
         /// The Hugging Face name.
         name: String,
@@ -48,7 +50,9 @@ pub enum CheckpointError {
         file: String,
     },
     /// The tensor is there with another shape.
-    #[error("tensor `{name}` in {file} has shape {found}, but the model's configuration asks for {expected}")]
+    #[error(
+        "tensor `{name}` in {file} has shape {found}, but the model's configuration asks for {expected}"
+    )]
     WrongShape {
         /// The Hugging Face name.
         name: String,
@@ -60,7 +64,9 @@ pub enum CheckpointError {
         expected: String,
     },
     /// The tensor is there in a format that cannot be read.
-    #[error("tensor `{name}` in {file} has the unsupported type {found}; convert it to one of {supported}")]
+    #[error(
+        "tensor `{name}` in {file} has the unsupported type {found}; convert it to one of {supported}"
+    )]
     UnsupportedType {
         /// The Hugging Face name.
         name: String,

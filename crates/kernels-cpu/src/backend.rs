@@ -33,12 +33,7 @@ impl KernelsCpu {
     pub fn new(isa: CpuIsa, compute_dtype: DType, num_threads: usize) -> Result<Self, StartError> {
         let isa = isa.require()?;
         let pool = Pool::new(num_threads).map_err(StartError::Threads)?;
-        Ok(KernelsCpu {
-            isa,
-            kernels: Kernels::of(isa),
-            compute_dtype,
-            pool,
-        })
+        Ok(KernelsCpu { isa, kernels: Kernels::of(isa), compute_dtype, pool })
     }
 }
 
@@ -61,24 +56,14 @@ fn check(
     expected: usize,
 ) -> Result<(), OpError> {
     if found != expected {
-        return Err(OpError::Shape {
-            op,
-            what,
-            found,
-            expected,
-        });
+        return Err(OpError::Shape { op, what, found, expected });
     }
     Ok(())
 }
 
 fn at_most(op: &'static str, what: &'static str, found: usize, most: usize) -> Result<(), OpError> {
     if found > most {
-        return Err(OpError::Shape {
-            op,
-            what,
-            found,
-            expected: most,
-        });
+        return Err(OpError::Shape { op, what, found, expected: most });
     }
     Ok(())
 }
@@ -100,20 +85,11 @@ impl Device for KernelsCpu {
     type Batch = Batch;
 
     fn name(&self) -> String {
-        format!(
-            "cpu ({}, {} threads)",
-            self.isa.name(),
-            self.pool.num_threads()
-        )
+        format!("cpu ({}, {} threads)", self.isa.name(), self.pool.num_threads())
     }
 
     fn numerics_id(&self) -> String {
-        format!(
-            "kernels-cpu/1 {} {} kv-tile-{}",
-            self.isa.name(),
-            self.compute_dtype,
-            ops::KV_TILE
-        )
+        format!("kernels-cpu/1 {} {} kv-tile-{}", self.isa.name(), self.compute_dtype, ops::KV_TILE)
     }
 
     fn compute_dtype(&self) -> DType {
@@ -125,24 +101,13 @@ impl Device for KernelsCpu {
     }
 
     fn alloc_act(&mut self, len: usize) -> Result<Buffer, OpError> {
-        Buffer::new(
-            len,
-            self.kernels.store_of(self.compute_dtype),
-            "activations",
-        )
+        Buffer::new(len, self.kernels.store_of(self.compute_dtype), "activations")
     }
 
     fn alloc_kv_cache(&mut self, shape: KvCacheShape) -> Result<KvCache, OpError> {
         if !shape.head_dim.is_multiple_of(2) || shape.head_dim > ops::MAX_HEAD_DIM {
-            let what = format!(
-                "head_dim {} (even, at most {})",
-                shape.head_dim,
-                ops::MAX_HEAD_DIM
-            );
-            return Err(OpError::Unsupported {
-                op: "alloc_kv_cache",
-                what,
-            });
+            let what = format!("head_dim {} (even, at most {})", shape.head_dim, ops::MAX_HEAD_DIM);
+            return Err(OpError::Unsupported { op: "alloc_kv_cache", what });
         }
         KvCache::new(shape)
     }
@@ -172,9 +137,7 @@ impl Device for KernelsCpu {
             Store::Bf16 => {
                 let bits = buffer.data.as_slice::<u16>();
                 let widen = |bits: u16| f32::from_bits(u32::from(bits) << 16);
-                out.iter_mut()
-                    .zip(bits)
-                    .for_each(|(x, &bits)| *x = widen(bits));
+                out.iter_mut().zip(bits).for_each(|(x, &bits)| *x = widen(bits));
             }
         }
         Ok(())
@@ -197,22 +160,10 @@ impl Device for KernelsCpu {
     ) -> Result<(Vec<f32>, Vec<f32>), OpError> {
         let shape = kv_cache.layout.shape;
         at_most("read_kv", "layer_idx", layer_idx + 1, shape.num_layers)?;
-        at_most(
-            "read_kv",
-            "slot",
-            slot + 1,
-            shape.num_blocks * shape.block_size,
-        )?;
-        at_most(
-            "read_kv",
-            "kv_head_idx",
-            kv_head_idx + 1,
-            shape.num_kv_heads,
-        )?;
+        at_most("read_kv", "slot", slot + 1, shape.num_blocks * shape.block_size)?;
+        at_most("read_kv", "kv_head_idx", kv_head_idx + 1, shape.num_kv_heads)?;
         let layer = &kv_cache.layers[layer_idx];
-        let first = kv_cache
-            .layout
-            .head_block(slot / shape.block_size, kv_head_idx);
+        let first = kv_cache.layout.head_block(slot / shape.block_size, kv_head_idx);
         let offset = slot % shape.block_size;
         let read = |pool: &crate::buffer::AlignedBuf, element: usize| match shape.dtype {
             DType::F32 => pool.as_slice::<f32>()[element],
@@ -220,9 +171,7 @@ impl Device for KernelsCpu {
             DType::BF16 => f32::from_bits(u32::from(pool.as_slice::<u16>()[element]) << 16),
         };
         let dims = 0..shape.head_dim;
-        let k = dims
-            .clone()
-            .map(|d| read(&layer.k, first + kv_cache.layout.k_offset(offset, d)));
+        let k = dims.clone().map(|d| read(&layer.k, first + kv_cache.layout.k_offset(offset, d)));
         let v = dims.map(|d| read(&layer.v, first + kv_cache.layout.v_offset(offset, d)));
         Ok((k.collect(), v.collect()))
     }
@@ -232,50 +181,15 @@ fn check_batch(batch: &Batch) -> Result<(), OpError> {
     let op = "upload_batch";
     let (num_tokens, num_seqs) = (batch.num_tokens(), batch.num_seqs());
     check(op, "length of positions", batch.positions.len(), num_tokens)?;
-    check(
-        op,
-        "length of slot_mapping",
-        batch.slot_mapping.len(),
-        num_tokens,
-    )?;
-    check(
-        op,
-        "length of cu_seqlens_q",
-        batch.cu_seqlens_q.len(),
-        num_seqs + 1,
-    )?;
-    check(
-        op,
-        "length of block_tables",
-        batch.block_tables.len(),
-        num_seqs * batch.max_num_blocks,
-    )?;
-    check(
-        op,
-        "first of cu_seqlens_q",
-        batch.cu_seqlens_q[0] as usize,
-        0,
-    )?;
-    check(
-        op,
-        "last of cu_seqlens_q",
-        batch.cu_seqlens_q[num_seqs] as usize,
-        num_tokens,
-    )?;
+    check(op, "length of slot_mapping", batch.slot_mapping.len(), num_tokens)?;
+    check(op, "length of cu_seqlens_q", batch.cu_seqlens_q.len(), num_seqs + 1)?;
+    check(op, "length of block_tables", batch.block_tables.len(), num_seqs * batch.max_num_blocks)?;
+    check(op, "first of cu_seqlens_q", batch.cu_seqlens_q[0] as usize, 0)?;
+    check(op, "last of cu_seqlens_q", batch.cu_seqlens_q[num_seqs] as usize, num_tokens)?;
     for (seq_idx, bounds) in batch.cu_seqlens_q.windows(2).enumerate() {
-        at_most(
-            op,
-            "entry of cu_seqlens_q",
-            bounds[0] as usize,
-            bounds[1] as usize,
-        )?;
+        at_most(op, "entry of cu_seqlens_q", bounds[0] as usize, bounds[1] as usize)?;
         let num_rows = (bounds[1] - bounds[0]) as usize;
-        at_most(
-            op,
-            "rows of a sequence",
-            num_rows,
-            batch.seq_lens[seq_idx] as usize,
-        )?;
+        at_most(op, "rows of a sequence", num_rows, batch.seq_lens[seq_idx] as usize)?;
     }
     Ok(())
 }
@@ -297,13 +211,7 @@ fn check_block_tables(
 }
 
 fn heads<B>(x: &Cols<B>, num_rows: usize, num_heads: usize, head_dim: usize) -> Heads {
-    Heads {
-        first_col: x.first_col,
-        stride: x.stride,
-        num_rows,
-        num_heads,
-        head_dim,
-    }
+    Heads { first_col: x.first_col, stride: x.stride, num_rows, num_heads, head_dim }
 }
 
 impl Ops for KernelsCpu {
@@ -333,13 +241,7 @@ impl Ops for KernelsCpu {
 
     fn linear(&mut self, args: Linear<'_, Self>) -> Result<(), OpError> {
         let op = "linear";
-        let Linear {
-            x,
-            weight,
-            bias,
-            num_rows,
-            out,
-        } = args;
+        let Linear { x, weight, bias, num_rows, out } = args;
         let (out, finish) = match out {
             Out::Store(out) => (out, Finish::Store),
             Out::AddTo(out) => (out, Finish::AddTo),
@@ -352,28 +254,13 @@ impl Ops for KernelsCpu {
         if let Some(bias) = bias {
             bias.check(op, "length of bias", weight.num_rows)?;
         }
-        let dense = Dense {
-            x,
-            weight,
-            bias,
-            num_rows,
-            out,
-            finish,
-        };
+        let dense = Dense { x, weight, bias, num_rows, out, finish };
         ops::linear(&self.kernels, &mut self.pool, dense)
     }
 
     fn rms_norm(&mut self, args: RmsNorm<'_, Buffer>) -> Result<(), OpError> {
         let op = "rms_norm";
-        let RmsNorm {
-            x,
-            weight,
-            eps,
-            hidden_size: width,
-            rows,
-            num_rows,
-            out,
-        } = args;
+        let RmsNorm { x, weight, eps, hidden_size: width, rows, num_rows, out } = args;
         weight.check(op, "length of weight", width)?;
         out.check(op, "length of out", num_rows * width)?;
         let last_row = match rows {
@@ -396,9 +283,7 @@ impl Ops for KernelsCpu {
                 unsafe { (kernels.rms_norm_row)(x, weight, eps, &mut normed) };
                 let row_bytes = width * store.size_bytes();
                 // SAFETY: `out` holds all rows, and a row is one task's.
-                kernels.store_row(&normed, store, unsafe {
-                    out.part(row * row_bytes, row_bytes)
-                });
+                kernels.store_row(&normed, store, unsafe { out.part(row * row_bytes, row_bytes) });
             }
         });
         Ok(())
@@ -406,122 +291,58 @@ impl Ops for KernelsCpu {
 
     fn head_norm(&mut self, args: HeadNorm<'_, Buffer>) -> Result<(), OpError> {
         let op = "head_norm";
-        let HeadNorm {
-            x,
-            weight,
-            eps,
-            num_rows,
-            num_heads,
-            head_dim,
-        } = args;
-        check_view(
-            op,
-            (x.buffer, x.first_col, x.stride),
-            num_rows,
-            num_heads * head_dim,
-        )?;
+        let HeadNorm { x, weight, eps, num_rows, num_heads, head_dim } = args;
+        check_view(op, (x.buffer, x.first_col, x.stride), num_rows, num_heads * head_dim)?;
         weight.check(op, "length of weight", head_dim)?;
         at_most(op, "head_dim", head_dim, ops::MAX_HEAD_DIM)?;
         let heads = heads(&x, num_rows, num_heads, head_dim);
         let weight = &weight.f32()[..head_dim];
-        ops::head_norm(
-            &self.kernels,
-            &mut self.pool,
-            x.buffer.f32_mut(),
-            heads,
-            weight,
-            eps,
-        );
+        ops::head_norm(&self.kernels, &mut self.pool, x.buffer.f32_mut(), heads, weight, eps);
         Ok(())
     }
 
     fn rope_angles(&mut self, args: RopeAngles<'_, Self>) -> Result<(), OpError> {
         let op = "rope_angles";
-        let RopeAngles {
-            batch,
-            inv_freq,
-            num_freqs,
-            attention_factor,
-            out,
-        } = args;
+        let RopeAngles { batch, inv_freq, num_freqs, attention_factor, out } = args;
         inv_freq.check(op, "length of inv_freq", num_freqs)?;
         out.check(op, "length of out", batch.num_tokens() * 2 * num_freqs)?;
         let inv_freq = &inv_freq.f32()[..num_freqs];
         let out = SharedPtr::new(out.f32_mut());
         // A sine and a cosine cost some fifty times a plain element.
-        ops::run_rows(
-            &mut self.pool,
-            batch.num_tokens(),
-            100 * num_freqs,
-            |rows| {
-                for row in rows {
-                    // SAFETY: `out` holds all rows, and a row is one task's.
-                    let out = unsafe { out.part(row * 2 * num_freqs, 2 * num_freqs) };
-                    let (cos, sin) = out.split_at_mut(num_freqs);
-                    for (i, &inv_freq) in inv_freq.iter().enumerate() {
-                        let angle = f64::from(batch.positions[row] as f32 * inv_freq);
-                        let (s, c) = libm::sincos(angle);
-                        cos[i] = c as f32 * attention_factor;
-                        sin[i] = s as f32 * attention_factor;
-                    }
+        ops::run_rows(&mut self.pool, batch.num_tokens(), 100 * num_freqs, |rows| {
+            for row in rows {
+                // SAFETY: `out` holds all rows, and a row is one task's.
+                let out = unsafe { out.part(row * 2 * num_freqs, 2 * num_freqs) };
+                let (cos, sin) = out.split_at_mut(num_freqs);
+                for (i, &inv_freq) in inv_freq.iter().enumerate() {
+                    let angle = f64::from(batch.positions[row] as f32 * inv_freq);
+                    let (s, c) = libm::sincos(angle);
+                    cos[i] = c as f32 * attention_factor;
+                    sin[i] = s as f32 * attention_factor;
                 }
-            },
-        );
+            }
+        });
         Ok(())
     }
 
     fn rope(&mut self, args: Rope<'_, Buffer>) -> Result<(), OpError> {
         let op = "rope";
-        let Rope {
-            x,
-            angles,
-            num_rows,
-            num_heads,
-            head_dim,
-            rotary_dim,
-        } = args;
-        check_view(
-            op,
-            (x.buffer, x.first_col, x.stride),
-            num_rows,
-            num_heads * head_dim,
-        )?;
+        let Rope { x, angles, num_rows, num_heads, head_dim, rotary_dim } = args;
+        check_view(op, (x.buffer, x.first_col, x.stride), num_rows, num_heads * head_dim)?;
         at_most(op, "rotary_dim", rotary_dim, head_dim)?;
         angles.check(op, "length of angles", num_rows * rotary_dim)?;
         let heads = heads(&x, num_rows, num_heads, head_dim);
-        ops::rope(
-            &mut self.pool,
-            x.buffer.f32_mut(),
-            heads,
-            angles.f32(),
-            rotary_dim,
-        );
+        ops::rope(&mut self.pool, x.buffer.f32_mut(), heads, angles.f32(), rotary_dim);
         Ok(())
     }
 
     fn kv_write(&mut self, args: KvWrite<'_, Self>) -> Result<(), OpError> {
         let op = "kv_write";
-        let KvWrite {
-            batch,
-            k,
-            v,
-            kv_cache,
-            layer_idx,
-        } = args;
+        let KvWrite { batch, k, v, kv_cache, layer_idx } = args;
         let shape = kv_cache.layout.shape;
         let width = shape.num_kv_heads * shape.head_dim;
-        check_view(
-            op,
-            (k.buffer, k.first_col, k.stride),
-            batch.num_tokens(),
-            width,
-        )?;
-        check_view(
-            op,
-            (v.buffer, v.first_col, v.stride),
-            batch.num_tokens(),
-            width,
-        )?;
+        check_view(op, (k.buffer, k.first_col, k.stride), batch.num_tokens(), width)?;
+        check_view(op, (v.buffer, v.first_col, v.stride), batch.num_tokens(), width)?;
         at_most(op, "layer_idx", layer_idx + 1, shape.num_layers)?;
         let num_slots = shape.num_blocks * shape.block_size;
         for &slot in &batch.slot_mapping {
@@ -537,32 +358,13 @@ impl Ops for KernelsCpu {
 
     fn attention(&mut self, args: Attention<'_, Self>) -> Result<(), OpError> {
         let op = "attention";
-        let Attention {
-            batch,
-            q,
-            kv_cache,
-            layer_idx,
-            num_qo_heads,
-            scale,
-            window,
-            out,
-        } = args;
+        let Attention { batch, q, kv_cache, layer_idx, num_qo_heads, scale, window, out } = args;
         let shape = kv_cache.layout.shape;
         let width = num_qo_heads * shape.head_dim;
-        check_view(
-            op,
-            (q.buffer, q.first_col, q.stride),
-            batch.num_tokens(),
-            width,
-        )?;
+        check_view(op, (q.buffer, q.first_col, q.stride), batch.num_tokens(), width)?;
         out.check(op, "length of out", batch.num_tokens() * width)?;
         at_most(op, "layer_idx", layer_idx + 1, shape.num_layers)?;
-        check(
-            op,
-            "num_qo_heads modulo num_kv_heads",
-            num_qo_heads % shape.num_kv_heads,
-            0,
-        )?;
+        check(op, "num_qo_heads modulo num_kv_heads", num_qo_heads % shape.num_kv_heads, 0)?;
         check_block_tables(op, batch, &shape)?;
         let q_heads = heads(&q, batch.num_tokens(), num_qo_heads, shape.head_dim);
         let attend = Attend {
@@ -581,12 +383,7 @@ impl Ops for KernelsCpu {
 
     fn silu_mul(&mut self, args: SiluMul<'_, Buffer>) -> Result<(), OpError> {
         let op = "silu_mul";
-        let SiluMul {
-            gate_up,
-            num_rows,
-            width,
-            out,
-        } = args;
+        let SiluMul { gate_up, num_rows, width, out } = args;
         gate_up.check(op, "length of gate_up", num_rows * 2 * width)?;
         out.check(op, "length of out", num_rows * width)?;
         let (gate_up, store) = (gate_up.f32(), out.store);
@@ -600,9 +397,7 @@ impl Ops for KernelsCpu {
                 unsafe { (kernels.silu_mul_row)(gate, up, &mut product) };
                 let row_bytes = width * store.size_bytes();
                 // SAFETY: `out` holds all rows, and a row is one task's.
-                kernels.store_row(&product, store, unsafe {
-                    out.part(row * row_bytes, row_bytes)
-                });
+                kernels.store_row(&product, store, unsafe { out.part(row * row_bytes, row_bytes) });
             }
         });
         Ok(())

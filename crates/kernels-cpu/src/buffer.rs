@@ -22,24 +22,11 @@ impl AlignedBuf {
     /// `len_bytes` of zeroes.
     pub(crate) fn zeroed(len_bytes: usize, what: &'static str) -> Result<AlignedBuf, OpError> {
         let num_words = len_bytes.div_ceil(4) + 2 * LINE_WORDS;
-        let storage = bytemuck::allocation::try_zeroed_vec::<f32>(num_words).map_err(|()| {
-            OpError::OutOfMemory {
-                what,
-                requested_bytes: len_bytes as u64,
-            }
-        })?;
+        let storage = bytemuck::allocation::try_zeroed_vec::<f32>(num_words)
+            .map_err(|()| OpError::OutOfMemory { what, requested_bytes: len_bytes as u64 })?;
         let misalignment_bytes = storage.as_ptr().addr() % LINE_BYTES;
         let first_word = (LINE_BYTES - misalignment_bytes) % LINE_BYTES / 4;
-        Ok(AlignedBuf {
-            storage,
-            first_word,
-            len_bytes,
-        })
-    }
-
-    /// Bytes asked for.
-    pub(crate) fn len_bytes(&self) -> usize {
-        self.len_bytes
+        Ok(AlignedBuf { storage, first_word, len_bytes })
     }
 
     /// The memory as elements, the readable line at the end excluded.
@@ -97,12 +84,7 @@ impl Buffer {
         expected: usize,
     ) -> Result<(), OpError> {
         if self.len < expected {
-            return Err(OpError::Shape {
-                op,
-                what,
-                found: self.len,
-                expected,
-            });
+            return Err(OpError::Shape { op, what, found: self.len, expected });
         }
         Ok(())
     }

@@ -55,11 +55,7 @@ impl CpuIsa {
     /// # Errors
     /// [`IsaError`] names what is missing.
     pub fn require(self) -> Result<CpuIsa, IsaError> {
-        if self.is_available() {
-            Ok(self)
-        } else {
-            Err(IsaError(self))
-        }
+        if self.is_available() { Ok(self) } else { Err(IsaError(self)) }
     }
 
     /// The name in `--cpu-isa` and in the numerics id.

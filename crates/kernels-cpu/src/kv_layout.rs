@@ -29,16 +29,8 @@ impl KvLayout {
     /// The layout for `shape`.
     pub fn new(shape: KvCacheShape) -> KvLayout {
         let k_group = if shape.dtype == DType::BF16 { 2 } else { 1 };
-        let v_group = if shape.block_size.is_multiple_of(2) {
-            k_group
-        } else {
-            1
-        };
-        KvLayout {
-            shape,
-            k_group,
-            v_group,
-        }
+        let v_group = if shape.block_size.is_multiple_of(2) { k_group } else { 1 };
+        KvLayout { shape, k_group, v_group }
     }
 
     /// Elements of one kv_block and head, of K or of V.
@@ -85,12 +77,7 @@ impl KvCache {
         let pool_bytes = layout.pool_len() * shape.dtype.size_bytes();
         let pool = || AlignedBuf::zeroed(pool_bytes, "the KV cache");
         let layers = (0..shape.num_layers)
-            .map(|_| {
-                Ok(KvLayer {
-                    k: pool()?,
-                    v: pool()?,
-                })
-            })
+            .map(|_| Ok(KvLayer { k: pool()?, v: pool()? }))
             .collect::<Result<_, OpError>>()?;
         Ok(KvCache { layout, layers })
     }

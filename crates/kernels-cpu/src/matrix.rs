@@ -58,21 +58,11 @@ impl Matrix {
         for part in parts {
             if part.num_cols() != num_cols {
                 let (what, found) = ("width of a part", part.num_cols());
-                return Err(OpError::Shape {
-                    op: "load_matrix",
-                    what,
-                    found,
-                    expected: num_cols,
-                });
+                return Err(OpError::Shape { op: "load_matrix", what, found, expected: num_cols });
             }
         }
         let num_rows = parts.iter().map(|part| part.num_rows()).sum();
-        let mut matrix = Matrix {
-            num_rows,
-            num_cols,
-            dtype,
-            data: AlignedBuf::zeroed(0, "")?,
-        };
+        let mut matrix = Matrix { num_rows, num_cols, dtype, data: AlignedBuf::zeroed(0, "")? };
         let size_bytes = matrix.num_panels() * matrix.panel_bytes();
         matrix.data = AlignedBuf::zeroed(size_bytes, "a weight matrix")?;
         matrix.fill(pool, parts);
@@ -89,10 +79,8 @@ impl Matrix {
             for panel_idx in first_panel..(first_panel + PANELS_PER_TASK).min(num_panels) {
                 let first_row = panel_idx * LANES;
                 let panel_rows = LANES.min(num_rows - first_row);
-                for (lane, row) in rows
-                    .chunks_exact_mut(num_cols.max(1))
-                    .take(panel_rows)
-                    .enumerate()
+                for (lane, row) in
+                    rows.chunks_exact_mut(num_cols.max(1)).take(panel_rows).enumerate()
                 {
                     read_stacked_row(parts, first_row + lane, row);
                 }
@@ -112,22 +100,16 @@ impl Matrix {
         match self.dtype {
             DType::F32 => {
                 let data = self.data.as_slice::<f32>();
-                out.iter_mut()
-                    .enumerate()
-                    .for_each(|(col, x)| *x = data[place(col)]);
+                out.iter_mut().enumerate().for_each(|(col, x)| *x = data[place(col)]);
             }
             DType::F16 => {
                 let data = self.data.as_slice::<f16>();
-                out.iter_mut()
-                    .enumerate()
-                    .for_each(|(col, x)| *x = data[place(col)].to_f32());
+                out.iter_mut().enumerate().for_each(|(col, x)| *x = data[place(col)].to_f32());
             }
             DType::BF16 => {
                 let data = self.data.as_slice::<u16>();
                 let widen = |bits: u16| f32::from_bits(u32::from(bits) << 16);
-                out.iter_mut()
-                    .enumerate()
-                    .for_each(|(col, x)| *x = widen(data[place(col)]));
+                out.iter_mut().enumerate().for_each(|(col, x)| *x = widen(data[place(col)]));
             }
         }
     }
@@ -145,27 +127,18 @@ fn read_stacked_row(parts: &[&dyn RowSource], row: usize, out: &mut [f32]) {
 
 /// Packs `num_rows` rows of `num_cols` f32 into one zeroed panel.
 fn pack_panel(rows: &[f32], num_cols: usize, num_rows: usize, dtype: DType, panel: &mut [u8]) {
-    let rows = rows
-        .chunks_exact(num_cols.max(1))
-        .take(num_rows)
-        .enumerate();
+    let rows = rows.chunks_exact(num_cols.max(1)).take(num_rows).enumerate();
     match dtype {
         DType::F32 => {
             let panel: &mut [[f32; LANES]] = bytemuck::cast_slice_mut(panel);
             for (lane, row) in rows {
-                panel
-                    .iter_mut()
-                    .zip(row)
-                    .for_each(|(group, &x)| group[lane] = x);
+                panel.iter_mut().zip(row).for_each(|(group, &x)| group[lane] = x);
             }
         }
         DType::F16 => {
             let panel: &mut [[f16; LANES]] = bytemuck::cast_slice_mut(panel);
             for (lane, row) in rows {
-                panel
-                    .iter_mut()
-                    .zip(row)
-                    .for_each(|(group, &x)| group[lane] = f16::from_f32(x));
+                panel.iter_mut().zip(row).for_each(|(group, &x)| group[lane] = f16::from_f32(x));
             }
         }
         DType::BF16 => {
@@ -203,9 +176,7 @@ mod tests {
             self.1
         }
         fn read_row(&self, row: usize, out: &mut [f32]) {
-            out.iter_mut()
-                .enumerate()
-                .for_each(|(col, x)| *x = (row * 31 + col) as f32);
+            out.iter_mut().enumerate().for_each(|(col, x)| *x = (row * 31 + col) as f32);
         }
     }
 
@@ -215,10 +186,7 @@ mod tests {
         for dtype in [DType::F32, DType::F16, DType::BF16] {
             for (top_rows, bottom_rows, num_cols) in [(1, 0, 1), (15, 2, 3), (16, 40, 8), (0, 3, 5)]
             {
-                let (top, bottom) = (
-                    Counting(top_rows, num_cols),
-                    Counting(bottom_rows, num_cols),
-                );
+                let (top, bottom) = (Counting(top_rows, num_cols), Counting(bottom_rows, num_cols));
                 let matrix = Matrix::pack(&mut pool, &[&top, &bottom], dtype).unwrap();
                 let mut row = vec![0.0; num_cols];
                 let mut expected = row.clone();

@@ -26,10 +26,12 @@ pub(crate) struct Pool {
 struct Shared {
     /// The region's task and count; written by the caller between regions only.
     region: UnsafeCell<Option<Region>>,
-    /// Counts regions; a worker that sees a new value runs the region.
-    epoch: AtomicUsize,
+    /// Twice the number of regions so far, plus one while the last is open.
+    gate: AtomicUsize,
     next_task: AtomicUsize,
-    busy_workers: AtomicUsize,
+    /// Workers inside the region. The caller waits for these only: a worker that the system has not
+    /// given a core to costs nothing but its share of the work.
+    joined: AtomicUsize,
     asleep: Vec<AtomicBool>,
     panicked: AtomicBool,
     shutdown: AtomicBool,
@@ -41,9 +43,10 @@ struct Region {
     num_tasks: usize,
 }
 
-// SAFETY: `region` is written only by the caller while `busy_workers` is 0, before it publishes a new
-// `epoch` with Release; workers read it only after they have seen that epoch with Acquire. The task
-// it points to is `Sync` and outlives the region: `Pool::run` returns only when no worker is busy.
+// SAFETY: `region` is written only by the caller, while the gate is shut and `joined` is 0. A worker
+// reads it only between raising `joined` and lowering it, and only if it then still sees the gate
+// open; both sides use SeqCst, so either the worker sees the gate shut or the caller sees it joined.
+// The task is `Sync` and outlives the region: `Pool::run` returns only when nobody is joined.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; nothing in it is tied to a thread.
 unsafe impl Send for Shared {}
@@ -54,18 +57,14 @@ impl Pool {
         let num_workers = num_threads.max(1) - 1;
         let shared = Arc::new(Shared {
             region: UnsafeCell::new(None),
-            epoch: AtomicUsize::new(0),
+            gate: AtomicUsize::new(0),
             next_task: AtomicUsize::new(0),
-            busy_workers: AtomicUsize::new(0),
+            joined: AtomicUsize::new(0),
             asleep: (0..num_workers).map(|_| AtomicBool::new(false)).collect(),
             panicked: AtomicBool::new(false),
             shutdown: AtomicBool::new(false),
         });
-        let mut pool = Pool {
-            shared,
-            workers: Vec::new(),
-            wakers: Vec::new(),
-        };
+        let mut pool = Pool { shared, workers: Vec::new(), wakers: Vec::new() };
         for worker_idx in 0..num_workers {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new()
@@ -93,38 +92,33 @@ impl Pool {
         let task: &Task<'_> = &task;
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes. The pointer is used by workers of this region alone, and
-        // this function does not return (or unwind) before `busy_workers` is back to 0.
+        // this function does not return (or unwind) before `joined` is 0 with the gate shut.
         let task: *const Task<'static> = unsafe {
             std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task as *const Task<'_>)
         };
-        // SAFETY: no worker reads `region` now: the last region waited for all of them.
+        // SAFETY: the gate is shut and nobody is joined: the last region ended so.
         unsafe { *shared.region.get() = Some(Region { task, num_tasks }) };
         shared.next_task.store(0, Ordering::Relaxed);
-        shared
-            .busy_workers
-            .store(self.workers.len(), Ordering::Relaxed);
-        shared.epoch.fetch_add(1, Ordering::SeqCst);
+        shared.gate.fetch_add(1, Ordering::SeqCst);
         for (asleep, waker) in shared.asleep.iter().zip(&self.wakers) {
             if asleep.load(Ordering::SeqCst) {
                 waker.unpark();
             }
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(0)));
-        shared.wait_for_workers();
+        shared.gate.fetch_add(1, Ordering::SeqCst);
+        shared.wait_until_empty();
         if let Err(panic) = outcome {
             resume_unwind(panic);
         }
-        assert!(
-            !shared.panicked.swap(false, Ordering::Relaxed),
-            "a kernel task panicked"
-        );
+        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a kernel task panicked");
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.shutdown.store(true, Ordering::SeqCst);
-        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+        self.shared.gate.fetch_add(1, Ordering::SeqCst);
         for waker in &self.wakers {
             waker.unpark();
         }
@@ -137,32 +131,37 @@ impl Drop for Pool {
 
 impl Shared {
     fn work(&self, worker_idx: usize) {
-        let mut seen_epoch = 0;
+        let mut seen_gate = 0;
         loop {
-            seen_epoch = self.wait_for_epoch(worker_idx, seen_epoch);
+            seen_gate = self.wait_for_region(worker_idx, seen_gate);
             if self.shutdown.load(Ordering::SeqCst) {
                 return;
             }
-            if catch_unwind(AssertUnwindSafe(|| self.run_tasks(worker_idx + 1))).is_err() {
+            self.joined.fetch_add(1, Ordering::SeqCst);
+            if self.gate.load(Ordering::SeqCst) == seen_gate
+                && catch_unwind(AssertUnwindSafe(|| self.run_tasks(worker_idx + 1))).is_err()
+            {
                 self.panicked.store(true, Ordering::Relaxed);
             }
-            self.busy_workers.fetch_sub(1, Ordering::Release);
+            self.joined.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    fn wait_for_epoch(&self, worker_idx: usize, seen_epoch: usize) -> usize {
+    /// Returns the gate of an open region other than `seen_gate`, or any new gate at shutdown.
+    fn wait_for_region(&self, worker_idx: usize, seen_gate: usize) -> usize {
+        let is_news = |gate: usize| gate % 2 == 1 && gate != seen_gate;
         loop {
             for _ in 0..SPINS_BEFORE_SLEEP {
-                let epoch = self.epoch.load(Ordering::Acquire);
-                if epoch != seen_epoch {
-                    return epoch;
+                let gate = self.gate.load(Ordering::SeqCst);
+                if is_news(gate) || self.shutdown.load(Ordering::Relaxed) {
+                    return gate;
                 }
                 std::hint::spin_loop();
             }
-            // `asleep` before the last look at `epoch`, both SeqCst: either this thread sees the new
-            // epoch, or the caller sees it asleep and unparks it (a token, so no wake-up is lost).
+            // `asleep` before the last look at the gate, both SeqCst: either this thread sees the new
+            // region, or the caller sees it asleep and unparks it (a token, so no wake-up is lost).
             self.asleep[worker_idx].store(true, Ordering::SeqCst);
-            if self.epoch.load(Ordering::SeqCst) == seen_epoch {
+            if !is_news(self.gate.load(Ordering::SeqCst)) && !self.shutdown.load(Ordering::SeqCst) {
                 std::thread::park();
             }
             self.asleep[worker_idx].store(false, Ordering::SeqCst);
@@ -170,12 +169,11 @@ impl Shared {
     }
 
     fn run_tasks(&self, thread_idx: usize) {
-        // SAFETY: this thread has seen the region's epoch (or published it), and the region is not
-        // replaced before every worker is done with it.
+        // SAFETY: this thread is the caller, or has joined and seen the gate open: nobody writes.
         let Some(region) = (unsafe { *self.region.get() }) else {
             return;
         };
-        // SAFETY: `Pool::run` keeps the task alive until every worker is done with it.
+        // SAFETY: `Pool::run` keeps the task alive until nobody is joined.
         let task = unsafe { &*region.task };
         loop {
             let task_idx = self.next_task.fetch_add(1, Ordering::Relaxed);
@@ -186,9 +184,9 @@ impl Shared {
         }
     }
 
-    fn wait_for_workers(&self) {
+    fn wait_until_empty(&self) {
         let mut spins = 0;
-        while self.busy_workers.load(Ordering::Acquire) != 0 {
+        while self.joined.load(Ordering::SeqCst) != 0 {
             if spins < SPINS_BEFORE_YIELD {
                 spins += 1;
                 std::hint::spin_loop();
@@ -214,11 +212,7 @@ mod tests {
                     assert!(thread_idx < num_threads);
                     counts[task_idx].fetch_add(1, Ordering::Relaxed);
                 });
-                assert!(
-                    counts
-                        .iter()
-                        .all(|count| count.load(Ordering::Relaxed) == 1)
-                );
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
             }
         }
     }
@@ -227,11 +221,11 @@ mod tests {
     fn sleeping_workers_wake() {
         let mut pool = Pool::new(2).unwrap();
         for _ in 0..3 {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(20)); // long past the spinning
             let threads = std::sync::Mutex::new(std::collections::BTreeSet::new());
-            pool.run(2, |_, thread_idx| {
+            pool.run(400, |_, thread_idx| {
                 threads.lock().unwrap().insert(thread_idx);
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(std::time::Duration::from_millis(1));
             });
             assert_eq!(threads.into_inner().unwrap().len(), 2);
         }

@@ -55,16 +55,7 @@ struct Task {
 
 /// Runs the layer's attention.
 pub(crate) fn attention(kernels: &Kernels, pool: &mut Pool, attend: Attend<'_>) {
-    let Attend {
-        batch,
-        q,
-        q_heads,
-        kv_cache,
-        layer_idx,
-        scale,
-        window,
-        out,
-    } = attend;
+    let Attend { batch, q, q_heads, kv_cache, layer_idx, scale, window, out } = attend;
     let group = q_heads.num_heads / kv_cache.layout.shape.num_kv_heads;
     let tasks = plan(batch, kv_cache.layout.shape.num_kv_heads, group);
     let out_store = out.store;
@@ -168,9 +159,8 @@ impl Walk<'_> {
             self.kernels.store_row(q_row, self.store, out);
         }
         let end = task.first_position + task.num_tokens;
-        let first_seen = self
-            .window
-            .map_or(0, |window| (task.first_position + 1).saturating_sub(window));
+        let first_seen =
+            self.window.map_or(0, |window| (task.first_position + 1).saturating_sub(window));
         for tile_start in (first_seen / KV_TILE * KV_TILE..end).step_by(KV_TILE) {
             let len = KV_TILE.min(end - tile_start);
             self.scores(task, tile_start, len, num_rows, scratch);
@@ -214,9 +204,7 @@ impl Walk<'_> {
         let probabilities: &mut [u8] = bytemuck::cast_slice_mut(&mut scratch.probabilities);
         for row in 0..num_rows {
             let position = task.first_position + row / self.group;
-            let first_seen = self
-                .window
-                .map_or(0, |window| (position + 1).saturating_sub(window));
+            let first_seen = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
             let in_tile = |position: usize| position.saturating_sub(tile_start).min(KV_TILE);
             let scores = &mut scratch.scores[row];
             let softmax_row = SoftmaxRow {
@@ -318,25 +306,16 @@ impl Walk<'_> {
                 let offset = self.layout.k_offset(position % shape.block_size, 0);
                 *pointer = self.pool_ptr(&self.layer.k, block, task.kv_head_idx, offset);
             }
-            return Panels {
-                pointers,
-                stride: shape.block_size * lane_bytes,
-            };
+            return Panels { pointers, stride: shape.block_size * lane_bytes };
         }
         match shape.dtype.size_bytes() {
             4 => self.gather_k::<u32>(task, tile_start, len, k_tile),
             _ => self.gather_k::<u16>(task, tile_start, len, k_tile),
         }
         for (p, pointer) in used_panels {
-            *pointer = k_tile
-                .as_ptr()
-                .cast::<u8>()
-                .wrapping_add(p * LANES * lane_bytes);
+            *pointer = k_tile.as_ptr().cast::<u8>().wrapping_add(p * LANES * lane_bytes);
         }
-        Panels {
-            pointers,
-            stride: KV_TILE * lane_bytes,
-        }
+        Panels { pointers, stride: KV_TILE * lane_bytes }
     }
 
     /// The tile's V as `[KV_TILE / group][head_dim][group]`: straight from the cache where a kv_block
@@ -349,11 +328,7 @@ impl Walk<'_> {
         len: usize,
         v_tile: &mut Vec<u32>,
     ) -> *const u8 {
-        let KvLayout {
-            shape,
-            k_group: group,
-            ..
-        } = self.layout;
+        let KvLayout { shape, k_group: group, .. } = self.layout;
         let block_table = self.batch.block_table(task.seq_idx);
         if shape.block_size.is_multiple_of(KV_TILE) && len.is_multiple_of(group) {
             let block = block_table[tile_start / shape.block_size] as usize;
@@ -395,19 +370,11 @@ impl Walk<'_> {
         len: usize,
         tile: &mut Vec<u32>,
     ) {
-        let KvLayout {
-            shape,
-            k_group: group,
-            v_group,
-        } = self.layout;
+        let KvLayout { shape, k_group: group, v_group } = self.layout;
         let head_dim = shape.head_dim;
         let tile = elements::<T>(tile, head_dim);
         let pool = self.layer.v.as_slice::<T>();
-        let whole = if v_group == group {
-            len - len % group
-        } else {
-            0
-        };
+        let whole = if v_group == group { len - len % group } else { 0 };
         let mut i = 0;
         while i < whole {
             let (first, offset) = self.place(task, tile_start + i);
@@ -431,19 +398,13 @@ impl Walk<'_> {
     fn place(&self, task: Task, position: usize) -> (usize, usize) {
         let block_size = self.layout.shape.block_size;
         let block = self.batch.block_table(task.seq_idx)[position / block_size] as usize;
-        (
-            self.layout.head_block(block, task.kv_head_idx),
-            position % block_size,
-        )
+        (self.layout.head_block(block, task.kv_head_idx), position % block_size)
     }
 }
 
 /// Room for a tile of `KV_TILE × head_dim` elements, one group and one line more.
 fn elements<T: bytemuck::Pod>(tile: &mut Vec<u32>, head_dim: usize) -> &mut [T] {
-    tile.resize(
-        ((KV_TILE + 2) * head_dim * size_of::<T>()).div_ceil(4) + LANES,
-        0,
-    );
+    tile.resize(((KV_TILE + 2) * head_dim * size_of::<T>()).div_ceil(4) + LANES, 0);
     bytemuck::cast_slice_mut(tile)
 }
 
@@ -470,11 +431,9 @@ struct Product {
 
 impl Scratch {
     fn reset(&mut self, num_rows: usize, head_dim: usize, size_bytes: usize) {
-        self.q
-            .resize((num_rows * head_dim * size_bytes).div_ceil(4), 0);
+        self.q.resize((num_rows * head_dim * size_bytes).div_ceil(4), 0);
         self.scores.resize(num_rows, [0.0; KV_TILE]);
-        self.probabilities
-            .resize((num_rows * KV_TILE * size_bytes).div_ceil(4), 0);
+        self.probabilities.resize((num_rows * KV_TILE * size_bytes).div_ceil(4), 0);
         for (values, start) in [(&mut self.max, f32::NEG_INFINITY), (&mut self.sum, 0.0)] {
             values.clear();
             values.resize(num_rows, start);

@@ -24,14 +24,7 @@ pub(crate) struct Dense<'a> {
 /// Runs the layer. Row blocks of one column group are neighbouring tasks: its weights are read from
 /// memory once and then from cache.
 pub(crate) fn linear(kernels: &Kernels, pool: &mut Pool, dense: Dense<'_>) -> Result<(), OpError> {
-    let Dense {
-        x,
-        weight,
-        bias,
-        num_rows,
-        out,
-        finish,
-    } = dense;
+    let Dense { x, weight, bias, num_rows, out, finish } = dense;
     let element_bytes = x.store.size_bytes();
     let row_bytes = weight.num_cols * element_bytes;
     // A pair that straddles the row's end would pair the last element with the next row's first.
@@ -96,11 +89,7 @@ pub(crate) fn linear(kernels: &Kernels, pool: &mut Pool, dense: Dense<'_>) -> Re
 /// leave too few tasks to share out evenly.
 fn panels_per_task(num_panels: usize, num_rows: usize, num_threads: usize) -> usize {
     let wide_tasks = num_panels.div_ceil(TILE_PANELS) * num_rows.div_ceil(ROWS_PER_TASK);
-    if wide_tasks >= 16 * num_threads {
-        TILE_PANELS
-    } else {
-        TILE_PANELS / 2
-    }
+    if wide_tasks >= 16 * num_threads { TILE_PANELS } else { TILE_PANELS / 2 }
 }
 
 /// The rows with one zero element behind each.
@@ -113,11 +102,7 @@ fn pad_rows(
     let padded_bytes = row_bytes + element_bytes;
     let mut padded = AlignedBuf::zeroed(num_rows * padded_bytes, "padded rows")?;
     let rows = bytes.chunks_exact(row_bytes);
-    for (out, row) in padded
-        .as_mut_slice::<u8>()
-        .chunks_exact_mut(padded_bytes)
-        .zip(rows)
-    {
+    for (out, row) in padded.as_mut_slice::<u8>().chunks_exact_mut(padded_bytes).zip(rows) {
         out[..row_bytes].copy_from_slice(row);
     }
     Ok(padded)

@@ -63,8 +63,7 @@ impl Heads {
                 let first = row_idx * self.stride + self.first_col;
                 // SAFETY: the caller has checked that the buffer holds the view; a row is one task's.
                 let row = unsafe { x.part(first, self.width()) };
-                row.chunks_exact_mut(self.head_dim)
-                    .for_each(|head| work(row_idx, head));
+                row.chunks_exact_mut(self.head_dim).for_each(|head| work(row_idx, head));
             }
         });
     }
@@ -122,21 +121,14 @@ pub(crate) fn kv_write(
     let layout = kv_cache.layout;
     let layer = &mut kv_cache.layers[layer_idx];
     let mut scatter = |row_idx: usize, slot: usize| {
-        let (block, offset) = (
-            slot / layout.shape.block_size,
-            slot % layout.shape.block_size,
-        );
+        let (block, offset) = (slot / layout.shape.block_size, slot % layout.shape.block_size);
         for head_idx in 0..layout.shape.num_kv_heads {
             let first = layout.head_block(block, head_idx);
             let k_row = k_heads.head(k, row_idx, head_idx);
             let v_row = v_heads.head(v, row_idx, head_idx);
             let dtype = layout.shape.dtype;
-            write_elements(&mut layer.k, dtype, k_row, |d| {
-                first + layout.k_offset(offset, d)
-            });
-            write_elements(&mut layer.v, dtype, v_row, |d| {
-                first + layout.v_offset(offset, d)
-            });
+            write_elements(&mut layer.k, dtype, k_row, |d| first + layout.k_offset(offset, d));
+            write_elements(&mut layer.v, dtype, v_row, |d| first + layout.v_offset(offset, d));
         }
     };
     for (row_idx, &slot) in batch.slot_mapping.iter().enumerate() {
@@ -155,21 +147,15 @@ fn write_elements(
     match dtype {
         DType::F32 => {
             let pool = pool.as_mut_slice::<f32>();
-            row.iter()
-                .enumerate()
-                .for_each(|(d, &x)| pool[place(d)] = x);
+            row.iter().enumerate().for_each(|(d, &x)| pool[place(d)] = x);
         }
         DType::F16 => {
             let pool = pool.as_mut_slice::<f16>();
-            row.iter()
-                .enumerate()
-                .for_each(|(d, &x)| pool[place(d)] = f16::from_f32(x));
+            row.iter().enumerate().for_each(|(d, &x)| pool[place(d)] = f16::from_f32(x));
         }
         DType::BF16 => {
             let pool = pool.as_mut_slice::<u16>();
-            row.iter()
-                .enumerate()
-                .for_each(|(d, &x)| pool[place(d)] = bf16_bits(x));
+            row.iter().enumerate().for_each(|(d, &x)| pool[place(d)] = bf16_bits(x));
         }
     }
 }

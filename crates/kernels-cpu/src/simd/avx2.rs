@@ -70,33 +70,18 @@ macro_rules! tile_kernel {
     };
 }
 
-tile_kernel!(
-    tile_f32,
-    tile_f32_sized,
-    1,
-    |line: *const u8, half: usize, _: usize| {
-        _mm256_loadu_ps(line.cast::<f32>().add(half * HALF))
-    }
-);
-tile_kernel!(
-    tile_f16,
-    tile_f16_sized,
-    1,
-    |line: *const u8, half: usize, _: usize| {
-        _mm256_cvtph_ps(_mm_loadu_si128(line.cast::<__m128i>().add(half)))
-    }
-);
-tile_kernel!(
-    tile_bf16,
-    tile_bf16_sized,
-    2,
-    |line: *const u8, half: usize, g: usize| {
-        let pairs = _mm256_loadu_si256(line.cast::<__m256i>().add(half));
-        let low = _mm256_slli_epi32::<16>(pairs);
-        let high = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32 as i32));
-        _mm256_castsi256_ps(if g == 0 { low } else { high })
-    }
-);
+tile_kernel!(tile_f32, tile_f32_sized, 1, |line: *const u8, half: usize, _: usize| {
+    _mm256_loadu_ps(line.cast::<f32>().add(half * HALF))
+});
+tile_kernel!(tile_f16, tile_f16_sized, 1, |line: *const u8, half: usize, _: usize| {
+    _mm256_cvtph_ps(_mm_loadu_si128(line.cast::<__m128i>().add(half)))
+});
+tile_kernel!(tile_bf16, tile_bf16_sized, 2, |line: *const u8, half: usize, g: usize| {
+    let pairs = _mm256_loadu_si256(line.cast::<__m256i>().add(half));
+    let low = _mm256_slli_epi32::<16>(pairs);
+    let high = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+    _mm256_castsi256_ps(if g == 0 { low } else { high })
+});
 
 /// All ones in the lanes of this half panel whose columns exist.
 #[inline]
@@ -117,8 +102,7 @@ fn first_lanes(count: usize) -> __m256i {
 #[inline]
 unsafe fn c(tile: &Tile, r: usize, p: usize, half: usize) -> *mut f32 {
     // `wrapping_add`: the second half of a narrow last panel may begin past `c`; it is never touched.
-    tile.c
-        .wrapping_add(r * tile.c_stride + p * LANES + half * HALF)
+    tile.c.wrapping_add(r * tile.c_stride + p * LANES + half * HALF)
 }
 
 #[inline]
@@ -178,14 +162,7 @@ fn reduce(lanes: __m256, join: impl Fn(f32, f32) -> f32) -> f32 {
 
 #[target_feature(enable = "avx2,fma")]
 unsafe fn softmax_row(row: SoftmaxRow<'_>) {
-    let SoftmaxRow {
-        scores,
-        valid,
-        scale_log2,
-        max,
-        sum,
-        out,
-    } = row;
+    let SoftmaxRow { scores, valid, scale_log2, max, sum, out } = row;
     let negative_infinity = _mm256_set1_ps(f32::NEG_INFINITY);
     let mut lane_max = negative_infinity;
     for chunk_idx in 0..TILE_COLS / HALF {
@@ -243,25 +220,15 @@ unsafe fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
 unsafe fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
     let one = _mm256_set1_ps(1.0);
     let sign = _mm256_set1_ps(-0.0);
-    for ((gate, up), out) in gate
-        .chunks(HALF)
-        .zip(up.chunks(HALF))
-        .zip(out.chunks_mut(HALF))
-    {
+    for ((gate, up), out) in gate.chunks(HALF).zip(up.chunks(HALF)).zip(out.chunks_mut(HALF)) {
         let mask = first_lanes(out.len());
         // SAFETY: masked to the chunks, which are equally long.
         let (gate, up) = unsafe {
-            (
-                _mm256_maskload_ps(gate.as_ptr(), mask),
-                _mm256_maskload_ps(up.as_ptr(), mask),
-            )
+            (_mm256_maskload_ps(gate.as_ptr(), mask), _mm256_maskload_ps(up.as_ptr(), mask))
         };
         // e^−|x| never overflows; the two signs share it.
         let minus_magnitude = _mm256_or_ps(gate, sign);
-        let decay = exp2(_mm256_mul_ps(
-            minus_magnitude,
-            _mm256_set1_ps(std::f32::consts::LOG2_E),
-        ));
+        let decay = exp2(_mm256_mul_ps(minus_magnitude, _mm256_set1_ps(std::f32::consts::LOG2_E)));
         // The sign bit of `gate` itself chooses.
         let numerator = _mm256_blendv_ps(one, decay, gate);
         let sigmoid = _mm256_div_ps(numerator, _mm256_add_ps(one, decay));
@@ -273,9 +240,7 @@ unsafe fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
 
 #[target_feature(enable = "avx2")]
 unsafe fn store_bf16(x: &[f32], out: &mut [u16]) {
-    out.iter_mut()
-        .zip(x)
-        .for_each(|(out, &x)| *out = crate::matrix::bf16_bits(x));
+    out.iter_mut().zip(x).for_each(|(out, &x)| *out = crate::matrix::bf16_bits(x));
 }
 
 #[target_feature(enable = "avx2,f16c")]

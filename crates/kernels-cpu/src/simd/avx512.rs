@@ -138,14 +138,7 @@ fn exp2(x: __m512) -> __m512 {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn softmax_row(row: SoftmaxRow<'_>) {
-    let SoftmaxRow {
-        scores,
-        valid,
-        scale_log2,
-        max,
-        sum,
-        out,
-    } = row;
+    let SoftmaxRow { scores, valid, scale_log2, max, sum, out } = row;
     let negative_infinity = _mm512_set1_ps(f32::NEG_INFINITY);
     let valid = (1_u128 << valid.end) - (1_u128 << valid.start);
     let mut panels = [negative_infinity; TILE_COLS / LANES];
@@ -196,18 +189,11 @@ unsafe fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
 unsafe fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
     let one = _mm512_set1_ps(1.0);
     let minus_log2_e = _mm512_set1_ps(-std::f32::consts::LOG2_E);
-    for ((gate, up), out) in gate
-        .chunks(LANES)
-        .zip(up.chunks(LANES))
-        .zip(out.chunks_mut(LANES))
-    {
+    for ((gate, up), out) in gate.chunks(LANES).zip(up.chunks(LANES)).zip(out.chunks_mut(LANES)) {
         let mask = mask(out.len());
         // SAFETY: masked to the chunks, which are equally long.
         let (gate, up) = unsafe {
-            (
-                _mm512_maskz_loadu_ps(mask, gate.as_ptr()),
-                _mm512_maskz_loadu_ps(mask, up.as_ptr()),
-            )
+            (_mm512_maskz_loadu_ps(mask, gate.as_ptr()), _mm512_maskz_loadu_ps(mask, up.as_ptr()))
         };
         // e^−|x| never overflows; the two signs share it.
         let decay = exp2(_mm512_mul_ps(_mm512_abs_ps(gate), minus_log2_e));

@@ -2,9 +2,8 @@
 //! 16 lanes so that the compiler can use whatever registers the target has.
 
 use engine_core::dtype::DType;
-use half::f16;
 
-use super::{EXP2_POLY, Finish, Kernels, LANES, SoftmaxRow, Tile, dispatch_tile};
+use super::{EXP2_POLY, Finish, Kernels, LANES, SoftmaxRow, Tile};
 
 pub(super) const KERNELS: Kernels = Kernels {
     native_bf16: false,
@@ -20,98 +19,74 @@ pub(super) const KERNELS: Kernels = Kernels {
 
 type Lanes = [f32; LANES];
 
-/// One panel at a time: 6 × 16 accumulators are what a compiler without wide registers can bear.
+/// One row of one panel at a time: 16 sums and the operands are what 16 registers of four lanes hold.
 macro_rules! tile_kernel {
-    ($name:ident, $kernel:ident, $b:ty, $group:literal, $widen:expr) => {
+    ($name:ident, $b:ty, $group:literal, $widen:expr) => {
         unsafe fn $name(tile: &Tile) {
-            dispatch_tile!(tile, $kernel, [1 2 3 4 5 6], [1 2 3 4])
-        }
-
-        unsafe fn $kernel<const R: usize, const P: usize>(tile: &Tile) {
-            for p in 0..P {
-                let mut acc: [Lanes; R] = [[0.0; LANES]; R];
-                if tile.finish == Finish::Continue {
-                    // SAFETY: `c` is readable for rows × cols.
-                    acc = unsafe { load_c(tile, p) };
-                }
-                for step in 0..tile.steps {
-                    // SAFETY: step < steps, and a panel's step is one whole line.
-                    let b = unsafe { &*tile.b[p].add(step * tile.b_stride).cast::<$b>() };
-                    let b: [Lanes; $group] = $widen(b);
-                    for r in 0..R {
-                        // SAFETY: row r < rows has `steps` steps of `$group` f32.
-                        let a = unsafe {
-                            &*tile.a.add(r * tile.a_stride).cast::<[f32; $group]>().add(step)
-                        };
-                        for g in 0..$group {
+            for p in 0..tile.panels() {
+                for r in 0..tile.rows {
+                    let mut acc: Lanes = [0.0; LANES];
+                    if tile.finish == Finish::Continue {
+                        // SAFETY: `c` is readable for rows × cols.
+                        acc = unsafe { load_c(tile, r, p) };
+                    }
+                    // SAFETY: row r < rows has `steps` steps of `$group` f32.
+                    let a = unsafe {
+                        let row = tile.a.add(r * tile.a_stride).cast::<[f32; $group]>();
+                        std::slice::from_raw_parts(row, tile.steps)
+                    };
+                    for (step, a) in a.iter().enumerate() {
+                        // SAFETY: step < steps, and a panel's step is one whole line.
+                        let b = unsafe { &*tile.b[p].add(step * tile.b_stride).cast::<$b>() };
+                        let b: [Lanes; $group] = $widen(b);
+                        for (a, b) in a.iter().zip(&b) {
                             for lane in 0..LANES {
-                                acc[r][lane] += a[g] * b[g][lane];
+                                acc[lane] += a * b[lane];
                             }
                         }
                     }
+                    // SAFETY: `c` is writable for rows × cols, `bias` readable for its columns.
+                    unsafe { finish(tile, r, p, &acc) };
                 }
-                // SAFETY: `c` is writable for rows × cols, `bias` readable for the panel.
-                unsafe { finish(tile, p, &acc) };
             }
         }
     };
 }
 
-tile_kernel!(
-    tile_f32,
-    tile_f32_sized,
-    [f32; LANES],
-    1,
-    |b: &[f32; LANES]| [*b]
-);
-tile_kernel!(
-    tile_f16,
-    tile_f16_sized,
-    [f16; LANES],
-    1,
-    |b: &[f16; LANES]| [b.map(f16::to_f32)]
-);
-tile_kernel!(
-    tile_bf16,
-    tile_bf16_sized,
-    [u32; LANES],
-    2,
-    |b: &[u32; LANES]| [
-        b.map(|pair| f32::from_bits(pair << 16)),
-        b.map(|pair| f32::from_bits(pair & 0xffff_0000)),
-    ]
-);
+tile_kernel!(tile_f32, [f32; LANES], 1, |b: &[f32; LANES]| [*b]);
+tile_kernel!(tile_f16, [u16; LANES], 1, |b: &[u16; LANES]| [b.map(widen_f16)]);
+tile_kernel!(tile_bf16, [u32; LANES], 2, |b: &[u32; LANES]| [
+    b.map(|pair| f32::from_bits(pair << 16)),
+    b.map(|pair| f32::from_bits(pair & 0xffff_0000)),
+]);
 
-unsafe fn load_c<const R: usize>(tile: &Tile, p: usize) -> [Lanes; R] {
-    let mut acc = [[0.0; LANES]; R];
-    for (r, lanes) in acc.iter_mut().enumerate() {
-        for (lane, x) in lanes.iter_mut().enumerate().take(tile.panel_cols(p)) {
-            // SAFETY: row r < rows and the column exists.
-            *x = unsafe { *tile.c.add(r * tile.c_stride + p * LANES + lane) };
-        }
-    }
-    acc
+/// A binary16 in f32, without a branch, so that loops vectorise: the exponent is rebased by a
+/// multiplication, which is exact for subnormals too.
+fn widen_f16(bits: u16) -> f32 {
+    const REBASE: f32 = f32::from_bits((127 + 112) << 23);
+    let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * REBASE;
+    let special = if bits & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(magnitude.to_bits() | special | u32::from(bits & 0x8000) << 16)
 }
 
-unsafe fn finish<const R: usize>(tile: &Tile, p: usize, acc: &[Lanes; R]) {
-    for (r, lanes) in acc.iter().enumerate() {
-        for (lane, &sum) in lanes.iter().enumerate().take(tile.panel_cols(p)) {
-            let col = p * LANES + lane;
-            // SAFETY: `bias` has this column, if it is there at all.
-            let bias = if tile.bias.is_null() {
-                None
-            } else {
-                Some(unsafe { *tile.bias.add(col) })
-            };
-            let sum = bias.map_or(sum, |bias| sum + bias);
-            // SAFETY: row r < rows and the column exists.
-            let c = unsafe { &mut *tile.c.add(r * tile.c_stride + col) };
-            *c = if tile.finish == Finish::AddTo {
-                *c + sum
-            } else {
-                sum
-            };
-        }
+unsafe fn load_c(tile: &Tile, r: usize, p: usize) -> Lanes {
+    let mut lanes = [0.0; LANES];
+    for (lane, x) in lanes.iter_mut().enumerate().take(tile.panel_cols(p)) {
+        // SAFETY: row r < rows and the column exists.
+        *x = unsafe { *tile.c.add(r * tile.c_stride + p * LANES + lane) };
+    }
+    lanes
+}
+
+unsafe fn finish(tile: &Tile, r: usize, p: usize, lanes: &Lanes) {
+    for (lane, &sum) in lanes.iter().enumerate().take(tile.panel_cols(p)) {
+        let col = p * LANES + lane;
+        // SAFETY: `bias` has this column, if it is there at all.
+        let bias = if tile.bias.is_null() { None } else { Some(unsafe { *tile.bias.add(col) }) };
+        let sum = bias.map_or(sum, |bias| sum + bias);
+        // SAFETY: row r < rows and the column exists.
+        let c = unsafe { &mut *tile.c.add(r * tile.c_stride + col) };
+        *c = if tile.finish == Finish::AddTo { *c + sum } else { sum };
     }
 }
 
@@ -143,27 +118,13 @@ fn reduce(mut lanes: Lanes, join: impl Fn(f32, f32) -> f32) -> f32 {
 }
 
 unsafe fn softmax_row(row: SoftmaxRow<'_>) {
-    let SoftmaxRow {
-        scores,
-        valid,
-        scale_log2,
-        max,
-        sum,
-        out,
-    } = row;
+    let SoftmaxRow { scores, valid, scale_log2, max, sum, out } = row;
     for (col, score) in scores.iter_mut().enumerate() {
-        *score = if valid.contains(&col) {
-            *score * scale_log2
-        } else {
-            f32::NEG_INFINITY
-        };
+        *score = if valid.contains(&col) { *score * scale_log2 } else { f32::NEG_INFINITY };
     }
     let mut lane_max = [f32::NEG_INFINITY; LANES];
     for panel in scores.chunks_exact(LANES) {
-        lane_max
-            .iter_mut()
-            .zip(panel)
-            .for_each(|(max, &score)| *max = max.max(score));
+        lane_max.iter_mut().zip(panel).for_each(|(max, &score)| *max = max.max(score));
     }
     let new_max = max.max(reduce(lane_max, f32::max));
     if new_max == f32::NEG_INFINITY {
@@ -186,10 +147,7 @@ unsafe fn softmax_row(row: SoftmaxRow<'_>) {
 unsafe fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let mut lanes = [0.0; LANES];
     for chunk in x.chunks(LANES) {
-        lanes
-            .iter_mut()
-            .zip(chunk)
-            .for_each(|(sum, &x)| *sum += x * x);
+        lanes.iter_mut().zip(chunk).for_each(|(sum, &x)| *sum += x * x);
     }
     let mean = reduce(lanes, |x, y| x + y) / x.len() as f32;
     let scale = 1.0 / (mean + eps).sqrt();
@@ -208,11 +166,35 @@ unsafe fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
 }
 
 unsafe fn store_bf16(x: &[f32], out: &mut [u16]) {
-    out.iter_mut()
-        .zip(x)
-        .for_each(|(out, &x)| *out = crate::matrix::bf16_bits(x));
+    out.iter_mut().zip(x).for_each(|(out, &x)| *out = crate::matrix::bf16_bits(x));
 }
 
 unsafe fn round_f16(x: &mut [f32]) {
     x.iter_mut().for_each(|x| *x = DType::F16.round(*x));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::f16;
+
+    #[test]
+    fn every_f16_widens_as_half_does() {
+        for bits in 0..=u16::MAX {
+            let (wide, expected) = (widen_f16(bits), f16::from_bits(bits).to_f32());
+            assert!(wide == expected || wide.is_nan() && expected.is_nan(), "{bits:#06x}");
+        }
+    }
+
+    #[test]
+    fn exp2_is_within_two_ulps() {
+        for step in 0..=126_000 {
+            let x = -(step as f32) / 1000.0;
+            let expected = f64::from(x).exp2();
+            let error = (f64::from(exp2(x)) - expected).abs() / expected;
+            assert!(error <= 2.0 * f64::from(f32::EPSILON), "2^{x}: relative error {error:e}");
+        }
+        assert_eq!(exp2(-127.0), 0.0);
+        assert_eq!(exp2(f32::NEG_INFINITY), 0.0);
+    }
 }
