@@ -7,14 +7,25 @@
 //! [`block_pool`] lending the KV blocks and [`sampling`] turning logits into tokens.
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::alloc_instead_of_core,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core
+)]
 
 extern crate alloc;
 
 pub mod batch;
+pub mod block_pool;
+pub mod capacity;
 pub mod checkpoint;
 pub mod config;
 pub mod device;
 pub mod dtype;
+pub mod limits;
 pub mod ops;
 pub mod request;
 pub mod rope;
+pub mod sampling;
+pub mod scheduler;
+pub mod sequence;

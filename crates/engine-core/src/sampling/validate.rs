@@ -1,0 +1,286 @@
+//! What sampling parameters may be.
+
+use crate::limits::MAX_MODEL_LEN;
+use crate::request::{SamplingParams, TokenId};
+
+/// A parameter that cannot be meant.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParamError {
+    /// The value is outside its range.
+    #[error("{name} is {value}, but must be {legal}")]
+    OutOfRange {
+        /// The parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// Its range, in words.
+        legal: &'static str,
+    },
+    /// Not a token may end the output before it must have ended.
+    #[error("min_tokens is {min_tokens}, but must be at most max_tokens, which is {max_tokens}")]
+    MinAboveMax {
+        /// The least tokens to generate.
+        min_tokens: usize,
+        /// The most tokens to generate.
+        max_tokens: usize,
+    },
+    /// An empty text is found everywhere.
+    #[error("stop holds an empty text; leave it out or give at least one character")]
+    EmptyStop,
+    /// The model has no such token, so it could never stop anything.
+    #[error(
+        "stop_token_ids holds {token_id}, but the model's vocabulary has {vocab_size} tokens, from \
+         0 to {last}", last = vocab_size - 1
+    )]
+    StopTokenOutsideVocab {
+        /// The token.
+        token_id: u32,
+        /// Tokens of the model.
+        vocab_size: usize,
+    },
+    /// There are not that many tokens to report.
+    #[error(
+        "{name} is {value}, but the model's vocabulary has {vocab_size} tokens; ask for fewer, or \
+         for all with -1"
+    )]
+    MoreThanVocab {
+        /// `logprobs` or `prompt_logprobs`.
+        name: &'static str,
+        /// Its value.
+        value: i32,
+        /// Tokens of the model.
+        vocab_size: usize,
+    },
+}
+
+impl SamplingParams {
+    /// Whether every parameter is in its range.
+    ///
+    /// # Errors
+    /// [`ParamError`] for the first one that is not, by name.
+    pub fn validate(&self) -> Result<(), ParamError> {
+        let Self {
+            temperature,
+            top_p,
+            top_k,
+            min_p,
+            max_tokens,
+            min_tokens,
+            ..
+        } = *self;
+        check(
+            "temperature",
+            temperature.into(),
+            (0.0..=f32::MAX).contains(&temperature),
+            "a finite number from 0; 0 takes the likeliest token",
+        )?;
+        check(
+            "top_p",
+            top_p.into(),
+            top_p > 0.0 && top_p <= 1.0,
+            "above 0 and at most 1; 1 keeps all tokens",
+        )?;
+        check(
+            "top_k",
+            top_k.into(),
+            top_k >= -1,
+            "at least 1, or 0 or -1 to keep all tokens",
+        )?;
+        check(
+            "min_p",
+            min_p.into(),
+            (0.0..=1.0).contains(&min_p),
+            "from 0 to 1; 0 keeps all tokens",
+        )?;
+        let tokens_in_range = |n: usize, least| (least..=MAX_MODEL_LEN).contains(&n);
+        check(
+            "max_tokens",
+            max_tokens as f64,
+            tokens_in_range(max_tokens, 1),
+            "from 1 to 16777216",
+        )?;
+        for (name, value) in [
+            ("logprobs", self.logprobs),
+            ("prompt_logprobs", self.prompt_logprobs),
+        ] {
+            let value = value.unwrap_or(0);
+            check(
+                name,
+                value.into(),
+                value >= -1,
+                "at least 0, or -1 for the whole vocabulary",
+            )?;
+        }
+        if min_tokens > max_tokens {
+            return Err(ParamError::MinAboveMax {
+                min_tokens,
+                max_tokens,
+            });
+        }
+        if self.stop.iter().any(|text| text.is_empty()) {
+            return Err(ParamError::EmptyStop);
+        }
+        Ok(())
+    }
+
+    /// Whether a model with `vocab_size` tokens can do what is asked.
+    ///
+    /// # Errors
+    /// [`ParamError::StopTokenOutsideVocab`]; [`ParamError::MoreThanVocab`].
+    pub fn validate_for_vocab(&self, vocab_size: usize) -> Result<(), ParamError> {
+        let is_outside = |token_id: &&TokenId| token_id.0 as usize >= vocab_size;
+        if let Some(&TokenId(token_id)) = self.stop_token_ids.iter().find(is_outside) {
+            return Err(ParamError::StopTokenOutsideVocab {
+                token_id,
+                vocab_size,
+            });
+        }
+        for (name, value) in [
+            ("logprobs", self.logprobs),
+            ("prompt_logprobs", self.prompt_logprobs),
+        ] {
+            if let Some(value) = value
+                && usize::try_from(value).is_ok_and(|value| value > vocab_size)
+            {
+                return Err(ParamError::MoreThanVocab {
+                    name,
+                    value,
+                    vocab_size,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(
+    name: &'static str,
+    value: f64,
+    is_legal: bool,
+    legal: &'static str,
+) -> Result<(), ParamError> {
+    if is_legal {
+        Ok(())
+    } else {
+        Err(ParamError::OutOfRange { name, value, legal })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::{String, ToString};
+    use alloc::vec;
+
+    fn error(change: impl Fn(&mut SamplingParams)) -> Option<String> {
+        let mut params = SamplingParams::default();
+        change(&mut params);
+        params.validate().err().map(|error| error.to_string())
+    }
+
+    /// The parameter that the error names, which is its first word.
+    fn culprit(change: impl Fn(&mut SamplingParams)) -> Option<String> {
+        error(change).and_then(|text| text.split(' ').next().map(String::from))
+    }
+
+    #[test]
+    fn defaults_and_the_ends_of_the_ranges_are_legal() {
+        assert_eq!(error(|_| ()), None);
+        assert_eq!(
+            error(|p| (p.temperature, p.top_p, p.min_p) = (0.0, 1e-6, 1.0)),
+            None
+        );
+        assert_eq!(
+            error(|p| (p.top_k, p.logprobs, p.prompt_logprobs) = (-1, Some(-1), Some(0))),
+            None
+        );
+        assert_eq!(error(|p| (p.max_tokens, p.min_tokens) = (1, 1)), None);
+        assert_eq!(error(|p| p.max_tokens = MAX_MODEL_LEN), None);
+    }
+
+    #[test]
+    fn each_parameter_is_refused_by_name() {
+        for bad in [-0.1, f32::NAN, f32::INFINITY] {
+            assert_eq!(
+                culprit(|p| p.temperature = bad).as_deref(),
+                Some("temperature"),
+                "{bad}"
+            );
+        }
+        for bad in [0.0, -0.5, 1.01, f32::NAN] {
+            assert_eq!(
+                culprit(|p| p.top_p = bad).as_deref(),
+                Some("top_p"),
+                "{bad}"
+            );
+        }
+        for bad in [-0.1, 1.1, f32::NAN] {
+            assert_eq!(
+                culprit(|p| p.min_p = bad).as_deref(),
+                Some("min_p"),
+                "{bad}"
+            );
+        }
+        assert_eq!(culprit(|p| p.top_k = -2).as_deref(), Some("top_k"));
+        assert_eq!(culprit(|p| p.max_tokens = 0).as_deref(), Some("max_tokens"));
+        assert_eq!(
+            culprit(|p| p.max_tokens = usize::MAX).as_deref(),
+            Some("max_tokens")
+        );
+        assert_eq!(
+            culprit(|p| p.min_tokens = 17).as_deref(),
+            Some("min_tokens")
+        );
+        assert_eq!(
+            culprit(|p| p.logprobs = Some(-2)).as_deref(),
+            Some("logprobs")
+        );
+        assert_eq!(
+            culprit(|p| p.prompt_logprobs = Some(-2)).as_deref(),
+            Some("prompt_logprobs")
+        );
+        assert_eq!(
+            culprit(|p| p.stop = vec![String::new()]).as_deref(),
+            Some("stop")
+        );
+    }
+
+    #[test]
+    fn an_error_says_the_value_and_what_would_do() {
+        assert_eq!(
+            error(|p| p.top_k = -5).as_deref(),
+            Some("top_k is -5, but must be at least 1, or 0 or -1 to keep all tokens")
+        );
+    }
+
+    #[test]
+    fn what_the_vocabulary_lacks_is_refused() {
+        let params = SamplingParams {
+            stop_token_ids: vec![TokenId(255), TokenId(256)],
+            logprobs: Some(256),
+            ..SamplingParams::default()
+        };
+        assert_eq!(
+            params.validate_for_vocab(256),
+            Err(ParamError::StopTokenOutsideVocab {
+                token_id: 256,
+                vocab_size: 256
+            })
+        );
+        assert_eq!(params.validate_for_vocab(257), Ok(()));
+        let params = SamplingParams {
+            prompt_logprobs: Some(5),
+            ..SamplingParams::default()
+        };
+        let (name, value, vocab_size) = ("prompt_logprobs", 5, 4);
+        assert_eq!(
+            params.validate_for_vocab(4),
+            Err(ParamError::MoreThanVocab {
+                name,
+                value,
+                vocab_size
+            })
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! Memory and transfers.
+
+use engine_core::batch::Batch;
+use engine_core::device::{Device, KvCacheShape, OpError};
+use engine_core::dtype::DType;
+
+use super::{Buffer, KvCache, ReferenceCpu};
+use crate::shape;
+
+impl Device for ReferenceCpu {
+    type Buffer = Buffer;
+    type KvCache = KvCache;
+    type Batch = Batch;
+
+    fn name(&self) -> String {
+        format!(
+            "reference, {}, {} threads",
+            self.compute_dtype, self.num_threads
+        )
+    }
+
+    fn numerics_id(&self) -> String {
+        format!("reference {}", self.compute_dtype)
+    }
+
+    fn compute_dtype(&self) -> DType {
+        self.compute_dtype
+    }
+
+    fn alloc(&mut self, len: usize) -> Result<Buffer, OpError> {
+        Buffer::new(len, false)
+    }
+
+    fn alloc_act(&mut self, len: usize) -> Result<Buffer, OpError> {
+        Buffer::new(len, true)
+    }
+
+    fn alloc_kv_cache(&mut self, shape: KvCacheShape) -> Result<KvCache, OpError> {
+        KvCache::new(shape)
+    }
+
+    fn upload_batch(&mut self, batch: &Batch, device_batch: &mut Batch) -> Result<(), OpError> {
+        shape::batch(batch)?;
+        device_batch.clone_from(batch);
+        Ok(())
+    }
+
+    fn read_f32(&mut self, buffer: &Buffer, out: &mut [f32]) -> Result<(), OpError> {
+        out.copy_from_slice(buffer.f32("read_f32", "length of the buffer", out.len())?);
+        Ok(())
+    }
+
+    fn write_f32(&mut self, data: &[f32], buffer: &mut Buffer) -> Result<(), OpError> {
+        let values = buffer.f32_mut("write_f32", "length of the buffer", data.len())?;
+        values.copy_from_slice(data);
+        Ok(())
+    }
+
+    fn read_act(&mut self, buffer: &Buffer, out: &mut [f32]) -> Result<(), OpError> {
+        out.copy_from_slice(buffer.act("read_act", "length of the buffer", out.len())?);
+        Ok(())
+    }
+
+    fn write_act(&mut self, data: &[f32], buffer: &mut Buffer) -> Result<(), OpError> {
+        let values = buffer.act_mut("write_act", "length of the buffer", data.len())?;
+        values.copy_from_slice(data);
+        round_all(self.compute_dtype, values);
+        Ok(())
+    }
+
+    fn read_kv(
+        &mut self,
+        kv_cache: &KvCache,
+        layer_idx: usize,
+        slot: usize,
+        kv_head_idx: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>), OpError> {
+        const OP: &str = "read_kv";
+        let shape = &kv_cache.shape;
+        let num_slots = shape.num_blocks * shape.block_size;
+        shape::at_least(
+            OP,
+            "layers of the cache",
+            shape.num_layers,
+            layer_idx.saturating_add(1),
+        )?;
+        shape::at_least(OP, "slots of the cache", num_slots, slot.saturating_add(1))?;
+        shape::at_least(
+            OP,
+            "heads of the cache",
+            shape.num_kv_heads,
+            kv_head_idx.saturating_add(1),
+        )?;
+        let (keys, values) = kv_cache.layer(layer_idx);
+        let start = (slot * shape.num_kv_heads + kv_head_idx) * shape.head_dim;
+        let range = start..start + shape.head_dim;
+        Ok((keys[range.clone()].to_vec(), values[range].to_vec()))
+    }
+}
+
+/// Rounds every value to `dtype`.
+pub(super) fn round_all(dtype: DType, values: &mut [f32]) {
+    for value in values {
+        *value = dtype.round(*value);
+    }
+}

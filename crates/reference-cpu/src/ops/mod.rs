@@ -1,0 +1,26 @@
+//! Every op of [`engine_core::ops`] as a pure function over slices.
+//!
+//! Inputs hold the values that the op reads: weights and matrix inputs already rounded to the
+//! compute dtype. Outputs are f32, rounded once from an f64 sum; whoever stores a matrix input
+//! rounds it to the compute dtype. Slices have exactly the shapes written at each function;
+//! [`crate::backend`] checks arguments before it calls.
+
+mod attention;
+mod embed;
+mod head_norm;
+mod kv_write;
+mod linear;
+mod rms_norm;
+mod rope;
+mod rope_angles;
+mod silu_mul;
+
+pub use attention::{Attention, attend, attended, attention};
+pub use embed::embed;
+pub use head_norm::head_norm;
+pub use kv_write::kv_write;
+pub use linear::{dot, linear};
+pub use rms_norm::rms_norm;
+pub use rope::rope;
+pub use rope_angles::rope_angles;
+pub use silu_mul::silu_mul;
