@@ -104,10 +104,7 @@ mod tests {
         assert!(a.is_empty());
         assert!(pool.allocate(4, &mut b));
         assert_eq!(ids(&b), [3, 4, 0, 1, 2, 5]);
-        assert_eq!(
-            (pool.num_free(), pool.num_used(), pool.peak_used()),
-            (0, 6, 6)
-        );
+        assert_eq!((pool.num_free(), pool.num_used(), pool.peak_used()), (0, 6, 6));
     }
 
     #[test]

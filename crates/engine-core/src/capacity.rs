@@ -18,9 +18,7 @@ pub fn blocks_that_fit(kv_cache_bytes: u64, shape: &KvCacheShape) -> usize {
 /// The most kv_blocks that `max_num_seqs` sequences of `max_model_len` tokens can hold at once: a
 /// larger pool is never used up. At most [`MAX_NUM_BLOCKS`].
 pub fn blocks_at_most(max_num_seqs: usize, max_model_len: usize, block_size: usize) -> usize {
-    blocks_for_tokens(max_model_len, block_size)
-        .saturating_mul(max_num_seqs)
-        .min(MAX_NUM_BLOCKS)
+    blocks_for_tokens(max_model_len, block_size).saturating_mul(max_num_seqs).min(MAX_NUM_BLOCKS)
 }
 
 #[cfg(test)]
@@ -57,10 +55,7 @@ mod tests {
 
     #[test]
     fn a_shape_without_elements_has_no_blocks() {
-        let empty = KvCacheShape {
-            num_layers: 0,
-            ..SMOLLM2
-        };
+        let empty = KvCacheShape { num_layers: 0, ..SMOLLM2 };
         assert_eq!(blocks_that_fit(1 << 30, &empty), 0);
     }
 

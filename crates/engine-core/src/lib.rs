@@ -7,11 +7,7 @@
 //! [`block_pool`] lending the KV blocks and [`sampling`] turning logits into tokens.
 #![no_std]
 #![forbid(unsafe_code)]
-#![deny(
-    clippy::alloc_instead_of_core,
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core
-)]
+#![deny(clippy::alloc_instead_of_core, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
 
 extern crate alloc;
 
@@ -23,6 +19,7 @@ pub mod config;
 pub mod device;
 pub mod dtype;
 pub mod limits;
+pub mod model;
 pub mod ops;
 pub mod request;
 pub mod rope;

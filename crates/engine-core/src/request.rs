@@ -121,33 +121,21 @@ impl StopRules {
     ) -> Option<Stop> {
         if num_output_tokens >= self.min_tokens {
             if !self.ignore_eos && self.eos_token_ids.contains(&token_id) {
-                return Some(Stop {
-                    reason: FinishReason::Stop,
-                    stop_token_id: None,
-                });
+                return Some(Stop { reason: FinishReason::Stop, stop_token_id: None });
             }
             if self.stop_token_ids.contains(&token_id) {
-                return Some(Stop {
-                    reason: FinishReason::Stop,
-                    stop_token_id: Some(token_id),
-                });
+                return Some(Stop { reason: FinishReason::Stop, stop_token_id: Some(token_id) });
             }
         }
-        (is_full || num_output_tokens >= self.max_tokens).then_some(Stop {
-            reason: FinishReason::Length,
-            stop_token_id: None,
-        })
+        (is_full || num_output_tokens >= self.max_tokens)
+            .then_some(Stop { reason: FinishReason::Length, stop_token_id: None })
     }
 
     /// Tokens that must not be sampled after `num_output_tokens` of the output: before
     /// `min_tokens`, all that end a sequence. As in vLLM, an ignored end of sequence is among them.
     pub fn barred_token_ids(&self, num_output_tokens: usize) -> impl Iterator<Item = TokenId> + '_ {
         let is_barred = num_output_tokens < self.min_tokens;
-        let all = self
-            .eos_token_ids
-            .iter()
-            .chain(&self.stop_token_ids)
-            .copied();
+        let all = self.eos_token_ids.iter().chain(&self.stop_token_ids).copied();
         all.filter(move |_| is_barred)
     }
 }
@@ -190,16 +178,10 @@ mod tests {
     }
 
     fn stopped(stop_token_id: Option<u32>) -> Option<Stop> {
-        Some(Stop {
-            reason: FinishReason::Stop,
-            stop_token_id: stop_token_id.map(TokenId),
-        })
+        Some(Stop { reason: FinishReason::Stop, stop_token_id: stop_token_id.map(TokenId) })
     }
 
-    const LENGTH: Option<Stop> = Some(Stop {
-        reason: FinishReason::Length,
-        stop_token_id: None,
-    });
+    const LENGTH: Option<Stop> = Some(Stop { reason: FinishReason::Length, stop_token_id: None });
 
     #[test]
     fn end_of_sequence_comes_before_stop_tokens_before_lengths() {
@@ -214,10 +196,7 @@ mod tests {
 
     #[test]
     fn an_ignored_end_of_sequence_can_still_be_a_stop_token() {
-        let rules = StopRules {
-            ignore_eos: true,
-            ..rules()
-        };
+        let rules = StopRules { ignore_eos: true, ..rules() };
         assert_eq!(rules.check(TokenId(2), 3, false), None);
         assert_eq!(rules.check(TokenId(3), 3, false), stopped(Some(3)));
     }

@@ -33,18 +33,13 @@ pub fn inv_freq(
         RopeScaling::None => (plain(rope.theta, dim), 1.0),
         RopeScaling::Linear { factor } => {
             let stretch = |freq: f32| freq / *factor as f32;
-            (
-                plain(rope.theta, dim).into_iter().map(stretch).collect(),
-                1.0,
-            )
+            (plain(rope.theta, dim).into_iter().map(stretch).collect(), 1.0)
         }
         RopeScaling::Dynamic { factor } => {
             let base = dynamic_base(rope, *factor, max_position_embeddings, max_model_len);
             (plain(base, dim), 1.0)
         }
-        RopeScaling::Yarn {
-            attention_factor, ..
-        } => (yarn(rope), *attention_factor as f32),
+        RopeScaling::Yarn { attention_factor, .. } => (yarn(rope), *attention_factor as f32),
         RopeScaling::Llama3 { .. } => (llama3(rope), 1.0),
         RopeScaling::Factors(factors) => {
             let freqs = plain(rope.theta, dim).into_iter().zip(factors);
@@ -116,10 +111,7 @@ fn yarn(rope: &RopeConfig) -> Vec<f32> {
         let keep = 1.0 - ramp;
         stretched * (1.0 - keep) + kept * keep
     };
-    powers(rope.theta, rope.rotary_dim)
-        .enumerate()
-        .map(blend)
-        .collect()
+    powers(rope.theta, rope.rotary_dim).enumerate().map(blend).collect()
 }
 
 /// Wavelengths well within the original length stay, those beyond it are stretched, and those
@@ -150,8 +142,5 @@ fn llama3(rope: &RopeConfig) -> Vec<f32> {
             (1.0 - keep) * freq / factor as f32 + keep * freq
         }
     };
-    plain(rope.theta, rope.rotary_dim)
-        .into_iter()
-        .map(stretch)
-        .collect()
+    plain(rope.theta, rope.rotary_dim).into_iter().map(stretch).collect()
 }

@@ -116,9 +116,7 @@ impl Sequence {
 
     /// The most tokens it can come to have.
     fn max_num_tokens(&self, max_model_len: usize) -> usize {
-        self.num_prompt_tokens
-            .saturating_add(self.stop_rules.max_tokens)
-            .min(max_model_len)
+        self.num_prompt_tokens.saturating_add(self.stop_rules.max_tokens).min(max_model_len)
     }
 
     /// The most kv_blocks it can come to hold.
@@ -128,13 +126,10 @@ impl Sequence {
 
     /// Makes room for all it can become, so that its steps allocate no memory.
     pub(crate) fn reserve(&mut self, max_model_len: usize, block_size: usize) {
-        let num_more = self
-            .max_num_tokens(max_model_len)
-            .saturating_sub(self.token_ids.len());
+        let num_more = self.max_num_tokens(max_model_len).saturating_sub(self.token_ids.len());
         self.token_ids.reserve(num_more);
         let num_blocks = self.max_num_blocks(max_model_len, block_size);
-        self.block_table
-            .reserve(num_blocks.saturating_sub(self.block_table.len()));
+        self.block_table.reserve(num_blocks.saturating_sub(self.block_table.len()));
     }
 
     /// Gets the kv_blocks for its next `num_new_tokens` tokens; `false`, and nothing changed, when
@@ -151,10 +146,7 @@ impl Sequence {
         if !block_pool.allocate(num_missing, &mut self.block_table) {
             return false;
         }
-        self.stats.peak_num_blocks = self
-            .stats
-            .peak_num_blocks
-            .max(self.block_table.len() as u32);
+        self.stats.peak_num_blocks = self.stats.peak_num_blocks.max(self.block_table.len() as u32);
         true
     }
 

@@ -7,26 +7,18 @@ use serde_json::Value;
 const FIXTURE: &str = include_str!("oracles/rope_hf.json");
 
 fn number(case: &Value, key: &str) -> f64 {
-    case[key]
-        .as_f64()
-        .unwrap_or_else(|| panic!("{key} of {case}"))
+    case[key].as_f64().unwrap_or_else(|| panic!("{key} of {case}"))
 }
 
 fn count(case: &Value, key: &str) -> usize {
-    case[key]
-        .as_u64()
-        .unwrap_or_else(|| panic!("{key} of {case}")) as usize
+    case[key].as_u64().unwrap_or_else(|| panic!("{key} of {case}")) as usize
 }
 
 fn scaling(case: &Value) -> RopeScaling {
     match case["method"].as_str().unwrap() {
         "none" => RopeScaling::None,
-        "linear" => RopeScaling::Linear {
-            factor: number(case, "factor"),
-        },
-        "dynamic" => RopeScaling::Dynamic {
-            factor: number(case, "factor"),
-        },
+        "linear" => RopeScaling::Linear { factor: number(case, "factor") },
+        "dynamic" => RopeScaling::Dynamic { factor: number(case, "factor") },
         "yarn" => RopeScaling::Yarn {
             factor: number(case, "factor"),
             original_max_position_embeddings: count(case, "original"),
@@ -53,11 +45,7 @@ fn frequencies(case: &Value) -> (Vec<f32>, f32) {
     };
     let is_dynamic = case["method"] == "dynamic";
     let length = |key| if is_dynamic { count(case, key) } else { 4096 };
-    inv_freq(
-        &rope,
-        length("max_position_embeddings"),
-        length("max_model_len"),
-    )
+    inv_freq(&rope, length("max_position_embeddings"), length("max_model_len"))
 }
 
 /// The fixture rounds where the code does, so the bits are equal. Two f64 `pow` could round a
@@ -83,11 +71,7 @@ fn frequencies_are_bit_equal_to_the_formulas() {
 
 #[test]
 fn dynamic_is_plain_up_to_the_original_length_and_fixed_by_the_longest_beyond_it() {
-    let rope = |scaling| RopeConfig {
-        theta: 10000.0,
-        rotary_dim: 64,
-        scaling,
-    };
+    let rope = |scaling| RopeConfig { theta: 10000.0, rotary_dim: 64, scaling };
     let dynamic = |len| inv_freq(&rope(RopeScaling::Dynamic { factor: 4.0 }), 1024, len).0;
     let plain = inv_freq(&rope(RopeScaling::None), 1024, 4096).0;
     assert_eq!(dynamic(1), plain);
@@ -101,11 +85,7 @@ fn dynamic_is_plain_up_to_the_original_length_and_fixed_by_the_longest_beyond_it
 #[test]
 fn factors_divide_each_frequency() {
     let factors: Vec<f32> = (1..=8).map(|i| i as f32).collect();
-    let rope = |scaling| RopeConfig {
-        theta: 10000.0,
-        rotary_dim: 16,
-        scaling,
-    };
+    let rope = |scaling| RopeConfig { theta: 10000.0, rotary_dim: 16, scaling };
     let plain = inv_freq(&rope(RopeScaling::None), 1, 1).0;
     let divided = inv_freq(&rope(RopeScaling::Factors(factors.clone())), 1, 1).0;
     assert_eq!(divided.len(), 8);

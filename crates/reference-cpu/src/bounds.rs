@@ -17,6 +17,8 @@
 
 use core::ops::Range;
 
+use engine_core::dtype::DType;
+
 use crate::ops::{self, Attention, attended};
 
 /// Unit roundoff of f32.
@@ -46,13 +48,7 @@ pub fn linear(
     let out_features = weight.len() / in_features;
     let mut magnitudes = vec![0.0; num_rows * out_features];
     let bias = bias.map(abs);
-    ops::linear(
-        &abs(x),
-        &abs(weight),
-        bias.as_deref(),
-        in_features,
-        &mut magnitudes,
-    );
+    ops::linear(&abs(x), &abs(weight), bias.as_deref(), in_features, &mut magnitudes);
     let flushed = in_features as f64 * TINY * (1.0 + largest(x) + largest(weight));
     let factor = sum_factor(in_features + 1) + 2.0 * U;
     let errors = magnitudes.iter().enumerate().map(|(i, &sum)| {
@@ -89,10 +85,7 @@ pub fn rope(before: &[f32], angles: &[f32], head_dim: usize) -> Vec<f64> {
     for (head, errors) in heads.zip(errors.chunks_exact_mut(head_dim)) {
         for i in 0..half {
             let (a, b) = (f64::from(head[i].abs()), f64::from(head[i + half].abs()));
-            let (cos, sin) = (
-                f64::from(angles[i].abs()),
-                f64::from(angles[i + half].abs()),
-            );
+            let (cos, sin) = (f64::from(angles[i].abs()), f64::from(angles[i + half].abs()));
             errors[i] = 3.0 * U * (a * cos + b * sin) + 3.0 * TINY;
             errors[i + half] = 3.0 * U * (b * cos + a * sin) + 3.0 * TINY;
         }
@@ -131,9 +124,14 @@ pub fn silu_mul(gate_up: &[f32], width: usize, want: &[f32]) -> Vec<f64> {
 /// each, and an online softmax may rescale them once per term: 2n roundings. `δⱼ` is the dot
 /// product's error, two roundings of `sⱼ` (its last sum, the scale), three of `sⱼ − m` (the
 /// difference and a base-2 exponential's product), and 4 `u` for the exponential.
+///
+/// A backend with a 16-bit cache may round the weights, relative to a running maximum, to the
+/// cache's format before they meet V: independent roundings of `ε = 2⁻⁸` (bfloat16) or `2⁻¹¹`
+/// (binary16), so at most `ε · Σ|wⱼvⱼ|` and, as above, below `6ε · √Σ(wⱼvⱼ)²`.
 pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<f64> {
     let head_dim = args.shape.head_dim;
     let group = args.num_qo_heads / args.shape.num_kv_heads;
+    let rounding = weight_rounding(args.shape.dtype);
     let mut errors = Vec::with_capacity(want.len());
     let mut want_heads = want.chunks_exact(head_dim);
     for seq_idx in 0..args.batch.num_seqs() {
@@ -145,13 +143,7 @@ pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<
                     .clone()
                     .map(|position| args.key_value(block_table, position, head / group))
                     .collect();
-                attend(
-                    &args.query(row, head),
-                    &pairs,
-                    args.scale,
-                    want,
-                    &mut errors,
-                );
+                attend(&args.query(row, head), &pairs, args.scale, rounding, want, &mut errors);
             }
         }
     }
@@ -163,6 +155,7 @@ fn attend(
     query: &[f64],
     pairs: &[(&[f32], &[f32])],
     scale: f32,
+    rounding: (f64, f64),
     want: &[f32],
     errors: &mut Vec<f64>,
 ) {
@@ -184,15 +177,11 @@ fn attend(
     let deltas: Vec<f64> = deltas.collect();
     let weights: Vec<f64> = scores.iter().map(|s| (s.0 - max).exp()).collect();
     let weight_sum: f64 = weights.iter().sum();
-    let shrunk: f64 = weights
-        .iter()
-        .zip(&deltas)
-        .map(|(w, d)| w * (-d).exp())
-        .sum();
+    let shrunk: f64 = weights.iter().zip(&deltas).map(|(w, d)| w * (-d).exp()).sum();
     let sum_factor = sum_factor(2 * pairs.len());
     for (i, &y) in want.iter().enumerate() {
         let y = f64::from(y);
-        let (mut shifted, mut magnitude, mut largest) = (0.0, 0.0, 0.0_f64);
+        let (mut shifted, mut magnitude, mut squares, mut largest) = (0.0, 0.0, 0.0_f64, 0.0_f64);
         for ((weight, delta), (_, value)) in weights.iter().zip(&deltas).zip(pairs) {
             let value = f64::from(value[i]);
             // A weight below every f32 counts as nothing, also where e^δ is infinite.
@@ -200,18 +189,27 @@ fn attend(
                 shifted += weight * delta.exp_m1() * (value - y).abs();
             }
             magnitude += weight * value.abs();
+            squares += (weight * value).powi(2);
             largest = largest.max(value.abs());
         }
         let sums = sum_factor * (magnitude / weight_sum + y.abs()) + 3.0 * U * y.abs();
-        let flushed = 2.0 * pairs.len() as f64 * TINY * (1.0 + largest);
-        errors.push(shifted / shrunk + sums + flushed);
+        let rounded = rounding.0 * magnitude.min(6.0 * squares.sqrt()) / weight_sum;
+        let flushed = 2.0 * pairs.len() as f64 * (TINY + rounding.1) * (1.0 + largest);
+        errors.push(shifted / shrunk + sums + rounded + flushed);
+    }
+}
+
+/// Unit roundoff of a cache's format where it is coarser than f32, and half its smallest subnormal.
+fn weight_rounding(dtype: DType) -> (f64, f64) {
+    match dtype {
+        DType::F32 => (0.0, 0.0),
+        DType::F16 => (f64::exp2(-11.0), f64::exp2(-25.0)),
+        DType::BF16 => (f64::exp2(-8.0), TINY),
     }
 }
 
 fn largest(values: &[f32]) -> f64 {
-    values
-        .iter()
-        .fold(0.0, |largest, v| f64::from(v.abs()).max(largest))
+    values.iter().fold(0.0, |largest, v| f64::from(v.abs()).max(largest))
 }
 
 #[cfg(test)]
@@ -237,10 +235,7 @@ mod tests {
                 used = used.max(error / linear(&x, &w, None, None, len)[0]);
             }
             assert!(used <= 1.0, "length {len}: {used} of the bound");
-            assert!(
-                used > 0.001,
-                "length {len}: the bound is vacuous, {used} used"
-            );
+            assert!(used > 0.001, "length {len}: the bound is vacuous, {used} used");
         }
     }
 
@@ -249,10 +244,7 @@ mod tests {
         let mut rng = Rng::new(5);
         let (x, w) = (normal(&mut rng, 1536), normal(&mut rng, 1536));
         let bound = linear(&x, &w, None, None, 1536)[0];
-        let caught = x
-            .iter()
-            .zip(&w)
-            .filter(|(x, w)| f64::from((*x * *w).abs()) > bound);
+        let caught = x.iter().zip(&w).filter(|(x, w)| f64::from((*x * *w).abs()) > bound);
         assert!(caught.count() > 1400, "bound {bound}");
     }
 
@@ -266,10 +258,7 @@ mod tests {
             let bound = silu_mul(&[gate, 1.5], 1, &want)[0];
             let error = (f64::from(naive) - f64::from(want[0])).abs();
             assert!(error <= bound, "silu({gate}): {error:e} of {bound:e}");
-            assert!(
-                bound <= 1e-4 * f64::from(want[0].abs()) + 1e-35,
-                "vacuous at {gate}"
-            );
+            assert!(bound <= 1e-4 * f64::from(want[0].abs()) + 1e-35, "vacuous at {gate}");
         }
     }
 

@@ -282,23 +282,14 @@ pub fn attention() -> Vec<AttentionCase> {
 fn attention_batch(case_idx: usize) -> Vec<SeqCase> {
     let turn = case_idx / 7;
     let context = |offset: usize| CONTEXTS[(3 * turn + offset) % CONTEXTS.len()];
-    let seq = |seq_len: usize, num_rows: usize| SeqCase {
-        seq_len,
-        num_rows: num_rows.min(seq_len),
-    };
+    let seq =
+        |seq_len: usize, num_rows: usize| SeqCase { seq_len, num_rows: num_rows.min(seq_len) };
     match case_idx % 7 {
         0 => vec![seq(context(case_idx), 1)],
         1 => vec![seq(CONTEXTS[turn % 7], 65)],
         2 => vec![seq(context(case_idx), 7)],
-        3 => vec![
-            seq(context(0), 1),
-            seq(CONTEXTS[(turn + 3) % 7], 17),
-            seq(context(5), 2),
-        ],
-        4 => CONTEXTS[..7]
-            .iter()
-            .map(|&seq_len| seq(seq_len, 1))
-            .collect(),
+        3 => vec![seq(context(0), 1), seq(CONTEXTS[(turn + 3) % 7], 17), seq(context(5), 2)],
+        4 => CONTEXTS[..7].iter().map(|&seq_len| seq(seq_len, 1)).collect(),
         5 => vec![seq(17, 17), seq(257, 33), seq(1, 1), seq(64, 1), seq(65, 2)],
         _ if turn == 0 => Vec::new(),
         _ => vec![seq(context(7), 3), seq(context(8), 1)],
@@ -316,34 +307,23 @@ mod tests {
         let ins: HashSet<_> = cases.iter().map(|c| (c.num_rows, c.in_features)).collect();
         let outs: HashSet<_> = cases.iter().map(|c| (c.num_rows, c.out_features)).collect();
         assert_eq!((ins.len(), outs.len()), (63, 63));
-        let modes: HashSet<_> = cases
-            .iter()
-            .map(|c| (c.bias, c.add_to, c.num_parts))
-            .collect();
+        let modes: HashSet<_> = cases.iter().map(|c| (c.bias, c.add_to, c.num_parts)).collect();
         assert_eq!(modes.len(), 12);
     }
 
     #[test]
     fn attention_meets_every_context_window_and_block_size() {
         let cases = attention();
-        let heads: HashSet<_> = cases
-            .iter()
-            .map(|c| (c.num_qo_heads, c.num_kv_heads, c.head_dim))
-            .collect();
+        let heads: HashSet<_> =
+            cases.iter().map(|c| (c.num_qo_heads, c.num_kv_heads, c.head_dim)).collect();
         assert_eq!(heads.len(), 49);
         let pages: HashSet<_> = cases.iter().map(|c| (c.block_size, c.window)).collect();
         assert_eq!(pages.len(), BLOCK_SIZES.len() * WINDOWS.len());
-        let seqs: HashSet<_> = cases
-            .iter()
-            .flat_map(|c| &c.seqs)
-            .map(|s| (s.seq_len, s.num_rows == 1))
-            .collect();
+        let seqs: HashSet<_> =
+            cases.iter().flat_map(|c| &c.seqs).map(|s| (s.seq_len, s.num_rows == 1)).collect();
         for context in CONTEXTS {
             assert!(seqs.contains(&(context, true)), "no decode at {context}");
-            assert!(
-                context == 1 || seqs.contains(&(context, false)),
-                "no chunk at {context}"
-            );
+            assert!(context == 1 || seqs.contains(&(context, false)), "no chunk at {context}");
         }
         assert!(cases.iter().any(|c| c.seqs.is_empty()));
     }

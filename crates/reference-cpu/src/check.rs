@@ -61,12 +61,7 @@ impl Report {
     }
 
     fn new() -> Self {
-        Report {
-            num_elements: 0,
-            num_failures: 0,
-            max_ulp: 0,
-            worst: None,
-        }
+        Report { num_elements: 0, num_failures: 0, max_ulp: 0, worst: None }
     }
 
     fn add(&mut self, element: Element) {
@@ -107,11 +102,7 @@ pub fn compare(dtype: DType, got: &[f32], want: &[f32], errors: &[f64]) -> Repor
         let value = f64::from(got);
         let passes = low <= value && value <= high;
         let exact = f64::from(want);
-        let bound = if value < exact {
-            exact - low
-        } else {
-            high - exact
-        };
+        let bound = if value < exact { exact - low } else { high - exact };
         report.add(Element {
             index,
             got,
@@ -138,11 +129,7 @@ pub fn compare_exact(dtype: DType, got: &[f32], want: &[f32]) -> Report {
             want,
             error: if passes { 0.0 } else { distance },
             bound: 0.0,
-            ulp: if passes {
-                0
-            } else {
-                ulp_distance(dtype, got, want)
-            },
+            ulp: if passes { 0 } else { ulp_distance(dtype, got, want) },
             passes,
         });
     }
@@ -177,11 +164,7 @@ fn ordinal(dtype: DType, x: f32) -> i64 {
         DType::F16 => u32::from(half::f16::from_f32(x.abs()).to_bits()),
         DType::BF16 => u32::from(half::bf16::from_f32(x.abs()).to_bits()),
     };
-    if x.is_sign_negative() {
-        -i64::from(magnitude)
-    } else {
-        i64::from(magnitude)
-    }
+    if x.is_sign_negative() { -i64::from(magnitude) } else { i64::from(magnitude) }
 }
 
 #[cfg(test)]
@@ -237,12 +220,7 @@ mod tests {
 
     #[test]
     fn the_worst_element_is_a_failure_if_there_is_one() {
-        let report = compare(
-            DType::F32,
-            &[1.9, 1e-9, 2.0],
-            &[1.0, 0.0, 2.0],
-            &[1.0, 0.0, 0.0],
-        );
+        let report = compare(DType::F32, &[1.9, 1e-9, 2.0], &[1.0, 0.0, 2.0], &[1.0, 0.0, 0.0]);
         assert_eq!((report.num_failures, report.num_elements), (1, 3));
         assert_eq!(report.worst.expect("three elements").index, 1);
         let nan_first = compare(DType::F32, &[NAN, 5.0], &[0.0, 0.0], &[1.0, 1.0]);
@@ -261,10 +239,7 @@ mod tests {
     fn ulps_count_the_values_of_the_format() {
         assert_eq!(ulp_distance(DType::F32, 1.0, 1.0_f32.next_up()), 1);
         assert_eq!(ulp_distance(DType::F32, -0.0, 0.0), 0);
-        assert_eq!(
-            ulp_distance(DType::F32, -f32::from_bits(1), f32::from_bits(2)),
-            3
-        );
+        assert_eq!(ulp_distance(DType::F32, -f32::from_bits(1), f32::from_bits(2)), 3);
         assert_eq!(ulp_distance(DType::BF16, 1.0, 1.007_812_5), 1);
         assert_eq!(ulp_distance(DType::F16, 2048.0, 2052.0), 2);
         assert_eq!(ulp_distance(DType::F16, NAN, 1.0), u64::MAX);

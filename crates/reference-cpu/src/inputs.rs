@@ -61,9 +61,7 @@ pub enum Inputs {
 impl Inputs {
     /// `len` numbers that `dtype` represents.
     pub fn make(self, rng: &mut Rng, len: usize, dtype: DType) -> Vec<f32> {
-        (0..len)
-            .map(|_| dtype.round(self.one(rng, dtype)))
-            .collect()
+        (0..len).map(|_| dtype.round(self.one(rng, dtype))).collect()
     }
 
     fn one(self, rng: &mut Rng, dtype: DType) -> f32 {
@@ -99,10 +97,7 @@ mod tests {
         let mean = numbers.iter().sum::<f64>() / 20_000.0;
         let variance = numbers.iter().map(|x| x * x).sum::<f64>() / 20_000.0;
         // The standard deviations of the two estimates are 0.007 and 0.01.
-        assert!(
-            mean.abs() < 0.03 && (variance - 1.0).abs() < 0.04,
-            "{mean} {variance}"
-        );
+        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.04, "{mean} {variance}");
     }
 
     #[test]

@@ -19,17 +19,14 @@ pub(crate) fn bands<T: Send>(
 ) -> Vec<(Range<usize>, T)> {
     let num_bands = num_threads.get().min(work / MIN_WORK_PER_THREAD).max(1);
     let band_len = len.div_ceil(num_bands).max(1);
-    let bands = (0..len)
-        .step_by(band_len)
-        .map(|start| start..len.min(start + band_len));
+    let bands = (0..len).step_by(band_len).map(|start| start..len.min(start + band_len));
     if band_len >= len {
         return bands.map(|band| (band.clone(), compute(band))).collect();
     }
     let compute = &compute;
     thread::scope(|scope| {
-        let workers: Vec<_> = bands
-            .map(|band| (band.clone(), scope.spawn(move || compute(band))))
-            .collect();
+        let workers: Vec<_> =
+            bands.map(|band| (band.clone(), scope.spawn(move || compute(band)))).collect();
         workers
             .into_iter()
             .map(|(band, worker)| match worker.join() {

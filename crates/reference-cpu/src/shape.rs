@@ -16,12 +16,7 @@ pub(crate) fn equal(
     if found == expected {
         return Ok(());
     }
-    Err(OpError::Shape {
-        op,
-        what,
-        found,
-        expected,
-    })
+    Err(OpError::Shape { op, what, found, expected })
 }
 
 /// Fails unless `found >= least`; the error names `least`.
@@ -78,31 +73,16 @@ pub(crate) fn batch(batch: &Batch) -> Result<(), OpError> {
     let num_tokens = batch.num_tokens();
     let num_seqs = batch.num_seqs();
     equal(OP, "length of positions", batch.positions.len(), num_tokens)?;
-    equal(
-        OP,
-        "length of slot_mapping",
-        batch.slot_mapping.len(),
-        num_tokens,
-    )?;
+    equal(OP, "length of slot_mapping", batch.slot_mapping.len(), num_tokens)?;
     let table_len = size(num_seqs, batch.max_num_blocks);
-    equal(
-        OP,
-        "length of block_tables",
-        batch.block_tables.len(),
-        table_len,
-    )?;
+    equal(OP, "length of block_tables", batch.block_tables.len(), table_len)?;
     if num_seqs == 0 && batch.cu_seqlens_q.is_empty() {
         return equal(OP, "rows without a sequence", num_tokens, 0);
     }
     let bounds = &batch.cu_seqlens_q;
     equal(OP, "length of cu_seqlens_q", bounds.len(), num_seqs + 1)?;
     equal(OP, "first of cu_seqlens_q", bounds[0] as usize, 0)?;
-    equal(
-        OP,
-        "last of cu_seqlens_q",
-        bounds[num_seqs] as usize,
-        num_tokens,
-    )?;
+    equal(OP, "last of cu_seqlens_q", bounds[num_seqs] as usize, num_tokens)?;
     for seq_idx in 0..num_seqs {
         let (start, end) = (bounds[seq_idx] as usize, bounds[seq_idx + 1] as usize);
         at_least(OP, "an entry of cu_seqlens_q", end, start)?;
@@ -145,19 +125,9 @@ pub(crate) fn block_tables(
         let first = attended(batch.positions[rows.start] as usize, window).start;
         let last = batch.positions[rows.end - 1] as usize;
         let (first_block, last_block) = (first / shape.block_size, last / shape.block_size);
-        at_least(
-            op,
-            "columns of block_tables",
-            batch.max_num_blocks,
-            last_block + 1,
-        )?;
+        at_least(op, "columns of block_tables", batch.max_num_blocks, last_block + 1)?;
         for &block in &batch.block_table(seq_idx)[first_block..=last_block] {
-            at_least(
-                op,
-                "blocks of the cache",
-                shape.num_blocks,
-                block as usize + 1,
-            )?;
+            at_least(op, "blocks of the cache", shape.num_blocks, block as usize + 1)?;
         }
     }
     Ok(())

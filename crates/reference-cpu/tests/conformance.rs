@@ -60,8 +60,5 @@ fn bfloat16_rows_are_independent() {
 fn backends_with_other_numerics_are_not_compared() {
     let mut backends = [with_threads(DType::F32, 1), with_threads(DType::F16, 1)];
     let result = conformance::row_independence(&mut backends, &[DType::F32]);
-    assert!(
-        matches!(result, Err(conformance::Failure::NumericsId { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(conformance::Failure::NumericsId { .. })), "{result:?}");
 }

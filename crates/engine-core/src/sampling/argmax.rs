@@ -13,10 +13,7 @@ pub(super) fn max(values: &[f32]) -> f32 {
             *lane = larger(*lane, x);
         }
     }
-    lanes
-        .iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, |max, &x| larger(max, x))
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |max, &x| larger(max, x))
 }
 
 /// How many values are above `threshold`.

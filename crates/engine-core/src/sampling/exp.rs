@@ -87,10 +87,7 @@ mod tests {
         for len in 0..50 {
             let values: alloc::vec::Vec<f32> = (0..len).map(|i| -(i as f32) * 0.1).collect();
             let expected: f64 = values.iter().map(|&x| libm::exp(f64::from(x))).sum();
-            assert!(
-                (sum_exp(&values, 0.0) - expected).abs() <= 2e-7 * expected,
-                "{len}"
-            );
+            assert!((sum_exp(&values, 0.0) - expected).abs() <= 2e-7 * expected, "{len}");
         }
     }
 }

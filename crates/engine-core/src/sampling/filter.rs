@@ -36,10 +36,7 @@ pub(super) struct FilterScratch {
 
 impl Default for FilterScratch {
     fn default() -> Self {
-        FilterScratch {
-            bins: vec![0; NUM_BINS],
-            members: Vec::new(),
-        }
+        FilterScratch { bins: vec![0; NUM_BINS], members: Vec::new() }
     }
 }
 
@@ -127,10 +124,7 @@ mod tests {
         let order = sorted(weights);
         if let Some(&kth) = order.get(k - 1) {
             let threshold = weights[kth];
-            weights
-                .iter_mut()
-                .filter(|weight| **weight < threshold)
-                .for_each(|w| *w = 0.0);
+            weights.iter_mut().filter(|weight| **weight < threshold).for_each(|w| *w = 0.0);
         }
     }
 
@@ -228,10 +222,7 @@ mod tests {
 
     #[test]
     fn every_weight_has_a_bin() {
-        assert_eq!(
-            (bin(1.0f32.to_bits()), bin(UNIT.to_bits())),
-            (0, NUM_BINS - 1)
-        );
+        assert_eq!((bin(1.0f32.to_bits()), bin(UNIT.to_bits())), (0, NUM_BINS - 1));
         assert_eq!((to_units(1.0), to_units(UNIT)), (1 << 40, 1));
     }
 }

@@ -55,21 +55,14 @@ pub fn logprobs(
     let num_logits = logits.len();
     let &chosen_logit = logits
         .get(chosen.0 as usize)
-        .ok_or(SampleError::NoSuchToken {
-            token_id: chosen.0,
-            num_logits,
-        })?;
+        .ok_or(SampleError::NoSuchToken { token_id: chosen.0, num_logits })?;
     let max = max(logits);
     if !max.is_finite() {
         return Err(SampleError::NoFiniteMaximum { num_logits });
     }
     let log_sum = libm::log(sum_exp(logits, max));
     let logprob = |logit: f32| {
-        let logit = if logit.is_nan() {
-            f32::NEG_INFINITY
-        } else {
-            logit
-        };
+        let logit = if logit.is_nan() { f32::NEG_INFINITY } else { logit };
         (f64::from(logit) - f64::from(max) - log_sum) as f32
     };
 
@@ -78,15 +71,10 @@ pub fn logprobs(
     } else {
         count_above(logits, chosen_logit)
     };
-    let chosen = Candidate {
-        token_id: chosen,
-        logprob: logprob(chosen_logit),
-        rank: rank as u32 + 1,
-    };
+    let chosen =
+        Candidate { token_id: chosen, logprob: logprob(chosen_logit), rank: rank as u32 + 1 };
 
-    let num_top = usize::try_from(num_top)
-        .unwrap_or(num_logits)
-        .min(num_logits);
+    let num_top = usize::try_from(num_top).unwrap_or(num_logits).min(num_logits);
     likeliest(logits, num_top, &mut scratch.order);
     let mut top = Vec::with_capacity(num_top);
     for (idx, &token_id) in scratch.order.iter().enumerate() {
@@ -100,11 +88,7 @@ pub fn logprobs(
             }
             _ => idx as u32 + 1,
         };
-        top.push(Candidate {
-            token_id: TokenId(token_id),
-            logprob: logprob(logit),
-            rank,
-        });
+        top.push(Candidate { token_id: TokenId(token_id), logprob: logprob(logit), rank });
     }
     Ok(TokenLogprobs { chosen, top })
 }
@@ -112,9 +96,7 @@ pub fn logprobs(
 /// Larger first; NaN is as unlikely as −∞, and both zeros are equal.
 fn by_likelihood(a: f32, b: f32) -> Ordering {
     let or_lowest = |x: f32| if x.is_nan() { f32::NEG_INFINITY } else { x };
-    or_lowest(b)
-        .partial_cmp(&or_lowest(a))
-        .unwrap_or(Ordering::Equal)
+    or_lowest(b).partial_cmp(&or_lowest(a)).unwrap_or(Ordering::Equal)
 }
 
 /// Writes the ids of the `num_top` largest logits to `order`, largest first, lower id first.
@@ -142,9 +124,7 @@ fn likeliest_in_one_pass(logits: &[f32], num_top: usize, order: &mut Vec<u32>) {
         if let Some(&worst) = order.get(num_top - 1) {
             let threshold = logits[worst as usize];
             // A NaN threshold is beaten by anything; the loop below finds out by what.
-            let has_better = chunk
-                .iter()
-                .fold(threshold.is_nan(), |any, &x| any | (x > threshold));
+            let has_better = chunk.iter().fold(threshold.is_nan(), |any, &x| any | (x > threshold));
             if !has_better {
                 continue;
             }
@@ -168,29 +148,14 @@ mod tests {
 
     fn naive(logits: &[f32], num_top: usize) -> Vec<(u32, f32, u32)> {
         let value = |x: f32| {
-            if x.is_nan() {
-                f64::NEG_INFINITY
-            } else {
-                f64::from(x)
-            }
+            if x.is_nan() { f64::NEG_INFINITY } else { f64::from(x) }
         };
         let sum: f64 = logits.iter().map(|&x| libm::exp(value(x))).sum();
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order.sort_by(|&a, &b| value(logits[b]).partial_cmp(&value(logits[a])).unwrap());
-        let rank = |i: usize| {
-            logits
-                .iter()
-                .filter(|&&x| value(x) > value(logits[i]))
-                .count()
-                + 1
-        };
-        let entry = |&i: &usize| {
-            (
-                i as u32,
-                (value(logits[i]) - libm::log(sum)) as f32,
-                rank(i) as u32,
-            )
-        };
+        let rank = |i: usize| logits.iter().filter(|&&x| value(x) > value(logits[i])).count() + 1;
+        let entry =
+            |&i: &usize| (i as u32, (value(logits[i]) - libm::log(sum)) as f32, rank(i) as u32);
         order.iter().take(num_top).map(entry).collect()
     }
 
@@ -237,34 +202,17 @@ mod tests {
         let mut scratch = LogprobScratch::default();
         let mut of =
             |logits: &[f32], token_id| logprobs(logits, TokenId(token_id), 1, &mut scratch);
-        assert_eq!(
-            of(&[0.0; 4], 4),
-            Err(SampleError::NoSuchToken {
-                token_id: 4,
-                num_logits: 4
-            })
-        );
-        assert_eq!(
-            of(&[f32::NAN; 4], 0),
-            Err(SampleError::NoFiniteMaximum { num_logits: 4 })
-        );
-        assert_eq!(
-            of(&[f32::INFINITY; 4], 0),
-            Err(SampleError::NoFiniteMaximum { num_logits: 4 })
-        );
+        assert_eq!(of(&[0.0; 4], 4), Err(SampleError::NoSuchToken { token_id: 4, num_logits: 4 }));
+        assert_eq!(of(&[f32::NAN; 4], 0), Err(SampleError::NoFiniteMaximum { num_logits: 4 }));
+        assert_eq!(of(&[f32::INFINITY; 4], 0), Err(SampleError::NoFiniteMaximum { num_logits: 4 }));
     }
 
     #[test]
     fn probabilities_of_a_vocabulary_sum_to_1() {
-        let logits: Vec<f32> = (0..49_152u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as f32 * 3e-4)
-            .collect();
+        let logits: Vec<f32> =
+            (0..49_152u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as f32 * 3e-4).collect();
         let all = logprobs(&logits, TokenId(0), -1, &mut LogprobScratch::default()).unwrap();
-        let sum: f64 = all
-            .top
-            .iter()
-            .map(|c| libm::exp(f64::from(c.logprob)))
-            .sum();
+        let sum: f64 = all.top.iter().map(|c| libm::exp(f64::from(c.logprob))).sum();
         assert_eq!(all.top.len(), logits.len());
         assert!((sum - 1.0).abs() < 1e-6, "{sum}");
     }

@@ -120,11 +120,7 @@ pub fn sample(
         weights.clear();
         weights.extend_from_slice(logits);
     }
-    to_weights(
-        weights,
-        max,
-        args.params.temperature.max(LOWEST_TEMPERATURE),
-    );
+    to_weights(weights, max, args.params.temperature.max(LOWEST_TEMPERATURE));
     thin_out(weights, args.params, filter);
     let uniforms = Uniforms::new(args.key, args.position as u32);
     Ok(TokenId(race(weights, &uniforms).unwrap_or(best) as u32))
@@ -133,10 +129,7 @@ pub fn sample(
 /// The logits without those that `min_tokens` bars: as they are if none is, else a copy in `copy`
 /// and `None`.
 fn barred<'a>(logits: &'a [f32], args: &SampleArgs<'_>, copy: &mut Vec<f32>) -> Option<&'a [f32]> {
-    let mut token_ids = args
-        .stop_rules
-        .barred_token_ids(args.num_output_tokens)
-        .peekable();
+    let mut token_ids = args.stop_rules.barred_token_ids(args.num_output_tokens).peekable();
     if token_ids.peek().is_none() {
         return Some(logits);
     }
@@ -177,11 +170,7 @@ fn race(weights: &[f32], uniforms: &Uniforms) -> Option<usize> {
     let start = group_idx * GROUP_SIZE;
     let group = &weights[start..weights.len().min(start + GROUP_SIZE)];
     let first_pair = SECOND_HEAT + (start / 2) as u32;
-    let idx = heat(
-        group.iter().map(|&weight| to_units(weight)),
-        first_pair,
-        uniforms,
-    )?;
+    let idx = heat(group.iter().map(|&weight| to_units(weight)), first_pair, uniforms)?;
     Some(start + idx)
 }
 

@@ -20,10 +20,7 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
             (product0 >> 32) as u32 ^ words[3] ^ key[1],
             product0 as u32,
         ];
-        key = [
-            key[0].wrapping_add(KEY_STEPS[0]),
-            key[1].wrapping_add(KEY_STEPS[1]),
-        ];
+        key = [key[0].wrapping_add(KEY_STEPS[0]), key[1].wrapping_add(KEY_STEPS[1])];
     }
     words
 }
@@ -43,10 +40,7 @@ impl SampleKey {
 
     /// For request number `request` of an engine with seed `engine_seed`: unlike any other request.
     pub const fn from_engine_seed(engine_seed: u64, request: u64) -> Self {
-        SampleKey {
-            seed: engine_seed,
-            stream: request.wrapping_add(1),
-        }
+        SampleKey { seed: engine_seed, stream: request.wrapping_add(1) }
     }
 }
 
@@ -61,11 +55,7 @@ pub(super) struct Uniforms {
 impl Uniforms {
     pub(super) fn new(sample_key: SampleKey, position: u32) -> Self {
         let halves = |word: u64| [word as u32, (word >> 32) as u32];
-        Uniforms {
-            key: halves(sample_key.seed),
-            stream: halves(sample_key.stream),
-            position,
-        }
+        Uniforms { key: halves(sample_key.seed), stream: halves(sample_key.stream), position }
     }
 
     /// Numbers `2 * pair` and `2 * pair + 1`: the middles of 2⁵² equal parts, so never 0 nor 1.
@@ -113,10 +103,7 @@ mod tests {
             assert_ne!(seeded, draw(SampleKey::from_engine_seed(7, request)));
         }
         assert_ne!(seeded, draw(SampleKey::from_request_seed(7 << 32)));
-        assert_ne!(
-            seeded,
-            Uniforms::new(SampleKey::from_request_seed(7), 4).pair(0)
-        );
+        assert_ne!(seeded, Uniforms::new(SampleKey::from_request_seed(7), 4).pair(0));
     }
 
     #[test]

@@ -60,15 +60,7 @@ impl SamplingParams {
     /// # Errors
     /// [`ParamError`] for the first one that is not, by name.
     pub fn validate(&self) -> Result<(), ParamError> {
-        let Self {
-            temperature,
-            top_p,
-            top_k,
-            min_p,
-            max_tokens,
-            min_tokens,
-            ..
-        } = *self;
+        let Self { temperature, top_p, top_k, min_p, max_tokens, min_tokens, .. } = *self;
         check(
             "temperature",
             temperature.into(),
@@ -81,12 +73,7 @@ impl SamplingParams {
             top_p > 0.0 && top_p <= 1.0,
             "above 0 and at most 1; 1 keeps all tokens",
         )?;
-        check(
-            "top_k",
-            top_k.into(),
-            top_k >= -1,
-            "at least 1, or 0 or -1 to keep all tokens",
-        )?;
+        check("top_k", top_k.into(), top_k >= -1, "at least 1, or 0 or -1 to keep all tokens")?;
         check(
             "min_p",
             min_p.into(),
@@ -100,23 +87,14 @@ impl SamplingParams {
             tokens_in_range(max_tokens, 1),
             "from 1 to 16777216",
         )?;
-        for (name, value) in [
-            ("logprobs", self.logprobs),
-            ("prompt_logprobs", self.prompt_logprobs),
-        ] {
+        for (name, value) in
+            [("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)]
+        {
             let value = value.unwrap_or(0);
-            check(
-                name,
-                value.into(),
-                value >= -1,
-                "at least 0, or -1 for the whole vocabulary",
-            )?;
+            check(name, value.into(), value >= -1, "at least 0, or -1 for the whole vocabulary")?;
         }
         if min_tokens > max_tokens {
-            return Err(ParamError::MinAboveMax {
-                min_tokens,
-                max_tokens,
-            });
+            return Err(ParamError::MinAboveMax { min_tokens, max_tokens });
         }
         if self.stop.iter().any(|text| text.is_empty()) {
             return Err(ParamError::EmptyStop);
@@ -131,23 +109,15 @@ impl SamplingParams {
     pub fn validate_for_vocab(&self, vocab_size: usize) -> Result<(), ParamError> {
         let is_outside = |token_id: &&TokenId| token_id.0 as usize >= vocab_size;
         if let Some(&TokenId(token_id)) = self.stop_token_ids.iter().find(is_outside) {
-            return Err(ParamError::StopTokenOutsideVocab {
-                token_id,
-                vocab_size,
-            });
+            return Err(ParamError::StopTokenOutsideVocab { token_id, vocab_size });
         }
-        for (name, value) in [
-            ("logprobs", self.logprobs),
-            ("prompt_logprobs", self.prompt_logprobs),
-        ] {
+        for (name, value) in
+            [("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)]
+        {
             if let Some(value) = value
                 && usize::try_from(value).is_ok_and(|value| value > vocab_size)
             {
-                return Err(ParamError::MoreThanVocab {
-                    name,
-                    value,
-                    vocab_size,
-                });
+                return Err(ParamError::MoreThanVocab { name, value, vocab_size });
             }
         }
         Ok(())
@@ -160,11 +130,7 @@ fn check(
     is_legal: bool,
     legal: &'static str,
 ) -> Result<(), ParamError> {
-    if is_legal {
-        Ok(())
-    } else {
-        Err(ParamError::OutOfRange { name, value, legal })
-    }
+    if is_legal { Ok(()) } else { Err(ParamError::OutOfRange { name, value, legal }) }
 }
 
 #[cfg(test)]
@@ -187,10 +153,7 @@ mod tests {
     #[test]
     fn defaults_and_the_ends_of_the_ranges_are_legal() {
         assert_eq!(error(|_| ()), None);
-        assert_eq!(
-            error(|p| (p.temperature, p.top_p, p.min_p) = (0.0, 1e-6, 1.0)),
-            None
-        );
+        assert_eq!(error(|p| (p.temperature, p.top_p, p.min_p) = (0.0, 1e-6, 1.0)), None);
         assert_eq!(
             error(|p| (p.top_k, p.logprobs, p.prompt_logprobs) = (-1, Some(-1), Some(0))),
             None
@@ -202,48 +165,21 @@ mod tests {
     #[test]
     fn each_parameter_is_refused_by_name() {
         for bad in [-0.1, f32::NAN, f32::INFINITY] {
-            assert_eq!(
-                culprit(|p| p.temperature = bad).as_deref(),
-                Some("temperature"),
-                "{bad}"
-            );
+            assert_eq!(culprit(|p| p.temperature = bad).as_deref(), Some("temperature"), "{bad}");
         }
         for bad in [0.0, -0.5, 1.01, f32::NAN] {
-            assert_eq!(
-                culprit(|p| p.top_p = bad).as_deref(),
-                Some("top_p"),
-                "{bad}"
-            );
+            assert_eq!(culprit(|p| p.top_p = bad).as_deref(), Some("top_p"), "{bad}");
         }
         for bad in [-0.1, 1.1, f32::NAN] {
-            assert_eq!(
-                culprit(|p| p.min_p = bad).as_deref(),
-                Some("min_p"),
-                "{bad}"
-            );
+            assert_eq!(culprit(|p| p.min_p = bad).as_deref(), Some("min_p"), "{bad}");
         }
         assert_eq!(culprit(|p| p.top_k = -2).as_deref(), Some("top_k"));
         assert_eq!(culprit(|p| p.max_tokens = 0).as_deref(), Some("max_tokens"));
-        assert_eq!(
-            culprit(|p| p.max_tokens = usize::MAX).as_deref(),
-            Some("max_tokens")
-        );
-        assert_eq!(
-            culprit(|p| p.min_tokens = 17).as_deref(),
-            Some("min_tokens")
-        );
-        assert_eq!(
-            culprit(|p| p.logprobs = Some(-2)).as_deref(),
-            Some("logprobs")
-        );
-        assert_eq!(
-            culprit(|p| p.prompt_logprobs = Some(-2)).as_deref(),
-            Some("prompt_logprobs")
-        );
-        assert_eq!(
-            culprit(|p| p.stop = vec![String::new()]).as_deref(),
-            Some("stop")
-        );
+        assert_eq!(culprit(|p| p.max_tokens = usize::MAX).as_deref(), Some("max_tokens"));
+        assert_eq!(culprit(|p| p.min_tokens = 17).as_deref(), Some("min_tokens"));
+        assert_eq!(culprit(|p| p.logprobs = Some(-2)).as_deref(), Some("logprobs"));
+        assert_eq!(culprit(|p| p.prompt_logprobs = Some(-2)).as_deref(), Some("prompt_logprobs"));
+        assert_eq!(culprit(|p| p.stop = vec![String::new()]).as_deref(), Some("stop"));
     }
 
     #[test]
@@ -263,24 +199,14 @@ mod tests {
         };
         assert_eq!(
             params.validate_for_vocab(256),
-            Err(ParamError::StopTokenOutsideVocab {
-                token_id: 256,
-                vocab_size: 256
-            })
+            Err(ParamError::StopTokenOutsideVocab { token_id: 256, vocab_size: 256 })
         );
         assert_eq!(params.validate_for_vocab(257), Ok(()));
-        let params = SamplingParams {
-            prompt_logprobs: Some(5),
-            ..SamplingParams::default()
-        };
+        let params = SamplingParams { prompt_logprobs: Some(5), ..SamplingParams::default() };
         let (name, value, vocab_size) = ("prompt_logprobs", 5, 4);
         assert_eq!(
             params.validate_for_vocab(4),
-            Err(ParamError::MoreThanVocab {
-                name,
-                value,
-                vocab_size
-            })
+            Err(ParamError::MoreThanVocab { name, value, vocab_size })
         );
     }
 }

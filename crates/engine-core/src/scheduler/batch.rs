@@ -19,13 +19,9 @@ pub(super) fn fill(
         batch.max_num_blocks = batch.max_num_blocks.max(seq.block_table().len());
     }
     for (seq_idx, seq) in running.iter().take(plan.len()).enumerate() {
-        batch
-            .block_tables
-            .extend(seq.block_table().iter().map(|block| block.0));
+        batch.block_tables.extend(seq.block_table().iter().map(|block| block.0));
         // Entries past a table's end are unread; 0 is as good as any block.
-        batch
-            .block_tables
-            .resize((seq_idx + 1) * batch.max_num_blocks, 0);
+        batch.block_tables.resize((seq_idx + 1) * batch.max_num_blocks, 0);
     }
 }
 

@@ -28,12 +28,7 @@ impl SchedulerConfig {
     /// one sequence of `max_model_len` tokens.
     pub fn validate(&self) -> Result<(), ConfigError> {
         in_range("max_num_seqs", self.max_num_seqs, 1, MAX_NUM_SEQS)?;
-        in_range(
-            "max_num_batched_tokens",
-            self.max_num_batched_tokens,
-            1,
-            MAX_NUM_BATCHED_TOKENS,
-        )?;
+        in_range("max_num_batched_tokens", self.max_num_batched_tokens, 1, MAX_NUM_BATCHED_TOKENS)?;
         // A prompt has a token and so has an answer.
         in_range("max_model_len", self.max_model_len, 2, MAX_MODEL_LEN)?;
         in_range("block_size", self.block_size, 1, MAX_BLOCK_SIZE)?;
@@ -55,12 +50,7 @@ fn in_range(name: &'static str, value: usize, min: usize, max: usize) -> Result<
     if (min..=max).contains(&value) {
         return Ok(());
     }
-    Err(ConfigError::OutOfRange {
-        name,
-        value,
-        min,
-        max,
-    })
+    Err(ConfigError::OutOfRange { name, value, min, max })
 }
 
 /// Why no scheduler can be made.

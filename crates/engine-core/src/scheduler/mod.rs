@@ -79,10 +79,7 @@ impl Scheduler {
             return Err(Refusal::EmptyPrompt);
         }
         if num_tokens >= max_model_len {
-            return Err(Refusal::PromptTooLong {
-                num_tokens,
-                max_model_len,
-            });
+            return Err(Refusal::PromptTooLong { num_tokens, max_model_len });
         }
         if request.stop_rules.max_tokens == 0 {
             return Err(Refusal::ZeroMaxTokens);
@@ -121,8 +118,7 @@ impl Scheduler {
                 self.preempt_last();
                 continue;
             }
-            self.plan
-                .push(ScheduledSeq::new(&self.running[seq_idx], num_tokens));
+            self.plan.push(ScheduledSeq::new(&self.running[seq_idx], num_tokens));
             *budget -= num_tokens;
             seq_idx += 1;
         }
@@ -142,12 +138,7 @@ impl Scheduler {
     /// one that would at once be preempted by its own prompt stays where it is, and so do all
     /// behind it.
     fn schedule_waiting(&mut self, budget: &mut usize) {
-        let SchedulerConfig {
-            max_num_seqs,
-            max_model_len,
-            block_size,
-            ..
-        } = self.config;
+        let SchedulerConfig { max_num_seqs, max_model_len, block_size, .. } = self.config;
         while *budget > 0 && self.running.len() < max_num_seqs {
             let num_free = self.block_pool.num_free();
             let fits = |seq: &Sequence| blocks_for_tokens(seq.num_tokens(), block_size) <= num_free;
@@ -175,16 +166,9 @@ impl Scheduler {
     /// # Errors
     /// [`CommitError::NumSampled`]; the step is still in progress.
     pub fn commit(&mut self, sampled: &[TokenId]) -> Result<&[CommittedToken], CommitError> {
-        let expected = self
-            .plan
-            .iter()
-            .filter(|scheduled| scheduled.samples)
-            .count();
+        let expected = self.plan.iter().filter(|scheduled| scheduled.samples).count();
         if sampled.len() != expected {
-            return Err(CommitError::NumSampled {
-                found: sampled.len(),
-                expected,
-            });
+            return Err(CommitError::NumSampled { found: sampled.len(), expected });
         }
         self.committed.clear();
         if self.plan.is_empty() {
@@ -193,11 +177,7 @@ impl Scheduler {
         self.stats.count_step(&self.plan);
         let mut sampled = sampled.iter();
         for scheduled in &self.plan {
-            let token_id = if scheduled.samples {
-                sampled.next()
-            } else {
-                None
-            };
+            let token_id = if scheduled.samples { sampled.next() } else { None };
             let Ok(seq_idx) = find(&self.running, scheduled.seq_id) else {
                 continue;
             };
@@ -205,11 +185,7 @@ impl Scheduler {
             seq.advance(scheduled.num_scheduled_tokens);
             if let Some(&token_id) = token_id {
                 let stop = seq.append(token_id, self.config.max_model_len);
-                self.committed.push(CommittedToken {
-                    seq_id: scheduled.seq_id,
-                    token_id,
-                    stop,
-                });
+                self.committed.push(CommittedToken { seq_id: scheduled.seq_id, token_id, stop });
             }
         }
         self.plan.clear();
@@ -223,11 +199,7 @@ impl Scheduler {
             sequence.release(&mut self.block_pool);
             if let Some(stop) = sequence.stop() {
                 let (reason, stop_token_id) = (stop.reason, stop.stop_token_id);
-                self.finished.push(FinishedSeq {
-                    sequence,
-                    reason,
-                    stop_token_id,
-                });
+                self.finished.push(FinishedSeq { sequence, reason, stop_token_id });
             }
         }
     }
@@ -245,11 +217,7 @@ impl Scheduler {
             return false;
         };
         sequence.release(&mut self.block_pool);
-        self.finished.push(FinishedSeq {
-            sequence,
-            reason,
-            stop_token_id: None,
-        });
+        self.finished.push(FinishedSeq { sequence, reason, stop_token_id: None });
         true
     }
 
@@ -299,10 +267,7 @@ impl Scheduler {
         if let Ok(seq_idx) = find(&self.running, seq_id) {
             return self.running.get(seq_idx);
         }
-        let seq_idx = self
-            .waiting
-            .binary_search_by_key(&seq_id, Sequence::seq_id)
-            .ok()?;
+        let seq_idx = self.waiting.binary_search_by_key(&seq_id, Sequence::seq_id).ok()?;
         self.waiting.get(seq_idx)
     }
 }

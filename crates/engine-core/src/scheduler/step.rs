@@ -62,8 +62,7 @@ impl ScheduledSeq {
 
     /// Tokens of the output before the one that the step samples.
     pub fn num_output_tokens(&self) -> usize {
-        self.sample_position()
-            .saturating_sub(self.num_prompt_tokens)
+        self.sample_position().saturating_sub(self.num_prompt_tokens)
     }
 }
 
@@ -123,10 +122,7 @@ pub struct SchedulerStats {
 impl SchedulerStats {
     pub(super) fn count_step(&mut self, plan: &[ScheduledSeq]) {
         let num_prefills = plan.iter().filter(|scheduled| scheduled.is_prefill).count();
-        let num_tokens: usize = plan
-            .iter()
-            .map(|scheduled| scheduled.num_scheduled_tokens)
-            .sum();
+        let num_tokens: usize = plan.iter().map(|scheduled| scheduled.num_scheduled_tokens).sum();
         self.num_steps += 1;
         self.num_scheduled_tokens += num_tokens as u64;
         self.max_num_seqs_in_step = self.max_num_seqs_in_step.max(plan.len());

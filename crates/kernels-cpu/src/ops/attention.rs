@@ -113,6 +113,14 @@ fn plan(batch: &Batch, num_kv_heads: usize, group: usize) -> Vec<Task> {
     tasks
 }
 
+/// Positions `start + first..start + len` of the KV tile at `start`: what the task's rows attend.
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    first: usize,
+    len: usize,
+}
+
 /// One thread's working memory.
 #[derive(Default)]
 struct Scratch {
@@ -161,28 +169,22 @@ impl Walk<'_> {
         let end = task.first_position + task.num_tokens;
         let first_seen =
             self.window.map_or(0, |window| (task.first_position + 1).saturating_sub(window));
-        for tile_start in (first_seen / KV_TILE * KV_TILE..end).step_by(KV_TILE) {
-            let len = KV_TILE.min(end - tile_start);
-            self.scores(task, tile_start, len, num_rows, scratch);
-            self.softmax(task, tile_start, num_rows, scratch);
-            self.accumulate(task, tile_start, len, num_rows, scratch);
+        for start in (first_seen / KV_TILE * KV_TILE..end).step_by(KV_TILE) {
+            let first = first_seen.saturating_sub(start);
+            let span = Span { start, first, len: KV_TILE.min(end - start) };
+            self.scores(task, span, num_rows, scratch);
+            self.softmax(task, span, num_rows, scratch);
+            self.accumulate(task, span, num_rows, scratch);
         }
         for (row, &sum) in scratch.out.chunks_exact_mut(head_dim).zip(&scratch.sum) {
             row.iter_mut().for_each(|x| *x /= sum);
         }
     }
 
-    /// S = Q·Kᵀ for positions `tile_start..tile_start + len`.
-    fn scores(
-        &self,
-        task: Task,
-        tile_start: usize,
-        len: usize,
-        num_rows: usize,
-        scratch: &mut Scratch,
-    ) {
+    /// S = Q·Kᵀ for the tile's positions.
+    fn scores(&self, task: Task, span: Span, num_rows: usize, scratch: &mut Scratch) {
         let steps = self.layout.shape.head_dim / self.layout.k_group;
-        let panels = self.k_panels(task, tile_start, len, &mut scratch.k_tile);
+        let panels = self.k_panels(task, span, &mut scratch.k_tile);
         self.product(Product {
             a: scratch.q.as_ptr().cast(),
             a_stride: self.layout.shape.head_dim * self.store.size_bytes(),
@@ -190,7 +192,7 @@ impl Walk<'_> {
             steps,
             b: panels.pointers,
             b_stride: panels.stride,
-            cols: len,
+            cols: span.len,
             c: scratch.scores.as_mut_ptr().cast(),
             c_stride: KV_TILE,
             finish: Finish::Store,
@@ -198,14 +200,14 @@ impl Walk<'_> {
     }
 
     /// Turns scores into probabilities and rescales the rows' outputs.
-    fn softmax(&self, task: Task, tile_start: usize, num_rows: usize, scratch: &mut Scratch) {
+    fn softmax(&self, task: Task, span: Span, num_rows: usize, scratch: &mut Scratch) {
         let head_dim = self.layout.shape.head_dim;
         let row_bytes = KV_TILE * self.store.size_bytes();
         let probabilities: &mut [u8] = bytemuck::cast_slice_mut(&mut scratch.probabilities);
         for row in 0..num_rows {
             let position = task.first_position + row / self.group;
             let first_seen = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
-            let in_tile = |position: usize| position.saturating_sub(tile_start).min(KV_TILE);
+            let in_tile = |position: usize| position.saturating_sub(span.start).min(KV_TILE);
             let scores = &mut scratch.scores[row];
             let softmax_row = SoftmaxRow {
                 scores: &mut *scores,
@@ -222,17 +224,10 @@ impl Walk<'_> {
         }
     }
 
-    /// O += P·V for positions `tile_start..tile_start + len`.
-    fn accumulate(
-        &self,
-        task: Task,
-        tile_start: usize,
-        len: usize,
-        num_rows: usize,
-        scratch: &mut Scratch,
-    ) {
+    /// O += P·V for the tile's positions.
+    fn accumulate(&self, task: Task, span: Span, num_rows: usize, scratch: &mut Scratch) {
         let head_dim = self.layout.shape.head_dim;
-        let v = self.v_tile(task, tile_start, len, &mut scratch.v_tile);
+        let v = self.v_tile(task, span, &mut scratch.v_tile);
         let group = self.layout.k_group;
         let element_bytes = self.layout.shape.dtype.size_bytes();
         for first_col in (0..head_dim).step_by(TILE_COLS) {
@@ -245,7 +240,7 @@ impl Walk<'_> {
                 a: scratch.probabilities.as_ptr().cast(),
                 a_stride: KV_TILE * self.store.size_bytes(),
                 num_rows,
-                steps: len.div_ceil(group),
+                steps: span.len.div_ceil(group),
                 b: panels,
                 b_stride: head_dim * group * element_bytes,
                 cols,
@@ -293,15 +288,15 @@ impl Walk<'_> {
 
     /// Four panels of 16 positions. Straight from the cache where a kv_block holds whole panels,
     /// else copied together as `[head_dim / k_group][KV_TILE][k_group]`.
-    fn k_panels(&self, task: Task, tile_start: usize, len: usize, k_tile: &mut Vec<u32>) -> Panels {
+    fn k_panels(&self, task: Task, span: Span, k_tile: &mut Vec<u32>) -> Panels {
         let KvLayout { shape, k_group, .. } = self.layout;
         let lane_bytes = k_group * shape.dtype.size_bytes();
         let block_table = self.batch.block_table(task.seq_idx);
         let mut pointers = [std::ptr::null(); TILE_PANELS];
-        let used_panels = pointers.iter_mut().enumerate().take(len.div_ceil(LANES));
+        let used_panels = pointers.iter_mut().enumerate().take(span.len.div_ceil(LANES));
         if shape.block_size.is_multiple_of(LANES) {
             for (p, pointer) in used_panels {
-                let position = tile_start + p * LANES;
+                let position = span.start + p * LANES;
                 let block = block_table[position / shape.block_size] as usize;
                 let offset = self.layout.k_offset(position % shape.block_size, 0);
                 *pointer = self.pool_ptr(&self.layer.k, block, task.kv_head_idx, offset);
@@ -309,8 +304,8 @@ impl Walk<'_> {
             return Panels { pointers, stride: shape.block_size * lane_bytes };
         }
         match shape.dtype.size_bytes() {
-            4 => self.gather_k::<u32>(task, tile_start, len, k_tile),
-            _ => self.gather_k::<u16>(task, tile_start, len, k_tile),
+            4 => self.gather_k::<u32>(task, span, k_tile),
+            _ => self.gather_k::<u16>(task, span, k_tile),
         }
         for (p, pointer) in used_panels {
             *pointer = k_tile.as_ptr().cast::<u8>().wrapping_add(p * LANES * lane_bytes);
@@ -319,42 +314,31 @@ impl Walk<'_> {
     }
 
     /// The tile's V as `[KV_TILE / group][head_dim][group]`: straight from the cache where a kv_block
-    /// holds it whole, else copied together. What the last group has past `len` is made zero, since
-    /// an unwritten slot may hold NaN.
-    fn v_tile(
-        &self,
-        task: Task,
-        tile_start: usize,
-        len: usize,
-        v_tile: &mut Vec<u32>,
-    ) -> *const u8 {
+    /// holds it whole, else copied together. What no row attends is made zero there, since a slot
+    /// that nobody reads may hold NaN.
+    fn v_tile(&self, task: Task, span: Span, v_tile: &mut Vec<u32>) -> *const u8 {
         let KvLayout { shape, k_group: group, .. } = self.layout;
         let block_table = self.batch.block_table(task.seq_idx);
-        if shape.block_size.is_multiple_of(KV_TILE) && len.is_multiple_of(group) {
-            let block = block_table[tile_start / shape.block_size] as usize;
-            let offset = self.layout.v_offset(tile_start % shape.block_size, 0);
+        let is_whole = span.first == 0 && span.len.is_multiple_of(group);
+        if shape.block_size.is_multiple_of(KV_TILE) && is_whole {
+            let block = block_table[span.start / shape.block_size] as usize;
+            let offset = self.layout.v_offset(span.start % shape.block_size, 0);
             return self.pool_ptr(&self.layer.v, block, task.kv_head_idx, offset);
         }
         match shape.dtype.size_bytes() {
-            4 => self.gather_v::<u32>(task, tile_start, len, v_tile),
-            _ => self.gather_v::<u16>(task, tile_start, len, v_tile),
+            4 => self.gather_v::<u32>(task, span, v_tile),
+            _ => self.gather_v::<u16>(task, span, v_tile),
         }
         v_tile.as_ptr().cast()
     }
 
     /// Copies K element by element; for kv_blocks that hold no whole panel.
-    fn gather_k<T: bytemuck::Pod>(
-        &self,
-        task: Task,
-        tile_start: usize,
-        len: usize,
-        tile: &mut Vec<u32>,
-    ) {
+    fn gather_k<T: bytemuck::Pod>(&self, task: Task, span: Span, tile: &mut Vec<u32>) {
         let KvLayout { shape, k_group, .. } = self.layout;
         let tile = elements::<T>(tile, shape.head_dim);
         let pool = self.layer.k.as_slice::<T>();
-        for i in 0..len {
-            let (first, offset) = self.place(task, tile_start + i);
+        for i in 0..span.len {
+            let (first, offset) = self.place(task, span.start + i);
             for d in 0..shape.head_dim {
                 let to = (d / k_group * KV_TILE + i) * k_group + d % k_group;
                 tile[to] = pool[first + self.layout.k_offset(offset, d)];
@@ -363,30 +347,27 @@ impl Walk<'_> {
     }
 
     /// Copies V, a run of whole groups at a time where the cache groups positions as the tile does.
-    fn gather_v<T: bytemuck::Pod>(
-        &self,
-        task: Task,
-        tile_start: usize,
-        len: usize,
-        tile: &mut Vec<u32>,
-    ) {
+    fn gather_v<T: bytemuck::Pod>(&self, task: Task, span: Span, tile: &mut Vec<u32>) {
         let KvLayout { shape, k_group: group, v_group } = self.layout;
         let head_dim = shape.head_dim;
         let tile = elements::<T>(tile, head_dim);
         let pool = self.layer.v.as_slice::<T>();
-        let whole = if v_group == group { len - len % group } else { 0 };
-        let mut i = 0;
-        while i < whole {
-            let (first, offset) = self.place(task, tile_start + i);
-            let run = (shape.block_size - offset).min(whole - i);
+        let attended = span.first..span.len;
+        let first_whole = attended.start.next_multiple_of(group);
+        let last_group = attended.end / group * group;
+        tile[..first_whole * head_dim].fill(T::zeroed());
+        tile[last_group * head_dim..][..group * head_dim].fill(T::zeroed());
+        let whole = if v_group == group { first_whole..last_group } else { 0..0 };
+        let mut i = whole.start;
+        while i < whole.end {
+            let (first, offset) = self.place(task, span.start + i);
+            let run = (shape.block_size - offset).min(whole.end - i);
             let from = first + self.layout.v_offset(offset, 0);
             tile[i * head_dim..][..run * head_dim].copy_from_slice(&pool[from..][..run * head_dim]);
             i += run;
         }
-        let last_group = len / group * group * head_dim;
-        tile[last_group..][..group * head_dim].fill(T::zeroed());
-        for i in whole..len {
-            let (first, offset) = self.place(task, tile_start + i);
+        for i in attended.filter(|i| !whole.contains(i)) {
+            let (first, offset) = self.place(task, span.start + i);
             for d in 0..head_dim {
                 let to = (i / group * head_dim + d) * group + i % group;
                 tile[to] = pool[first + self.layout.v_offset(offset, d)];

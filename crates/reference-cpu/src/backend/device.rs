@@ -13,10 +13,7 @@ impl Device for ReferenceCpu {
     type Batch = Batch;
 
     fn name(&self) -> String {
-        format!(
-            "reference, {}, {} threads",
-            self.compute_dtype, self.num_threads
-        )
+        format!("reference, {}, {} threads", self.compute_dtype, self.num_threads)
     }
 
     fn numerics_id(&self) -> String {
@@ -78,12 +75,7 @@ impl Device for ReferenceCpu {
         const OP: &str = "read_kv";
         let shape = &kv_cache.shape;
         let num_slots = shape.num_blocks * shape.block_size;
-        shape::at_least(
-            OP,
-            "layers of the cache",
-            shape.num_layers,
-            layer_idx.saturating_add(1),
-        )?;
+        shape::at_least(OP, "layers of the cache", shape.num_layers, layer_idx.saturating_add(1))?;
         shape::at_least(OP, "slots of the cache", num_slots, slot.saturating_add(1))?;
         shape::at_least(
             OP,

@@ -31,9 +31,6 @@ impl ReferenceCpu {
 
     /// The same on `num_threads` threads.
     pub fn with_threads(compute_dtype: DType, num_threads: NonZeroUsize) -> Self {
-        ReferenceCpu {
-            compute_dtype,
-            num_threads,
-        }
+        ReferenceCpu { compute_dtype, num_threads }
     }
 }

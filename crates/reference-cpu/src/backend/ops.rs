@@ -25,9 +25,7 @@ impl Ops for ReferenceCpu {
         for part in parts {
             equal(OP, "columns of a part", part.num_cols(), in_features)?;
             let part_len = part.num_rows().checked_mul(in_features);
-            len = len
-                .zip(part_len)
-                .and_then(|(len, part)| len.checked_add(part));
+            len = len.zip(part_len).and_then(|(len, part)| len.checked_add(part));
         }
         let mut values = unwritten("a weight matrix", len)?;
         let mut rows = values.chunks_exact_mut(in_features);
@@ -37,10 +35,7 @@ impl Ops for ReferenceCpu {
                 round_all(self.compute_dtype, out);
             }
         }
-        Ok(Matrix {
-            values,
-            in_features,
-        })
+        Ok(Matrix { values, in_features })
     }
 
     fn embed(&mut self, table: &Matrix, batch: &Batch, out: &mut Buffer) -> Result<(), OpError> {
@@ -58,9 +53,7 @@ impl Ops for ReferenceCpu {
     fn linear(&mut self, args: Linear<'_, Self>) -> Result<(), OpError> {
         const OP: &str = "linear";
         let (in_features, out_features) = (args.weight.in_features, args.weight.out_features());
-        let x = args
-            .x
-            .act(OP, "length of x", size(args.num_rows, in_features))?;
+        let x = args.x.act(OP, "length of x", size(args.num_rows, in_features))?;
         let bias = match args.bias {
             Some(bias) => Some(bias.f32(OP, "length of bias", out_features)?),
             None => None,
@@ -103,9 +96,7 @@ impl Ops for ReferenceCpu {
             }
             None => args.num_rows,
         };
-        let x = args
-            .x
-            .f32(OP, "length of x", size(num_x_rows, args.hidden_size))?;
+        let x = args.x.f32(OP, "length of x", size(num_x_rows, args.hidden_size))?;
         let len = size(args.num_rows, args.hidden_size);
         let out = args.out.act_mut(OP, "length of out", len)?;
         ops::rms_norm(x, weight, args.eps, args.rows, out);
@@ -126,9 +117,7 @@ impl Ops for ReferenceCpu {
     fn rope_angles(&mut self, args: RopeAngles<'_, Self>) -> Result<(), OpError> {
         const OP: &str = "rope_angles";
         at_least(OP, "num_freqs", args.num_freqs, 1)?;
-        let inv_freq = args
-            .inv_freq
-            .f32(OP, "length of inv_freq", args.num_freqs)?;
+        let inv_freq = args.inv_freq.f32(OP, "length of inv_freq", args.num_freqs)?;
         let rotary_dim = size(2, args.num_freqs);
         let len = size(args.batch.num_tokens(), rotary_dim);
         let out = args.out.f32_mut(OP, "length of out", len)?;
@@ -145,14 +134,7 @@ impl Ops for ReferenceCpu {
         let len = size(args.num_rows, args.rotary_dim);
         let angles = args.angles.f32(OP, "length of angles", len)?;
         let x = view_mut(OP, args.x, width, args.num_rows)?;
-        ops::rope(
-            x,
-            angles,
-            args.num_rows,
-            args.num_heads,
-            args.head_dim,
-            args.rotary_dim,
-        );
+        ops::rope(x, angles, args.num_rows, args.num_heads, args.head_dim, args.rotary_dim);
         Ok(())
     }
 
@@ -178,23 +160,11 @@ impl Ops for ReferenceCpu {
         check_layer(OP, args.kv_cache, args.layer_idx)?;
         at_least(OP, "num_qo_heads", args.num_qo_heads, 1)?;
         let remainder = args.num_qo_heads % shape.num_kv_heads;
-        equal(
-            OP,
-            "remainder of num_qo_heads by num_kv_heads",
-            remainder,
-            0,
-        )?;
-        at_least(
-            OP,
-            "window",
-            args.window.map_or(1, |window| window as usize),
-            1,
-        )?;
+        equal(OP, "remainder of num_qo_heads by num_kv_heads", remainder, 0)?;
+        at_least(OP, "window", args.window.map_or(1, |window| window as usize), 1)?;
         shape::block_tables(OP, args.batch, &shape, args.window)?;
         let width = size(args.num_qo_heads, shape.head_dim);
-        let out = args
-            .out
-            .act_mut(OP, "length of out", size(num_tokens, width))?;
+        let out = args.out.act_mut(OP, "length of out", size(num_tokens, width))?;
         let (k, v) = args.kv_cache.layer(args.layer_idx);
         let oracle = ops::Attention {
             batch: args.batch,
@@ -206,23 +176,13 @@ impl Ops for ReferenceCpu {
             scale: args.scale,
             window: args.window,
         };
-        let keys: usize = args
-            .batch
-            .positions
-            .iter()
-            .map(|&position| position as usize + 1)
-            .sum();
-        let outputs = bands(
-            self.num_threads,
-            num_tokens,
-            size(2 * width, keys),
-            |rows| {
-                let mut out = vec![0.0; rows.len() * width];
-                ops::attention(&oracle, rows, &mut out);
-                round_all(self.compute_dtype, &mut out);
-                out
-            },
-        );
+        let keys: usize = args.batch.positions.iter().map(|&position| position as usize + 1).sum();
+        let outputs = bands(self.num_threads, num_tokens, size(2 * width, keys), |rows| {
+            let mut out = vec![0.0; rows.len() * width];
+            ops::attention(&oracle, rows, &mut out);
+            round_all(self.compute_dtype, &mut out);
+            out
+        });
         for (rows, output) in outputs {
             out[rows.start * width..rows.end * width].copy_from_slice(&output);
         }
@@ -259,15 +219,9 @@ fn view<'a>(
     width: usize,
     num_rows: usize,
 ) -> Result<Cols<&'a [f32]>, OpError> {
-    let buffer = cols
-        .buffer
-        .f32(op, "length of a view", cols.buffer.values.len())?;
+    let buffer = cols.buffer.f32(op, "length of a view", cols.buffer.values.len())?;
     shape::view(op, &cols, buffer.len(), width, num_rows)?;
-    Ok(Cols {
-        buffer,
-        first_col: cols.first_col,
-        stride: cols.stride,
-    })
+    Ok(Cols { buffer, first_col: cols.first_col, stride: cols.stride })
 }
 
 fn view_mut<'a>(

@@ -147,14 +147,9 @@ impl KvCache {
         shape::at_least(OP, "block_size", shape.block_size, 1)?;
         shape::at_least(OP, "num_kv_heads", shape.num_kv_heads, 1)?;
         shape::at_least(OP, "head_dim", shape.head_dim, 1)?;
-        let len = [
-            shape.num_blocks,
-            shape.block_size,
-            shape.num_kv_heads,
-            shape.head_dim,
-        ]
-        .iter()
-        .try_fold(shape.num_layers, |len, &factor| len.checked_mul(factor));
+        let len = [shape.num_blocks, shape.block_size, shape.num_kv_heads, shape.head_dim]
+            .iter()
+            .try_fold(shape.num_layers, |len, &factor| len.checked_mul(factor));
         Ok(KvCache {
             shape,
             keys: unwritten("the KV cache", len)?,
@@ -168,10 +163,7 @@ pub(super) fn unwritten(what: &'static str, len: Option<usize>) -> Result<Vec<f3
     let requested_bytes = (len.unwrap_or(usize::MAX) as u64).saturating_mul(4);
     let mut values = Vec::new();
     if len.is_none_or(|len| values.try_reserve_exact(len).is_err()) {
-        return Err(OpError::OutOfMemory {
-            what,
-            requested_bytes,
-        });
+        return Err(OpError::OutOfMemory { what, requested_bytes });
     }
     values.resize(len.unwrap_or(0), f32::NAN);
     Ok(values)

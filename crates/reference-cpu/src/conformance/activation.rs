@@ -19,12 +19,8 @@ pub(super) fn silu_mul<O: Ops>(mut rig: Rig<O>) -> Result<OpReport, Failure> {
         let host = case.inputs.make(&mut rng, num_rows * 2 * width, DType::F32);
         let gate_up = rig.f32_buffer(&host)?;
         let mut out = rig.act_out(num_rows * width)?;
-        let done = rig.backend.silu_mul(SiluMul {
-            gate_up: &gate_up,
-            num_rows,
-            width,
-            out: &mut out,
-        });
+        let done =
+            rig.backend.silu_mul(SiluMul { gate_up: &gate_up, num_rows, width, out: &mut out });
         rig.did(done)?;
         let mut want = vec![0.0; num_rows * width];
         ops::silu_mul(&host, width, &mut want);

@@ -23,10 +23,8 @@ pub(super) fn embed<O: Ops>(mut rig: Rig<O>) -> Result<OpReport, Failure> {
         let loaded = HostRows::load(&mut rig.backend, &parts);
         let table = rig.did(loaded)?;
         let tokens = (0..case.num_tokens).map(|_| rng.below(case.vocab_size) as u32);
-        let host_batch = Batch {
-            token_ids: tokens.collect(),
-            ..single_rows(&vec![0; case.num_tokens])
-        };
+        let host_batch =
+            Batch { token_ids: tokens.collect(), ..single_rows(&vec![0; case.num_tokens]) };
         let mut batch = O::Batch::default();
         let uploaded = rig.backend.upload_batch(&host_batch, &mut batch);
         rig.did(uploaded)?;
@@ -65,10 +63,7 @@ fn linear_case<O: Ops>(rig: &mut Rig<O>, case: &LinearCase, rng: &mut Rng) -> Re
     let loaded = HostRows::load(&mut rig.backend, &parts);
     let weight = rig.did(loaded)?;
     let x = rig.act_buffer(&host_x)?;
-    let bias = host_bias
-        .as_deref()
-        .map(|bias| rig.f32_buffer(bias))
-        .transpose()?;
+    let bias = host_bias.as_deref().map(|bias| rig.f32_buffer(bias)).transpose()?;
     let mut out = match &before {
         Some(before) => rig.f32_buffer(before)?,
         None => rig.f32_out(num_rows * outs)?,
@@ -78,11 +73,7 @@ fn linear_case<O: Ops>(rig: &mut Rig<O>, case: &LinearCase, rng: &mut Rng) -> Re
         weight: &weight,
         bias: bias.as_ref(),
         num_rows,
-        out: if case.add_to {
-            Out::AddTo(&mut out)
-        } else {
-            Out::Store(&mut out)
-        },
+        out: if case.add_to { Out::AddTo(&mut out) } else { Out::Store(&mut out) },
     });
     rig.did(done)?;
 
@@ -93,13 +84,8 @@ fn linear_case<O: Ops>(rig: &mut Rig<O>, case: &LinearCase, rng: &mut Rng) -> Re
             *want += before;
         }
     }
-    let errors = bounds::linear(
-        &host_x,
-        &host_weight,
-        host_bias.as_deref(),
-        before.as_deref(),
-        ins,
-    );
+    let errors =
+        bounds::linear(&host_x, &host_weight, host_bias.as_deref(), before.as_deref(), ins);
     let got = rig.read_f32(&out, num_rows * outs)?;
     rig.check(DType::F32, &got, &want, &errors)
 }

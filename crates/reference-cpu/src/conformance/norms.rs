@@ -25,20 +25,12 @@ fn rms_norm_case<O: Ops>(
 ) -> Result<(), Failure> {
     let (num_rows, hidden_size) = (case.num_rows, case.hidden_size);
     // Selected rows out of order, some twice; the others are NaN.
-    let num_x_rows = if case.gather {
-        2 * num_rows + 3
-    } else {
-        num_rows
-    };
-    let rows: Vec<u32> = (0..num_rows)
-        .map(|_| rng.below(num_x_rows) as u32)
-        .collect();
+    let num_x_rows = if case.gather { 2 * num_rows + 3 } else { num_rows };
+    let rows: Vec<u32> = (0..num_rows).map(|_| rng.below(num_x_rows) as u32).collect();
     let rows = case.gather.then_some(rows);
     let mut host_x = case.inputs.make(rng, num_x_rows * hidden_size, DType::F32);
     for (row, x) in host_x.chunks_exact_mut(hidden_size).enumerate() {
-        let selected = rows
-            .as_ref()
-            .is_none_or(|rows| rows.contains(&(row as u32)));
+        let selected = rows.as_ref().is_none_or(|rows| rows.contains(&(row as u32)));
         let factor = if selected { case.magnitude } else { f32::NAN };
         x.iter_mut().for_each(|x| *x *= factor);
     }
@@ -89,11 +81,7 @@ fn head_norm_case<O: Ops>(
     let mut x = rig.f32_buffer(&before)?;
     let weight = rig.f32_buffer(&host_weight)?;
     let done = rig.backend.head_norm(HeadNorm {
-        x: Cols {
-            buffer: &mut x,
-            first_col: case.first_col,
-            stride,
-        },
+        x: Cols { buffer: &mut x, first_col: case.first_col, stride },
         weight: &weight,
         eps: EPS,
         num_rows: case.num_rows,
@@ -103,11 +91,7 @@ fn head_norm_case<O: Ops>(
     rig.did(done)?;
 
     let mut want = before.clone();
-    let view = Cols {
-        buffer: &mut want[..],
-        first_col: case.first_col,
-        stride,
-    };
+    let view = Cols { buffer: &mut want[..], first_col: case.first_col, stride };
     ops::head_norm(view, &host_weight, EPS, case.num_rows, case.num_heads);
     let mut errors = bounds::rms_norm(&want, &host_weight);
     exact_outside(&mut errors, case, stride);

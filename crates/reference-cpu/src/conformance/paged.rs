@@ -33,12 +33,8 @@ impl<O: Ops> Caches<O> {
         let allocated = rig.backend.alloc_kv_cache(shape);
         let device = rig.did(allocated)?;
         let len = shape.num_blocks * shape.block_size * shape.num_kv_heads * shape.head_dim;
-        let mut caches = Caches {
-            shape,
-            device,
-            keys: vec![f32::NAN; len],
-            values: vec![f32::NAN; len],
-        };
+        let mut caches =
+            Caches { shape, device, keys: vec![f32::NAN; len], values: vec![f32::NAN; len] };
         let batch = paging.whole_pool();
         for layer_idx in 0..NUM_LAYERS {
             let rows = vec![fill(layer_idx); 2 * len];
@@ -70,20 +66,8 @@ impl<O: Ops> Caches<O> {
         rig.did(done)?;
         if layer_idx == LAYER_IDX {
             let (slots, dtype) = (&batch.slot_mapping, self.shape.dtype);
-            ops::kv_write(
-                slots,
-                columns(rows, 0, 2 * width),
-                width,
-                dtype,
-                &mut self.keys,
-            );
-            ops::kv_write(
-                slots,
-                columns(rows, width, 2 * width),
-                width,
-                dtype,
-                &mut self.values,
-            );
+            ops::kv_write(slots, columns(rows, 0, 2 * width), width, dtype, &mut self.keys);
+            ops::kv_write(slots, columns(rows, width, 2 * width), width, dtype, &mut self.values);
         }
         Ok(())
     }
@@ -112,11 +96,7 @@ impl<O: Ops> Caches<O> {
 }
 
 fn columns<B: ?Sized>(buffer: &B, first_col: usize, stride: usize) -> Cols<&B> {
-    Cols {
-        buffer,
-        first_col,
-        stride,
-    }
+    Cols { buffer, first_col, stride }
 }
 
 pub(super) fn kv_write<O: Ops>(mut rig: Rig<O>, kv_dtypes: &[DType]) -> Result<OpReport, Failure> {
@@ -142,12 +122,7 @@ fn kv_write_case<O: Ops>(
     let filler = |layer_idx: usize| [-2.0, -3.0][layer_idx];
     let mut caches = Caches::new(rig, &paging, shape, filler)?;
     let mut batch = paging.batch(&[(1, 0..seq_lens[1]), (0, 0..seq_lens[0])]);
-    batch
-        .slot_mapping
-        .iter_mut()
-        .skip(1)
-        .step_by(3)
-        .for_each(|slot| *slot = -1);
+    batch.slot_mapping.iter_mut().skip(1).step_by(3).for_each(|slot| *slot = -1);
     // Not rounded, and out of f16's range among the extreme ones.
     let len = case.num_tokens * 2 * case.num_kv_heads * case.head_dim;
     let rows = case.inputs.make(rng, len, DType::F32);

@@ -28,15 +28,9 @@ impl Paging {
         let num_blocks = num_used + num_used / 4 + 2;
         let mut pool: Vec<u32> = (0..num_blocks as u32).collect();
         rng.shuffle(&mut pool);
-        let tables = seq_lens
-            .iter()
-            .map(|seq_len| pool.split_off(pool.len() - blocks_of(seq_len)));
+        let tables = seq_lens.iter().map(|seq_len| pool.split_off(pool.len() - blocks_of(seq_len)));
         let tables = tables.collect();
-        Paging {
-            block_size,
-            num_blocks,
-            tables,
-        }
+        Paging { block_size, num_blocks, tables }
     }
 
     /// The pool's shape with heads of a model.

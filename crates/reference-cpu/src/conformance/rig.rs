@@ -32,12 +32,7 @@ impl<O: Ops> Rig<O> {
             max_severity: 0.0,
             worst_case: String::new(),
         };
-        Rig {
-            backend,
-            op,
-            case: String::new(),
-            report,
-        }
+        Rig { backend, op, case: String::new(), report }
     }
 
     /// Begins a case; its debug format names it in failures.
@@ -52,34 +47,24 @@ impl<O: Ops> Rig<O> {
 
     /// Turns a refusal into a failure of the case.
     pub(super) fn did<T>(&self, result: Result<T, OpError>) -> Result<T, Failure> {
-        result.map_err(|source| Failure::Refused {
-            op: self.op,
-            case: self.case.clone(),
-            source,
-        })
+        result.map_err(|source| Failure::Refused { op: self.op, case: self.case.clone(), source })
     }
 
     /// An f32 buffer with `data` and a tail of NaN.
     pub(super) fn f32_buffer(&mut self, data: &[f32]) -> Result<O::Buffer, Failure> {
-        let result = self
-            .backend
-            .alloc(data.len() + TAIL)
-            .and_then(|mut buffer| {
-                self.backend.write_f32(&with_tail(data), &mut buffer)?;
-                Ok(buffer)
-            });
+        let result = self.backend.alloc(data.len() + TAIL).and_then(|mut buffer| {
+            self.backend.write_f32(&with_tail(data), &mut buffer)?;
+            Ok(buffer)
+        });
         self.did(result)
     }
 
     /// A matrix-input buffer with `data` and a tail of NaN.
     pub(super) fn act_buffer(&mut self, data: &[f32]) -> Result<O::Buffer, Failure> {
-        let result = self
-            .backend
-            .alloc_act(data.len() + TAIL)
-            .and_then(|mut buffer| {
-                self.backend.write_act(&with_tail(data), &mut buffer)?;
-                Ok(buffer)
-            });
+        let result = self.backend.alloc_act(data.len() + TAIL).and_then(|mut buffer| {
+            self.backend.write_act(&with_tail(data), &mut buffer)?;
+            Ok(buffer)
+        });
         self.did(result)
     }
 
@@ -157,12 +142,7 @@ impl<O: Ops> Rig<O> {
 
     fn record(&mut self, dtype: DType, report: Report) -> Result<(), Failure> {
         if !report.is_ok() {
-            return Err(Failure::Wrong {
-                op: self.op,
-                case: self.case.clone(),
-                dtype,
-                report,
-            });
+            return Err(Failure::Wrong { op: self.op, case: self.case.clone(), dtype, report });
         }
         self.report.num_elements += report.num_elements;
         self.report.max_ulp = self.report.max_ulp.max(report.max_ulp);
@@ -192,10 +172,7 @@ impl<'a> HostRows<'a> {
     pub(super) fn split(values: &'a [f32], num_cols: usize, num_parts: usize) -> Vec<Self> {
         let num_rows = values.len() / num_cols;
         let rows_of_part = num_rows.div_ceil(num_parts).max(1);
-        values
-            .chunks(rows_of_part * num_cols)
-            .map(|values| HostRows { values, num_cols })
-            .collect()
+        values.chunks(rows_of_part * num_cols).map(|values| HostRows { values, num_cols }).collect()
     }
 
     /// The parts as `load_matrix` takes them.

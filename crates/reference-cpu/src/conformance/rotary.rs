@@ -23,9 +23,7 @@ fn rope_angles_case<O: Ops>(rig: &mut Rig<O>, case: &RopeAnglesCase) -> Result<(
     let positions: Vec<u32> = (case.first_position..end).collect();
     let host_freqs = frequencies(case.num_freqs, case.theta);
     let mut batch = O::Batch::default();
-    let uploaded = rig
-        .backend
-        .upload_batch(&single_rows(&positions), &mut batch);
+    let uploaded = rig.backend.upload_batch(&single_rows(&positions), &mut batch);
     rig.did(uploaded)?;
     let inv_freq = rig.f32_buffer(&host_freqs)?;
     let len = case.num_tokens * 2 * case.num_freqs;
@@ -41,20 +39,13 @@ fn rope_angles_case<O: Ops>(rig: &mut Rig<O>, case: &RopeAnglesCase) -> Result<(
     let mut want = vec![0.0; len];
     ops::rope_angles(&positions, &host_freqs, case.attention_factor, &mut want);
     let got = rig.read_f32(&out, len)?;
-    rig.check(
-        DType::F32,
-        &got,
-        &want,
-        &bounds::rope_angles(len, case.attention_factor),
-    )
+    rig.check(DType::F32, &got, &want, &bounds::rope_angles(len, case.attention_factor))
 }
 
 /// The geometric series `theta^(−i/n)`.
 pub(super) fn frequencies(num_freqs: usize, theta: f64) -> Vec<f32> {
     let exponent = |i: usize| -(i as f64) / num_freqs as f64;
-    (0..num_freqs)
-        .map(|i| theta.powf(exponent(i)) as f32)
-        .collect()
+    (0..num_freqs).map(|i| theta.powf(exponent(i)) as f32).collect()
 }
 
 pub(super) fn rope<O: Ops>(mut rig: Rig<O>) -> Result<OpReport, Failure> {
@@ -73,21 +64,12 @@ fn rope_case<O: Ops>(rig: &mut Rig<O>, case: &HeadsCase, rng: &mut Rng) -> Resul
     let before = case.inputs.make(rng, num_rows * stride, DType::F32);
     let positions: Vec<u32> = (0..num_rows).map(|_| rng.below(5000) as u32).collect();
     let mut host_angles = vec![0.0; num_rows * rotary_dim];
-    ops::rope_angles(
-        &positions,
-        &frequencies(rotary_dim / 2, 1e4),
-        1.0,
-        &mut host_angles,
-    );
+    ops::rope_angles(&positions, &frequencies(rotary_dim / 2, 1e4), 1.0, &mut host_angles);
 
     let mut x = rig.f32_buffer(&before)?;
     let angles = rig.f32_buffer(&host_angles)?;
     let done = rig.backend.rope(Rope {
-        x: Cols {
-            buffer: &mut x,
-            first_col: case.first_col,
-            stride,
-        },
+        x: Cols { buffer: &mut x, first_col: case.first_col, stride },
         angles: &angles,
         num_rows,
         num_heads: case.num_heads,
@@ -97,24 +79,11 @@ fn rope_case<O: Ops>(rig: &mut Rig<O>, case: &HeadsCase, rng: &mut Rng) -> Resul
     rig.did(done)?;
 
     let mut want = before.clone();
-    let view = Cols {
-        buffer: &mut want[..],
-        first_col: case.first_col,
-        stride,
-    };
-    ops::rope(
-        view,
-        &host_angles,
-        num_rows,
-        case.num_heads,
-        head_dim,
-        rotary_dim,
-    );
+    let view = Cols { buffer: &mut want[..], first_col: case.first_col, stride };
+    ops::rope(view, &host_angles, num_rows, case.num_heads, head_dim, rotary_dim);
     let mut errors = vec![0.0; before.len()];
     let heads = case.first_col..case.first_col + width;
-    let rows = before
-        .chunks_exact(stride)
-        .zip(errors.chunks_exact_mut(stride));
+    let rows = before.chunks_exact(stride).zip(errors.chunks_exact_mut(stride));
     for ((before, errors), angles) in rows.zip(host_angles.chunks_exact(rotary_dim)) {
         let row = bounds::rope(&before[heads.clone()], angles, head_dim);
         errors[heads.clone()].copy_from_slice(&row);

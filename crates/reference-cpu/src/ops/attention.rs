@@ -34,10 +34,7 @@ impl<'a> Attention<'a> {
         let head_dim = self.shape.head_dim;
         let start = row * self.q.stride + self.q.first_col + head * head_dim;
         let query = &self.q.buffer[start..start + head_dim];
-        query
-            .iter()
-            .map(|&q| f64::from(self.shape.dtype.round(q)))
-            .collect()
+        query.iter().map(|&q| f64::from(self.shape.dtype.round(q))).collect()
     }
 
     /// Key and value of KV head `kv_head` at `position` of the sequence with `block_table`.
@@ -156,9 +153,7 @@ mod tests {
         };
         let nan = f32::NAN;
         let k = [0.0; 12];
-        let v = [
-            30.0, 3.0, nan, nan, nan, nan, nan, nan, 10.0, 1.0, 20.0, 2.0,
-        ];
+        let v = [30.0, 3.0, nan, nan, nan, nan, nan, nan, 10.0, 1.0, 20.0, 2.0];
         let batch = Batch {
             token_ids: vec![0; 2],
             positions: vec![1, 2],
@@ -170,11 +165,7 @@ mod tests {
         };
         let args = Attention {
             batch: &batch,
-            q: Cols {
-                buffer: &[1.0; 12],
-                first_col: 0,
-                stride: 6,
-            },
+            q: Cols { buffer: &[1.0; 12], first_col: 0, stride: 6 },
             k: &k,
             v: &v,
             shape,

@@ -23,11 +23,7 @@ mod tests {
     #[test]
     fn normalises_each_head_of_the_view_alone() {
         let mut x = [7.0, 3.0, 4.0, 30.0, 40.0, 9.0];
-        let view = Cols {
-            buffer: &mut x[..],
-            first_col: 1,
-            stride: 6,
-        };
+        let view = Cols { buffer: &mut x[..], first_col: 1, stride: 6 };
         head_norm(view, &[1.0, 2.0], 0.0, 1, 2);
         let (a, b) = (3.0 / 12.5_f64.sqrt(), 8.0 / 12.5_f64.sqrt());
         let (a, b) = (a as f32, b as f32);

@@ -33,11 +33,7 @@ mod tests {
     fn rounds_into_the_slots_and_skips_minus_one() {
         let kv = [9.0, 1.0, 9.0, 2.0, 9.0, 1.003];
         let mut pool = [0.0, -5.0, 0.0];
-        let view = Cols {
-            buffer: &kv[..],
-            first_col: 1,
-            stride: 2,
-        };
+        let view = Cols { buffer: &kv[..], first_col: 1, stride: 2 };
         kv_write(&[2, -1, 0], view, 1, DType::BF16, &mut pool);
         assert_eq!(pool, [1.0, -5.0, 1.0]);
     }

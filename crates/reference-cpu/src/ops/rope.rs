@@ -39,11 +39,7 @@ mod tests {
     fn turns_pairs_half_a_rotation_apart_and_leaves_the_rest() {
         // A quarter turn of (1, 3), no turn of (2, 4); the head's last element is not rotary.
         let mut x = [8.0, 1.0, 2.0, 3.0, 4.0, 5.0];
-        let view = Cols {
-            buffer: &mut x[..],
-            first_col: 1,
-            stride: 6,
-        };
+        let view = Cols { buffer: &mut x[..], first_col: 1, stride: 6 };
         rope(view, &[0.0, 1.0, 1.0, 0.0], 1, 1, 5, 4);
         assert_eq!(x, [8.0, -3.0, 2.0, 1.0, 4.0, 5.0]);
     }

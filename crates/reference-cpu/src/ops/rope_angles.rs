@@ -38,9 +38,6 @@ mod tests {
         let angle = f64::from(100_003.0_f32 * 0.3_f32);
         assert_eq!(out[1], angle.sin() as f32);
         let wide = 100_003.0 * f64::from(0.3_f32);
-        assert!(
-            (wide.sin() - f64::from(out[1])).abs() > 1e-5,
-            "the product was not rounded"
-        );
+        assert!((wide.sin() - f64::from(out[1])).abs() > 1e-5, "the product was not rounded");
     }
 }

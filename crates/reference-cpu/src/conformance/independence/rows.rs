@@ -109,12 +109,9 @@ pub(super) fn embed<O: Ops>(backends: &mut [O]) -> Result<(), Failure> {
 }
 
 pub(super) fn linear<O: Ops>(backends: &mut [O]) -> Result<(), Failure> {
-    for (ins, outs, add_to) in [
-        (17, 33, false),
-        (576, 96, true),
-        (577, 65, false),
-        (1536, 40, true),
-    ] {
+    for (ins, outs, add_to) in
+        [(17, 33, false), (576, 96, true), (577, 65, false), (1536, 40, true)]
+    {
         let mut rng = Rng::new(ins as u64);
         let Some(dtype) = backends.first().map(|backend| backend.compute_dtype()) else {
             return Ok(());
@@ -123,30 +120,21 @@ pub(super) fn linear<O: Ops>(backends: &mut [O]) -> Result<(), Failure> {
         let weight = Inputs::Normal.make(&mut rng, outs * ins, dtype);
         let bias = Inputs::Normal.make(&mut rng, outs, DType::F32);
         let before = Inputs::Normal.make(&mut rng, NUM_ROWS * outs, DType::F32);
-        check(
-            "linear",
-            &format!("{ins} to {outs}"),
-            backends,
-            |backend, rows| {
-                let weight = HostRows::load(backend, &HostRows::split(&weight, ins, 1))?;
-                let bias = f32_buffer(backend, &bias)?;
-                let mut act = backend.alloc_act(rows.len() * ins)?;
-                backend.write_act(&gather(&x, ins, rows), &mut act)?;
-                let mut out = f32_buffer(backend, &gather(&before, outs, rows))?;
-                backend.linear(Linear {
-                    x: &act,
-                    weight: &weight,
-                    bias: Some(&bias),
-                    num_rows: rows.len(),
-                    out: if add_to {
-                        Out::AddTo(&mut out)
-                    } else {
-                        Out::Store(&mut out)
-                    },
-                })?;
-                read_f32(backend, &out, rows.len() * outs)
-            },
-        )?;
+        check("linear", &format!("{ins} to {outs}"), backends, |backend, rows| {
+            let weight = HostRows::load(backend, &HostRows::split(&weight, ins, 1))?;
+            let bias = f32_buffer(backend, &bias)?;
+            let mut act = backend.alloc_act(rows.len() * ins)?;
+            backend.write_act(&gather(&x, ins, rows), &mut act)?;
+            let mut out = f32_buffer(backend, &gather(&before, outs, rows))?;
+            backend.linear(Linear {
+                x: &act,
+                weight: &weight,
+                bias: Some(&bias),
+                num_rows: rows.len(),
+                out: if add_to { Out::AddTo(&mut out) } else { Out::Store(&mut out) },
+            })?;
+            read_f32(backend, &out, rows.len() * outs)
+        })?;
     }
     Ok(())
 }
@@ -189,28 +177,19 @@ pub(super) fn head_norm<O: Ops>(backends: &mut [O]) -> Result<(), Failure> {
         let width = NUM_HEADS * head_dim;
         let x = host_rows(&mut rng, width, DType::F32);
         let weight = Inputs::Normal.make(&mut rng, head_dim, DType::F32);
-        check(
-            "head_norm",
-            &format!("head_dim {head_dim}"),
-            backends,
-            |backend, rows| {
-                let weight = f32_buffer(backend, &weight)?;
-                let mut x = f32_buffer(backend, &gather(&x, width, rows))?;
-                backend.head_norm(HeadNorm {
-                    x: Cols {
-                        buffer: &mut x,
-                        first_col: 0,
-                        stride: width,
-                    },
-                    weight: &weight,
-                    eps: 1e-6,
-                    num_rows: rows.len(),
-                    num_heads: NUM_HEADS,
-                    head_dim,
-                })?;
-                read_f32(backend, &x, rows.len() * width)
-            },
-        )?;
+        check("head_norm", &format!("head_dim {head_dim}"), backends, |backend, rows| {
+            let weight = f32_buffer(backend, &weight)?;
+            let mut x = f32_buffer(backend, &gather(&x, width, rows))?;
+            backend.head_norm(HeadNorm {
+                x: Cols { buffer: &mut x, first_col: 0, stride: width },
+                weight: &weight,
+                eps: 1e-6,
+                num_rows: rows.len(),
+                num_heads: NUM_HEADS,
+                head_dim,
+            })?;
+            read_f32(backend, &x, rows.len() * width)
+        })?;
     }
     Ok(())
 }
@@ -245,28 +224,19 @@ pub(super) fn rope<O: Ops>(backends: &mut [O]) -> Result<(), Failure> {
         let width = NUM_HEADS * head_dim;
         let x = host_rows(&mut rng, width, DType::F32);
         let angles = Inputs::Normal.make(&mut rng, NUM_ROWS * head_dim, DType::F32);
-        check(
-            "rope",
-            &format!("head_dim {head_dim}"),
-            backends,
-            |backend, rows| {
-                let angles = f32_buffer(backend, &gather(&angles, head_dim, rows))?;
-                let mut x = f32_buffer(backend, &gather(&x, width, rows))?;
-                backend.rope(Rope {
-                    x: Cols {
-                        buffer: &mut x,
-                        first_col: 0,
-                        stride: width,
-                    },
-                    angles: &angles,
-                    num_rows: rows.len(),
-                    num_heads: NUM_HEADS,
-                    head_dim,
-                    rotary_dim: head_dim,
-                })?;
-                read_f32(backend, &x, rows.len() * width)
-            },
-        )?;
+        check("rope", &format!("head_dim {head_dim}"), backends, |backend, rows| {
+            let angles = f32_buffer(backend, &gather(&angles, head_dim, rows))?;
+            let mut x = f32_buffer(backend, &gather(&x, width, rows))?;
+            backend.rope(Rope {
+                x: Cols { buffer: &mut x, first_col: 0, stride: width },
+                angles: &angles,
+                num_rows: rows.len(),
+                num_heads: NUM_HEADS,
+                head_dim,
+                rotary_dim: head_dim,
+            })?;
+            read_f32(backend, &x, rows.len() * width)
+        })?;
     }
     Ok(())
 }
@@ -274,22 +244,17 @@ pub(super) fn rope<O: Ops>(backends: &mut [O]) -> Result<(), Failure> {
 pub(super) fn silu_mul<O: Ops>(backends: &mut [O]) -> Result<(), Failure> {
     for width in [17, 577] {
         let gate_up = host_rows(&mut Rng::new(width as u64), 2 * width, DType::F32);
-        check(
-            "silu_mul",
-            &format!("width {width}"),
-            backends,
-            |backend, rows| {
-                let gate_up = f32_buffer(backend, &gather(&gate_up, 2 * width, rows))?;
-                let mut out = backend.alloc_act(rows.len() * width)?;
-                backend.silu_mul(SiluMul {
-                    gate_up: &gate_up,
-                    num_rows: rows.len(),
-                    width,
-                    out: &mut out,
-                })?;
-                read_act(backend, &out, rows.len() * width)
-            },
-        )?;
+        check("silu_mul", &format!("width {width}"), backends, |backend, rows| {
+            let gate_up = f32_buffer(backend, &gather(&gate_up, 2 * width, rows))?;
+            let mut out = backend.alloc_act(rows.len() * width)?;
+            backend.silu_mul(SiluMul {
+                gate_up: &gate_up,
+                num_rows: rows.len(),
+                width,
+                out: &mut out,
+            })?;
+            read_act(backend, &out, rows.len() * width)
+        })?;
     }
     Ok(())
 }

@@ -31,35 +31,11 @@ struct Plan {
 }
 
 const SETUPS: [Setup; 4] = [
-    Setup {
-        seq_len: 150,
-        num_qo_heads: 9,
-        num_kv_heads: 3,
-        head_dim: 64,
-        window: None,
-    },
-    Setup {
-        seq_len: 150,
-        num_qo_heads: 4,
-        num_kv_heads: 4,
-        head_dim: 96,
-        window: Some(24),
-    },
-    Setup {
-        seq_len: 139,
-        num_qo_heads: 7,
-        num_kv_heads: 1,
-        head_dim: 128,
-        window: Some(70),
-    },
+    Setup { seq_len: 150, num_qo_heads: 9, num_kv_heads: 3, head_dim: 64, window: None },
+    Setup { seq_len: 150, num_qo_heads: 4, num_kv_heads: 4, head_dim: 96, window: Some(24) },
+    Setup { seq_len: 139, num_qo_heads: 7, num_kv_heads: 1, head_dim: 128, window: Some(70) },
     // Long enough for several partitions of any split of the context.
-    Setup {
-        seq_len: 700,
-        num_qo_heads: 2,
-        num_kv_heads: 1,
-        head_dim: 32,
-        window: None,
-    },
+    Setup { seq_len: 700, num_qo_heads: 2, num_kv_heads: 1, head_dim: 32, window: None },
 ];
 
 const PLANS: [Plan; 7] = [
@@ -73,11 +49,7 @@ const PLANS: [Plan; 7] = [
 ];
 
 const fn plan(chunk_len: usize, block_size: usize, mates: bool) -> Plan {
-    Plan {
-        chunk_len,
-        block_size,
-        mates,
-    }
+    Plan { chunk_len, block_size, mates }
 }
 
 pub(super) fn attention<O: Ops>(backends: &mut [O], kv_dtypes: &[DType]) -> Result<(), Failure> {
@@ -127,11 +99,7 @@ fn step_through<O: Ops>(
         )
     });
     // Scores of tens for one token in ten: a softmax with a maximum that moves.
-    for (_, row) in qkv[1]
-        .chunks_exact_mut(row_len)
-        .enumerate()
-        .filter(|(t, _)| t % 10 == 3)
-    {
+    for (_, row) in qkv[1].chunks_exact_mut(row_len).enumerate().filter(|(t, _)| t % 10 == 3) {
         row.iter_mut().for_each(|x| *x *= 4.0);
     }
     let poison = vec![f32::NAN; seq_lens[2] * row_len];
@@ -144,12 +112,7 @@ fn step_through<O: Ops>(
             // The first mate prefills 29 tokens, then decodes or goes on in chunks of its own size.
             true => vec![(0, mate_rows(start, end)), (1, start..end), (2, start..end)],
         };
-        let step = Step {
-            setup,
-            spans: &spans,
-            rows_of,
-            row_len,
-        };
+        let step = Step { setup, spans: &spans, rows_of, row_len };
         outputs.extend(step.run(backend, &paging, &mut kv_cache)?);
     }
     Ok(outputs)
@@ -190,11 +153,7 @@ impl Step<'_> {
         backend.write_f32(&rows, &mut qkv)?;
         let width = setup.num_qo_heads * setup.head_dim;
         let kv_width = setup.num_kv_heads * setup.head_dim;
-        let columns = |first_col| Cols {
-            buffer: &qkv,
-            first_col,
-            stride: row_len,
-        };
+        let columns = |first_col| Cols { buffer: &qkv, first_col, stride: row_len };
         backend.kv_write(KvWrite {
             batch: &batch,
             k: columns(width),
