@@ -3,3 +3,5 @@
 pub mod output;
 mod prompt;
 mod run_loop;
+pub mod text;
+pub mod weights;
