@@ -1,3 +1,4 @@
 //! The engine: weights, tokenizer, chat template and the run loop that joins them to a backend.
 
 pub mod output;
+pub mod text;
