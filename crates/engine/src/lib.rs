@@ -1,7 +1,22 @@
 //! The engine: weights, tokenizer, chat template and the run loop that joins them to a backend.
 
+mod builder;
+mod error;
+mod glue;
+mod llm;
 pub mod output;
 mod prompt;
+mod request_state;
 mod run_loop;
 pub mod text;
 pub mod weights;
+
+pub use builder::{Backend, LlmBuilder};
+pub use engine_core::dtype::DType;
+pub use engine_core::request::{FinishReason, SamplingParams, TokenId};
+pub use engine_core::scheduler::SchedulerStats;
+pub use error::LlmError;
+pub use kernels_cpu::CpuIsa;
+pub use llm::{Llm, RequestId, RequestUpdate};
+pub use output::RequestOutput;
+pub use prompt::Prompt;
