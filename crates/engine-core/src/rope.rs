@@ -16,6 +16,21 @@ impl ModelConfig {
     pub fn default_max_model_len(&self) -> usize {
         self.max_position_embeddings
     }
+
+    /// The longest `max_model_len` that the model can be asked for: what it was made for, times the
+    /// stretch where its configuration states the length before stretching.
+    pub fn longest_model_len(&self) -> usize {
+        let stretched = match self.rope.scaling {
+            RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor } => {
+                self.max_position_embeddings as f64 * factor
+            }
+            RopeScaling::Yarn { factor, original_max_position_embeddings, .. } => {
+                original_max_position_embeddings as f64 * factor
+            }
+            RopeScaling::None | RopeScaling::Llama3 { .. } | RopeScaling::Factors(_) => 0.0,
+        };
+        self.max_position_embeddings.max(stretched as usize)
+    }
 }
 
 /// Frequencies in radians per token, `rotary_dim / 2` of them, and the factor on cos and sin.

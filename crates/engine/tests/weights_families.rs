@@ -17,11 +17,7 @@ fn base() -> ModelConfig {
         head_dim: 16,
         vocab_size: 256,
         rms_norm_eps: 1e-5,
-        rope: RopeConfig {
-            theta: 10_000.0,
-            rotary_dim: 16,
-            scaling: RopeScaling::None,
-        },
+        rope: RopeConfig { theta: 10_000.0, rotary_dim: 16, scaling: RopeScaling::None },
         sliding_windows: vec![None; 3],
         max_position_embeddings: 128,
         tie_word_embeddings: false,
@@ -33,11 +29,7 @@ fn base() -> ModelConfig {
 }
 
 fn with_rope(theta: f64, rotary_dim: usize, scaling: RopeScaling) -> RopeConfig {
-    RopeConfig {
-        theta,
-        rotary_dim,
-        scaling,
-    }
+    RopeConfig { theta, rotary_dim, scaling }
 }
 
 fn expected() -> Vec<(&'static str, ModelConfig)> {
@@ -79,18 +71,9 @@ fn expected() -> Vec<(&'static str, ModelConfig)> {
         ),
         (
             "llama_linear",
-            ModelConfig {
-                rope: scaled(RopeScaling::Linear { factor: 4.0 }),
-                ..base()
-            },
+            ModelConfig { rope: scaled(RopeScaling::Linear { factor: 4.0 }), ..base() },
         ),
-        (
-            "llama_llama3",
-            ModelConfig {
-                rope: with_rope(500_000.0, 16, llama3),
-                ..base()
-            },
-        ),
+        ("llama_llama3", ModelConfig { rope: with_rope(500_000.0, 16, llama3), ..base() }),
         (
             "llama_tied_mha",
             ModelConfig {
@@ -100,13 +83,7 @@ fn expected() -> Vec<(&'static str, ModelConfig)> {
                 ..base()
             },
         ),
-        (
-            "llama_yarn",
-            ModelConfig {
-                rope: scaled(yarn),
-                ..base()
-            },
-        ),
+        ("llama_yarn", ModelConfig { rope: scaled(yarn), ..base() }),
         (
             "mistral_sliding",
             ModelConfig {

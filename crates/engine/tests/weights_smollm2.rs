@@ -38,11 +38,7 @@ fn smollm2_opens_with_its_configuration_and_all_tensors() {
         head_dim: 64,
         vocab_size: 49_152,
         rms_norm_eps: 1e-5,
-        rope: RopeConfig {
-            theta: 100_000.0,
-            rotary_dim: 64,
-            scaling: RopeScaling::None,
-        },
+        rope: RopeConfig { theta: 100_000.0, rotary_dim: 64, scaling: RopeScaling::None },
         sliding_windows: vec![None; 30],
         max_position_embeddings: 8192,
         tie_word_embeddings: true,
@@ -63,10 +59,7 @@ fn smollm2_opens_with_its_configuration_and_all_tensors() {
     assert_eq!(model.tensors().len(), 272);
     assert_eq!(model.num_parameters(), 134_515_008);
     let metadata = model.gguf_metadata().unwrap();
-    assert_eq!(
-        metadata.str_array("tokenizer.ggml.tokens").unwrap().len(),
-        49_152
-    );
+    assert_eq!(metadata.str_array("tokenizer.ggml.tokens").unwrap().len(), 49_152);
 
     let formats: Vec<TensorFormat> = model.tensors().iter().map(|tensor| tensor.format).collect();
     let count = |format| formats.iter().filter(|&&other| other == format).count();
@@ -80,10 +73,7 @@ fn smollm2_opens_with_its_configuration_and_all_tensors() {
 fn smollm2_weights_look_like_weights() {
     let model = weights::open(&model_path()).unwrap();
     for tensor in model.tensors() {
-        let rows = model
-            .checkpoint()
-            .tensor(&tensor.name, &tensor.shape)
-            .unwrap();
+        let rows = model.checkpoint().tensor(&tensor.name, &tensor.shape).unwrap();
         let mut row = vec![f32::NAN; rows.num_cols()];
         let (mut sum, mut sum_of_squares) = (0.0, 0.0);
         for row_idx in 0..rows.num_rows() {
@@ -96,10 +86,6 @@ fn smollm2_weights_look_like_weights() {
         }
         let num_elements = tensor.shape.iter().product::<usize>() as f64;
         let deviation = (sum_of_squares / num_elements - (sum / num_elements).powi(2)).sqrt();
-        assert!(
-            (1e-3..10.0).contains(&deviation),
-            "{}: {deviation}",
-            tensor.name
-        );
+        assert!((1e-3..10.0).contains(&deviation), "{}: {deviation}", tensor.name);
     }
 }

@@ -25,21 +25,14 @@ impl MappedFile {
     /// [`MapError`] when the file cannot be opened or mapped, is empty, or is not a regular file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, MapError> {
         let path = path.as_ref();
-        let io_error = |source| MapError::Io {
-            path: path.to_path_buf(),
-            source,
-        };
+        let io_error = |source| MapError::Io { path: path.to_path_buf(), source };
         // Asked before opening: to open a FIFO would wait for a writer.
         let metadata = std::fs::metadata(path).map_err(io_error)?;
         if !metadata.is_file() {
-            return Err(MapError::NotAFile {
-                path: path.to_path_buf(),
-            });
+            return Err(MapError::NotAFile { path: path.to_path_buf() });
         }
         if metadata.len() == 0 {
-            return Err(MapError::Empty {
-                path: path.to_path_buf(),
-            });
+            return Err(MapError::Empty { path: path.to_path_buf() });
         }
         let file = File::open(path).map_err(io_error)?;
         // SAFETY: the map is private to this object, read-only, and only ever lent as `&[u8]` for
@@ -50,10 +43,7 @@ impl MappedFile {
         #[cfg(unix)]
         // Only a hint; where the kernel does not take it, pages come in on first touch.
         let _ = map.advise(memmap2::Advice::WillNeed);
-        Ok(MappedFile {
-            map,
-            path: path.to_path_buf(),
-        })
+        Ok(MappedFile { map, path: path.to_path_buf() })
     }
 
     /// Where the file was found.

@@ -72,10 +72,8 @@ const PRE_TOKENIZERS: &[PreTokenizer] = &[
 
 impl PreTokenizer {
     fn find(name: &str) -> Result<&'static Self, TokenizerError> {
-        PRE_TOKENIZERS
-            .iter()
-            .find(|pre| pre.names.contains(&name))
-            .ok_or_else(|| TokenizerError::Unsupported {
+        PRE_TOKENIZERS.iter().find(|pre| pre.names.contains(&name)).ok_or_else(|| {
+            TokenizerError::Unsupported {
                 part: "pre-tokenizer (tokenizer.ggml.pre)",
                 found: name.into(),
                 supported: PRE_TOKENIZERS
@@ -84,7 +82,8 @@ impl PreTokenizer {
                     .copied()
                     .collect::<Vec<_>>()
                     .join(", "),
-            })
+            }
+        })
     }
 
     fn description(&self) -> Value {
@@ -95,10 +94,9 @@ impl PreTokenizer {
         let sequence = |steps: [Value; 2]| json!({"type": "Sequence", "pretokenizers": steps});
         match self.split {
             Split::Gpt2 => byte_level(true),
-            Split::DigitsThenGpt2 => sequence([
-                json!({"type": "Digits", "individual_digits": true}),
-                byte_level(true),
-            ]),
+            Split::DigitsThenGpt2 => {
+                sequence([json!({"type": "Digits", "individual_digits": true}), byte_level(true)])
+            }
             Split::Pattern(pattern) => sequence([
                 json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated",
                        "invert": false}),
@@ -128,12 +126,10 @@ pub(super) fn build(
     let mut tokenizer = tokenizers::Tokenizer::new(bpe);
     if pre.nfc {
         let nfc: tokenizers::NormalizerWrapper = component("normalizer", json!({"type": "NFC"}))?;
-        tokenizer
-            .with_normalizer(Some(nfc))
-            .map_err(|e| TokenizerError::Parse {
-                file: "the normalizer".into(),
-                reason: e.to_string(),
-            })?;
+        tokenizer.with_normalizer(Some(nfc)).map_err(|e| TokenizerError::Parse {
+            file: "the normalizer".into(),
+            reason: e.to_string(),
+        })?;
     }
     let pre_tokenizer: tokenizers::PreTokenizerWrapper =
         component("pre-tokenizer", pre.description())?;
@@ -149,13 +145,10 @@ pub(super) fn build(
 /// Splits `left right` and checks that both and their join are tokens: the BPE builder takes that for
 /// granted.
 fn split_merges(gguf: &GgufVocab, vocab: &Vocab) -> Result<Merges, TokenizerError> {
-    let merges = gguf
-        .merges
-        .as_ref()
-        .ok_or_else(|| TokenizerError::Missing {
-            what: "tokenizer.ggml.merges".into(),
-            why: "a `gpt2` vocabulary is nothing without its merges".into(),
-        })?;
+    let merges = gguf.merges.as_ref().ok_or_else(|| TokenizerError::Missing {
+        what: "tokenizer.ggml.merges".into(),
+        why: "a `gpt2` vocabulary is nothing without its merges".into(),
+    })?;
     merges
         .iter()
         .enumerate()

@@ -11,10 +11,8 @@ pub(super) fn component<T: DeserializeOwned>(
     part: &'static str,
     description: Value,
 ) -> Result<T, TokenizerError> {
-    serde_json::from_value(description).map_err(|e| TokenizerError::Parse {
-        file: part.into(),
-        reason: e.to_string(),
-    })
+    serde_json::from_value(description)
+        .map_err(|e| TokenizerError::Parse { file: part.into(), reason: e.to_string() })
 }
 
 /// A post-processor that puts `bos` before a text and `eos` after it; `None` where neither is wanted.
@@ -35,10 +33,7 @@ pub(super) fn bos_eos_template(
     };
     let mut tokens = Map::new();
     for (text, id) in bos.iter().chain(&eos) {
-        tokens.insert(
-            (*text).to_owned(),
-            json!({"id": text, "ids": [id], "tokens": [text]}),
-        );
+        tokens.insert((*text).to_owned(), json!({"id": text, "ids": [id], "tokens": [text]}));
     }
     let mut pair = around("A", 0);
     pair.extend(around("B", 1));

@@ -30,13 +30,7 @@ impl Detokenizer {
             Decoding::Text { strip_start, .. } => strip_start.1,
             _ => 0,
         };
-        Detokenizer {
-            table,
-            skip_special_tokens,
-            held: Vec::new(),
-            first: true,
-            strip,
-        }
+        Detokenizer { table, skip_special_tokens, held: Vec::new(), first: true, strip }
     }
 
     /// Takes the next token and returns the text that is certain now. Ids that are not in the vocabulary
@@ -71,13 +65,7 @@ impl Detokenizer {
                 self.release_run(out);
                 self.emit(&String::from_utf8_lossy(bytes), out);
             }
-            (
-                Decoding::Metaspace {
-                    space,
-                    drop_in_first,
-                },
-                Piece::Text(bytes),
-            ) => {
+            (Decoding::Metaspace { space, drop_in_first }, Piece::Text(bytes)) => {
                 let text = String::from_utf8_lossy(bytes);
                 out.extend(text.chars().filter_map(|c| match c == *space {
                     true if first && *drop_in_first => None,
@@ -124,11 +112,7 @@ impl Detokenizer {
     }
 
     fn emit(&mut self, mut text: &str, out: &mut String) {
-        if let Decoding::Text {
-            strip_start: (letter, _),
-            ..
-        } = *self.table.decoding()
-        {
+        if let Decoding::Text { strip_start: (letter, _), .. } = *self.table.decoding() {
             while self.strip > 0 && !text.is_empty() {
                 match text.strip_prefix(letter) {
                     Some(rest) => {

@@ -75,12 +75,7 @@ pub(super) enum TokenKind {
 impl GgufVocab {
     /// Checks sizes, lengths and ids. Nothing is built before this has passed.
     pub(super) fn check(&self) -> Result<(), TokenizerError> {
-        check_size(
-            "the vocabulary",
-            self.tokens.len(),
-            MAX_VOCAB_SIZE,
-            "tokens",
-        )?;
+        check_size("the vocabulary", self.tokens.len(), MAX_VOCAB_SIZE, "tokens")?;
         if self.tokens.is_empty() {
             return Err(TokenizerError::Missing {
                 what: "tokenizer.ggml.tokens".into(),
@@ -89,12 +84,7 @@ impl GgufVocab {
         }
         let mut total = 0;
         for (id, token) in self.tokens.iter().enumerate() {
-            check_size(
-                &format!("token {id}"),
-                token.len(),
-                MAX_TOKEN_BYTES,
-                "bytes",
-            )?;
+            check_size(&format!("token {id}"), token.len(), MAX_TOKEN_BYTES, "bytes")?;
             total += token.len();
         }
         check_size("the text of all tokens", total, MAX_VOCAB_BYTES, "bytes")?;
@@ -102,10 +92,7 @@ impl GgufVocab {
             check_size("the list of merges", merges.len(), MAX_MERGES, "merges")?;
         }
         self.check_length("tokenizer.ggml.scores", self.scores.as_ref().map(Vec::len))?;
-        self.check_length(
-            "tokenizer.ggml.token_type",
-            self.token_types.as_ref().map(Vec::len),
-        )?;
+        self.check_length("tokenizer.ggml.token_type", self.token_types.as_ref().map(Vec::len))?;
         for (what, id) in [
             ("tokenizer.ggml.bos_token_id", self.bos_id),
             ("tokenizer.ggml.eos_token_id", self.eos_id),
@@ -125,11 +112,9 @@ impl GgufVocab {
 
     fn check_length(&self, what: &'static str, found: Option<usize>) -> Result<(), TokenizerError> {
         match found {
-            Some(found) if found != self.tokens.len() => Err(TokenizerError::WrongLength {
-                what,
-                found,
-                expected: self.tokens.len(),
-            }),
+            Some(found) if found != self.tokens.len() => {
+                Err(TokenizerError::WrongLength { what, found, expected: self.tokens.len() })
+            }
             _ => Ok(()),
         }
     }
@@ -159,10 +144,7 @@ impl GgufVocab {
             });
         }
         if self.token_types.is_none() {
-            for id in [self.bos_id, self.eos_id, self.unk_id]
-                .into_iter()
-                .flatten()
-            {
+            for id in [self.bos_id, self.eos_id, self.unk_id].into_iter().flatten() {
                 kinds[id as usize] = TokenKind::Special;
             }
         }

@@ -34,10 +34,7 @@ impl Tokenizer {
         let config = Config::read(dir)?;
         let file = path.display().to_string();
         let checked = tokenizer_json::check(&bytes, &file)?;
-        let parse_error = |reason| TokenizerError::Parse {
-            file: file.clone(),
-            reason,
-        };
+        let parse_error = |reason| TokenizerError::Parse { file: file.clone(), reason };
         let mut inner =
             guard(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(&parse_error)?;
         for added in &checked.added_tokens {
@@ -111,10 +108,7 @@ impl Config {
             };
             *id = inner.token_to_id(token);
             if id.is_none() && needed {
-                return Err(TokenizerError::UnknownToken {
-                    what: key,
-                    token: token.into(),
-                });
+                return Err(TokenizerError::UnknownToken { what: key, token: token.into() });
             }
             let added = inner.get_added_vocabulary();
             if id.is_some() && !added.get_vocab().contains_key(token) {

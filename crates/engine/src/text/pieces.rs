@@ -14,10 +14,7 @@ pub(super) enum Decoding {
     /// Pieces are text. With `byte_fallback`, a run of byte pieces is a text too if it is UTF-8, and
     /// one U+FFFD per byte if it is not. At most `strip_start.1` letters `strip_start.0` are taken off the
     /// beginning of the whole text.
-    Text {
-        byte_fallback: bool,
-        strip_start: (char, usize),
-    },
+    Text { byte_fallback: bool, strip_start: (char, usize) },
     /// Pieces are text in which this letter stands for a space; those of the first piece are dropped
     /// if `drop_in_first`.
     Metaspace { space: char, drop_in_first: bool },
@@ -67,9 +64,8 @@ impl PieceTable {
         let byte_of_char = byte_level_alphabet();
         let added = tokenizer.get_added_vocabulary();
         for id in 0..num_ids as u32 {
-            let token = added
-                .simple_id_to_token(id)
-                .or_else(|| tokenizer.get_model().id_to_token(id));
+            let token =
+                added.simple_id_to_token(id).or_else(|| tokenizer.get_model().id_to_token(id));
             let mut flags = 0;
             if let Some(mut token) = token {
                 flags = PRESENT;
@@ -104,10 +100,7 @@ impl PieceTable {
                 }
                 0
             }
-            Decoding::Text {
-                byte_fallback: true,
-                ..
-            } if byte_of(token).is_some() => {
+            Decoding::Text { byte_fallback: true, .. } if byte_of(token).is_some() => {
                 self.bytes.extend(byte_of(token));
                 BYTE
             }
@@ -143,9 +136,7 @@ impl PieceTable {
     }
 
     pub(super) fn is_special(&self, id: u32) -> bool {
-        self.flags
-            .get(id as usize)
-            .is_some_and(|flags| flags & SPECIAL != 0)
+        self.flags.get(id as usize).is_some_and(|flags| flags & SPECIAL != 0)
     }
 }
 
@@ -171,10 +162,8 @@ type Replacements = Vec<(String, String)>;
 fn describe_decoder(
     decoder: &tokenizers::DecoderWrapper,
 ) -> Result<(Decoding, Replacements), TokenizerError> {
-    let description = serde_json::to_value(decoder).map_err(|e| TokenizerError::Parse {
-        file: "the decoder".into(),
-        reason: e.to_string(),
-    })?;
+    let description = serde_json::to_value(decoder)
+        .map_err(|e| TokenizerError::Parse { file: "the decoder".into(), reason: e.to_string() })?;
     let mut steps = Vec::new();
     flatten(&description, &mut steps);
     if let [step] = steps[..] {
@@ -223,10 +212,7 @@ fn describe_text_steps(steps: &[&Value]) -> Result<(Decoding, Replacements), Tok
             }
         }
     }
-    let decoding = Decoding::Text {
-        byte_fallback,
-        strip_start,
-    };
+    let decoding = Decoding::Text { byte_fallback, strip_start };
     Ok((decoding, replacements))
 }
 

@@ -11,10 +11,7 @@ use super::error::TokenizerError;
 ///
 /// The size is checked before the file is read, and again while reading: a file can grow.
 pub(super) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, TokenizerError> {
-    let io_error = |source| TokenizerError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io_error = |source| TokenizerError::Io { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -31,9 +28,7 @@ pub(super) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, T
         return Err(too_large(size));
     }
     let mut bytes = Vec::with_capacity(size as usize);
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io_error)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(io_error)?;
     if bytes.len() as u64 > limit {
         return Err(too_large(bytes.len() as u64));
     }

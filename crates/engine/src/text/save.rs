@@ -13,12 +13,10 @@ impl Tokenizer {
     /// # Errors
     /// If the vocabulary cannot be written as JSON; that would be a defect.
     pub fn to_json(&self) -> Result<String, TokenizerError> {
-        self.inner
-            .to_string(false)
-            .map_err(|e| TokenizerError::Parse {
-                file: "tokenizer.json".into(),
-                reason: e.to_string(),
-            })
+        self.inner.to_string(false).map_err(|e| TokenizerError::Parse {
+            file: "tokenizer.json".into(),
+            reason: e.to_string(),
+        })
     }
 
     /// The contents of `tokenizer_config.json`, with the chat template.
@@ -41,20 +39,12 @@ impl Tokenizer {
     /// # Errors
     /// If a file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<(), TokenizerError> {
-        let special_tokens: Map<_, _> = self
-            .named_tokens()
-            .map(|(key, token)| (key.to_owned(), json!(token)))
-            .collect();
+        let special_tokens: Map<_, _> =
+            self.named_tokens().map(|(key, token)| (key.to_owned(), json!(token))).collect();
         let files = [
             ("tokenizer.json", self.to_json()?),
-            (
-                "tokenizer_config.json",
-                format!("{:#}\n", self.config_json()),
-            ),
-            (
-                "special_tokens_map.json",
-                format!("{:#}\n", Value::Object(special_tokens)),
-            ),
+            ("tokenizer_config.json", format!("{:#}\n", self.config_json())),
+            ("special_tokens_map.json", format!("{:#}\n", Value::Object(special_tokens))),
         ];
         for (name, contents) in files {
             let path = dir.join(name);

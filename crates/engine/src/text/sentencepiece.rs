@@ -27,10 +27,8 @@ pub(super) fn build(
     let vocab = gguf.vocab_map(kinds)?;
     let merges = derive_merges(gguf, kinds, &vocab)?;
     let byte_fallback = check_byte_tokens(gguf, kinds)?;
-    let mut builder = BPE::builder()
-        .vocab_and_merges(vocab, merges)
-        .fuse_unk(true)
-        .byte_fallback(byte_fallback);
+    let mut builder =
+        BPE::builder().vocab_and_merges(vocab, merges).fuse_unk(true).byte_fallback(byte_fallback);
     if let Some(id) = gguf.unk_id {
         builder = builder.unk_token(gguf.tokens[id as usize].clone());
     } else if !byte_fallback {
@@ -60,16 +58,12 @@ fn assemble(bpe: BPE, add_space_prefix: bool) -> Result<tokenizers::Tokenizer, T
         decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
     }
     let mut tokenizer = tokenizers::Tokenizer::new(bpe);
-    let normalizer: tokenizers::NormalizerWrapper = component(
-        "normalizer",
-        json!({"type": "Sequence", "normalizers": normalizers}),
-    )?;
-    tokenizer
-        .with_normalizer(Some(normalizer))
-        .map_err(|e| TokenizerError::Parse {
-            file: "the normalizer".into(),
-            reason: e.to_string(),
-        })?;
+    let normalizer: tokenizers::NormalizerWrapper =
+        component("normalizer", json!({"type": "Sequence", "normalizers": normalizers}))?;
+    tokenizer.with_normalizer(Some(normalizer)).map_err(|e| TokenizerError::Parse {
+        file: "the normalizer".into(),
+        reason: e.to_string(),
+    })?;
     let decoder: tokenizers::DecoderWrapper =
         component("decoder", json!({"type": "Sequence", "decoders": decoders}))?;
     tokenizer.with_decoder(Some(decoder));
@@ -79,11 +73,7 @@ fn assemble(bpe: BPE, add_space_prefix: bool) -> Result<tokenizers::Tokenizer, T
 /// All 256 byte tokens, or none: with some of them, what becomes of a letter would depend on its bytes.
 fn check_byte_tokens(gguf: &GgufVocab, kinds: &[TokenKind]) -> Result<bool, TokenizerError> {
     let mut seen = [false; 256];
-    for (id, _) in kinds
-        .iter()
-        .enumerate()
-        .filter(|(_, kind)| **kind == TokenKind::Byte)
-    {
+    for (id, _) in kinds.iter().enumerate().filter(|(_, kind)| **kind == TokenKind::Byte) {
         let byte = byte_of(&gguf.tokens[id]).ok_or_else(|| TokenizerError::Parse {
             file: "the GGUF vocabulary".into(),
             reason: format!(
@@ -118,19 +108,12 @@ fn derive_merges(
     kinds: &[TokenKind],
     vocab: &Vocab,
 ) -> Result<Merges, TokenizerError> {
-    let scores = gguf
-        .scores
-        .as_ref()
-        .ok_or_else(|| TokenizerError::Missing {
-            what: "tokenizer.ggml.scores".into(),
-            why: "a `llama` vocabulary orders its merges by score".into(),
-        })?;
-    let mergeable = |id: u32| {
-        matches!(
-            kinds[id as usize],
-            TokenKind::Normal | TokenKind::UserDefined
-        )
-    };
+    let scores = gguf.scores.as_ref().ok_or_else(|| TokenizerError::Missing {
+        what: "tokenizer.ggml.scores".into(),
+        why: "a `llama` vocabulary orders its merges by score".into(),
+    })?;
+    let mergeable =
+        |id: u32| matches!(kinds[id as usize], TokenKind::Normal | TokenKind::UserDefined);
     let is_piece = |text: &str| vocab.get(text).is_some_and(|&id| mergeable(id));
     let mut total = 0;
     let mut candidates = Vec::new();
@@ -140,18 +123,9 @@ fn derive_merges(
         }
         let score = scores[id];
         if !score.is_finite() {
-            return Err(TokenizerError::BadScore {
-                id: id as u32,
-                token: token.clone(),
-                score,
-            });
+            return Err(TokenizerError::BadScore { id: id as u32, token: token.clone(), score });
         }
-        check_size(
-            &format!("piece {id}"),
-            token.len(),
-            MAX_PIECE_BYTES,
-            "bytes",
-        )?;
+        check_size(&format!("piece {id}"), token.len(), MAX_PIECE_BYTES, "bytes")?;
         total += token.len();
         check_size("the text of all pieces", total, MAX_PIECES_BYTES, "bytes")?;
         let num_chars = token.chars().count();
@@ -175,8 +149,5 @@ fn derive_merges(
             .then(b.num_left.cmp(&a.num_left))
             .then(b.num_right.cmp(&a.num_right))
     });
-    Ok(candidates
-        .into_iter()
-        .map(|c| (c.left.to_owned(), c.right.to_owned()))
-        .collect())
+    Ok(candidates.into_iter().map(|c| (c.left.to_owned(), c.right.to_owned())).collect())
 }

@@ -48,12 +48,7 @@ impl StopStrings {
     /// returned as well.
     pub fn new<S: AsRef<str>>(stops: &[S], include_in_output: bool) -> Self {
         let stops = stops.iter().map(|stop| Stop::new(stop.as_ref())).collect();
-        StopStrings {
-            stops,
-            include_in_output,
-            held: String::new(),
-            stopped: false,
-        }
+        StopStrings { stops, include_in_output, held: String::new(), stopped: false }
     }
 
     /// Takes the next text. After a stop text was found, nothing more comes out.
@@ -69,16 +64,8 @@ impl StopStrings {
                 return self.stop(index, end);
             }
         }
-        let keep = self
-            .stops
-            .iter()
-            .map(|stop| stop.matched)
-            .max()
-            .unwrap_or(0);
-        StopUpdate {
-            text: self.held.drain(..self.held.len() - keep).collect(),
-            stop: None,
-        }
+        let keep = self.stops.iter().map(|stop| stop.matched).max().unwrap_or(0);
+        StopUpdate { text: self.held.drain(..self.held.len() - keep).collect(), stop: None }
     }
 
     /// Returns the text still held back: the output has ended without a stop text.
@@ -110,10 +97,7 @@ impl StopStrings {
             true => end,
             false => end - stop.len(),
         });
-        StopUpdate {
-            text,
-            stop: Some(StopMatch { index, text: stop }),
-        }
+        StopUpdate { text, stop: Some(StopMatch { index, text: stop }) }
     }
 }
 
@@ -131,11 +115,7 @@ impl Stop {
             }
             fallback[at] = matched;
         }
-        Stop {
-            text: text.to_owned(),
-            fallback,
-            matched: 0,
-        }
+        Stop { text: text.to_owned(), fallback, matched: 0 }
     }
 
     /// True if `byte` completes the stop text.

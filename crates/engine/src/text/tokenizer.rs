@@ -76,12 +76,7 @@ impl Tokenizer {
             unk: gguf.unk_id,
             pad: gguf.pad_id,
         };
-        Self::assemble(
-            inner,
-            gguf.tokens.len(),
-            special,
-            gguf.chat_template.clone(),
-        )
+        Self::assemble(inner, gguf.tokens.len(), special, gguf.chat_template.clone())
     }
 
     /// `num_ids` bounds the ids of `inner`.
@@ -92,12 +87,7 @@ impl Tokenizer {
         chat_template: Option<String>,
     ) -> Result<Self, TokenizerError> {
         let table = Arc::new(PieceTable::new(&inner, num_ids)?);
-        Ok(Tokenizer {
-            inner,
-            table,
-            special,
-            chat_template,
-        })
+        Ok(Tokenizer { inner, table, special, chat_template })
     }
 
     /// The ids of `text`. Special tokens written out in it become their ids. With `add_special_tokens`, BOS
@@ -186,10 +176,7 @@ fn add_tokens(
     gguf: &GgufVocab,
     kinds: &[TokenKind],
 ) -> Result<(), TokenizerError> {
-    guard(|| inner.add_tokens(gguf.added_tokens(kinds)))
-        .map(drop)
-        .map_err(|reason| TokenizerError::Parse {
-            file: "the special tokens of the GGUF vocabulary".into(),
-            reason,
-        })
+    guard(|| inner.add_tokens(gguf.added_tokens(kinds))).map(drop).map_err(|reason| {
+        TokenizerError::Parse { file: "the special tokens of the GGUF vocabulary".into(), reason }
+    })
 }

@@ -64,23 +64,12 @@ pub(super) struct Checked {
 
 /// Checks the bytes of the `tokenizer.json` that is called `file` in messages.
 pub(super) fn check(bytes: &[u8], file: &str) -> Result<Checked, TokenizerError> {
-    let parsed: TokenizerFile =
-        serde_json::from_slice(bytes).map_err(|e| TokenizerError::Parse {
-            file: file.into(),
-            reason: e.to_string(),
-        })?;
-    let TokenizerFile {
-        added_tokens,
-        model,
-    } = parsed;
+    let parsed: TokenizerFile = serde_json::from_slice(bytes)
+        .map_err(|e| TokenizerError::Parse { file: file.into(), reason: e.to_string() })?;
+    let TokenizerFile { added_tokens, model } = parsed;
     check_model(&model)?;
     let vocab = &model.vocab.by_text;
-    check_size(
-        "the vocabulary",
-        vocab.len() + added_tokens.len(),
-        MAX_VOCAB_SIZE,
-        "tokens",
-    )?;
+    check_size("the vocabulary", vocab.len() + added_tokens.len(), MAX_VOCAB_SIZE, "tokens")?;
     let texts = vocab.keys().map(String::as_str);
     for text in texts.chain(added_tokens.iter().map(|added| added.content.as_str())) {
         check_size("a token", text.len(), MAX_TOKEN_BYTES, "bytes")?;
@@ -96,10 +85,7 @@ pub(super) fn check(bytes: &[u8], file: &str) -> Result<Checked, TokenizerError>
             reason,
         })?;
     }
-    Ok(Checked {
-        num_ids,
-        added_tokens,
-    })
+    Ok(Checked { num_ids, added_tokens })
 }
 
 fn check_model(model: &ModelEntry) -> Result<(), TokenizerError> {
@@ -114,27 +100,15 @@ fn check_model(model: &ModelEntry) -> Result<(), TokenizerError> {
         return Err(unsupported("tokenizer model", kind.clone(), MODELS));
     }
     if let Some(dropout) = model.dropout.filter(|&p| p != 0.0) {
-        return Err(unsupported(
-            "BPE dropout",
-            dropout.to_string(),
-            "none: it makes ids random",
-        ));
+        return Err(unsupported("BPE dropout", dropout.to_string(), "none: it makes ids random"));
     }
     for affix in [&model.continuing_subword_prefix, &model.end_of_word_suffix] {
         if let Some(affix) = affix.as_ref().filter(|affix| !affix.is_empty()) {
-            return Err(unsupported(
-                "subword prefix or suffix",
-                affix.clone(),
-                "none",
-            ));
+            return Err(unsupported("subword prefix or suffix", affix.clone(), "none"));
         }
     }
     if let Some((token, first, second)) = model.vocab.duplicate.clone() {
-        return Err(TokenizerError::DuplicateToken {
-            token,
-            first,
-            second,
-        });
+        return Err(TokenizerError::DuplicateToken { token, first, second });
     }
     Ok(())
 }

@@ -101,11 +101,7 @@ pub(super) fn validate(config: &ModelConfig) -> Result<(), ConfigError> {
     check_size("num_key_value_heads", config.num_kv_heads, MAX_WIDTH)?;
     check_size("head_dim", config.head_dim, MAX_WIDTH)?;
     check_size("vocab_size", config.vocab_size, MAX_VOCAB)?;
-    check_size(
-        "max_position_embeddings",
-        config.max_position_embeddings,
-        MAX_POSITIONS,
-    )?;
+    check_size("max_position_embeddings", config.max_position_embeddings, MAX_POSITIONS)?;
     if !config.num_qo_heads.is_multiple_of(config.num_kv_heads) {
         return Err(ConfigError::wrong(
             "num_key_value_heads",
@@ -114,26 +110,14 @@ pub(super) fn validate(config: &ModelConfig) -> Result<(), ConfigError> {
         ));
     }
     if !config.head_dim.is_multiple_of(2) {
-        return Err(ConfigError::wrong(
-            "head_dim",
-            config.head_dim,
-            "even, for RoPE",
-        ));
+        return Err(ConfigError::wrong("head_dim", config.head_dim, "even, for RoPE"));
     }
     let rms_norm_eps = config.rms_norm_eps;
     if !(rms_norm_eps.is_finite() && rms_norm_eps >= 0.0) {
-        return Err(ConfigError::wrong(
-            "rms_norm_eps",
-            rms_norm_eps,
-            "a number from 0 up",
-        ));
+        return Err(ConfigError::wrong("rms_norm_eps", rms_norm_eps, "a number from 0 up"));
     }
     if config.sliding_windows.contains(&Some(0)) {
-        return Err(ConfigError::wrong(
-            "sliding_window",
-            0,
-            "at least 1, or null for none",
-        ));
+        return Err(ConfigError::wrong("sliding_window", 0, "at least 1, or null for none"));
     }
     validate_rope(config)
 }
@@ -209,9 +193,7 @@ fn validate_factors(factors: &[f32], rotary_dim: usize) -> Result<(), ConfigErro
             format!("{}, half the rotary dimension", rotary_dim / 2),
         ));
     }
-    factors
-        .iter()
-        .try_for_each(|&factor| check_above("RoPE factor", factor.into(), 0.0))
+    factors.iter().try_for_each(|&factor| check_above("RoPE factor", factor.into(), 0.0))
 }
 
 fn check_original_length(length: usize) -> Result<(), ConfigError> {
@@ -222,10 +204,6 @@ fn check_above(key: &str, value: f64, bound: f64) -> Result<(), ConfigError> {
     if value.is_finite() && value > bound {
         Ok(())
     } else {
-        Err(ConfigError::wrong(
-            key,
-            value,
-            format!("a number above {bound}"),
-        ))
+        Err(ConfigError::wrong(key, value, format!("a number above {bound}")))
     }
 }

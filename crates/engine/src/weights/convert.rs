@@ -82,10 +82,7 @@ pub fn to_hf_dir(
     }
     let config = model.config();
     let config_json = config_json(config, dtype, model.generation_config()).map_err(|what| {
-        ConvertError::NotExpressible {
-            architecture: config.architecture.name(),
-            what,
-        }
+        ConvertError::NotExpressible { architecture: config.architecture.name(), what }
     })?;
     std::fs::create_dir_all(out_dir).map_err(|source| io_error(out_dir, source))?;
     let weights_path = out_dir.join("model.safetensors");
@@ -97,9 +94,7 @@ pub fn to_hf_dir(
         }
     }
     let plan = Plan::new(expected_tensors(config), dtype);
-    write_file(&weights_path, |out| {
-        plan.write(model.checkpoint(), out, &mut progress)
-    })?;
+    write_file(&weights_path, |out| plan.write(model.checkpoint(), out, &mut progress))?;
     write_file(&generation_path, |out| {
         write_json(out, &generation_json(model.generation_config()))
     })?;
@@ -127,15 +122,13 @@ fn write_file(
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);
-    let result = File::create(&part)
-        .map_err(WriteError::Io)
-        .and_then(|file| {
-            let mut out = BufWriter::with_capacity(CHUNK_BYTES, file);
-            write(&mut out)?;
-            out.flush()?;
-            out.get_ref().sync_all()?;
-            Ok(std::fs::rename(&part, path)?)
-        });
+    let result = File::create(&part).map_err(WriteError::Io).and_then(|file| {
+        let mut out = BufWriter::with_capacity(CHUNK_BYTES, file);
+        write(&mut out)?;
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        Ok(std::fs::rename(&part, path)?)
+    });
     result.map_err(|error| {
         // The first failure is the one to report.
         let _ = std::fs::remove_file(&part);
@@ -152,10 +145,7 @@ fn write_json(out: &mut impl Write, value: &Value) -> Result<(), WriteError> {
 }
 
 fn io_error(path: &Path, source: io::Error) -> ConvertError {
-    ConvertError::Io {
-        path: path.to_path_buf(),
-        source,
-    }
+    ConvertError::Io { path: path.to_path_buf(), source }
 }
 
 /// Order and formats of the tensors in the file.
@@ -176,10 +166,7 @@ impl Plan {
             .collect();
         tensors.sort_by_key(|(_, dtype)| *dtype != DType::F32);
         let total_bytes = tensors.iter().map(tensor_bytes).sum();
-        Plan {
-            tensors,
-            total_bytes,
-        }
+        Plan { tensors, total_bytes }
     }
 
     /// The header: its length in 8 bytes, then JSON padded with spaces to a multiple of 8.
@@ -213,9 +200,8 @@ impl Plan {
         let mut done_bytes = 0;
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);
         for (tensor, dtype) in &self.tensors {
-            let rows = checkpoint
-                .tensor(&tensor.name, &tensor.shape)
-                .map_err(WriteError::Checkpoint)?;
+            let rows =
+                checkpoint.tensor(&tensor.name, &tensor.shape).map_err(WriteError::Checkpoint)?;
             let mut row = vec![0.0; rows.num_cols()];
             for row_idx in 0..rows.num_rows() {
                 rows.read_row(row_idx, &mut row);
@@ -224,10 +210,7 @@ impl Plan {
                     out.write_all(&chunk)?;
                     done_bytes += chunk.len() as u64;
                     chunk.clear();
-                    progress(ConvertProgress {
-                        done_bytes,
-                        total_bytes: self.total_bytes,
-                    });
+                    progress(ConvertProgress { done_bytes, total_bytes: self.total_bytes });
                 }
             }
         }

@@ -25,11 +25,7 @@ impl GenerationConfig {
         if let Some(temperature) = self.temperature
             && !(temperature.is_finite() && temperature >= 0.0)
         {
-            return Err(ConfigError::wrong(
-                "temperature",
-                temperature,
-                "a number from 0 up",
-            ));
+            return Err(ConfigError::wrong("temperature", temperature, "a number from 0 up"));
         }
         if let Some(top_p) = self.top_p
             && !(0.0..=1.0).contains(&top_p)

@@ -46,15 +46,9 @@ pub struct TensorSummary {
 /// # Errors
 /// [`WeightsError`], which names the file and the key or tensor at fault.
 pub fn open(path: &Path) -> Result<Model, WeightsError> {
-    let metadata = std::fs::metadata(path).map_err(|source| WeightsError::Io {
-        path: path.to_path_buf(),
-        source,
-    })?;
-    if metadata.is_dir() {
-        open_hf_directory(path)
-    } else {
-        open_gguf(path)
-    }
+    let metadata = std::fs::metadata(path)
+        .map_err(|source| WeightsError::Io { path: path.to_path_buf(), source })?;
+    if metadata.is_dir() { open_hf_directory(path) } else { open_gguf(path) }
 }
 
 fn open_hf_directory(path: &Path) -> Result<Model, WeightsError> {
@@ -63,9 +57,7 @@ fn open_hf_directory(path: &Path) -> Result<Model, WeightsError> {
         tensors: directory.store.summaries(),
         checkpoint: Box::new(directory.store),
         generation: directory.generation,
-        source: ModelSource::HfDirectory {
-            path: path.to_path_buf(),
-        },
+        source: ModelSource::HfDirectory { path: path.to_path_buf() },
     })
 }
 
@@ -79,20 +71,14 @@ fn open_gguf(path: &Path) -> Result<Model, WeightsError> {
     }
     let label = path.display().to_string();
     let gguf = gguf::parse(&label, &file)?;
-    let generation =
-        gguf::generation_config(&gguf.metadata).map_err(|source| WeightsError::Config {
-            file: label.clone(),
-            source,
-        })?;
+    let generation = gguf::generation_config(&gguf.metadata)
+        .map_err(|source| WeightsError::Config { file: label.clone(), source })?;
     let store = gguf::open(&label, file, &gguf)?;
     Ok(Model {
         tensors: store.summaries(),
         checkpoint: Box::new(store),
         generation,
-        source: ModelSource::Gguf {
-            path: path.to_path_buf(),
-            metadata: gguf.metadata,
-        },
+        source: ModelSource::Gguf { path: path.to_path_buf(), metadata: gguf.metadata },
     })
 }
 

@@ -30,10 +30,7 @@ pub fn expected_tensors(config: &ModelConfig) -> Vec<ExpectedTensor> {
 
 /// The same as a table from name to shape.
 pub(super) fn expected_shapes(config: &ModelConfig) -> HashMap<String, Vec<usize>> {
-    expected_tensors(config)
-        .into_iter()
-        .map(|tensor| (tensor.name, tensor.shape))
-        .collect()
+    expected_tensors(config).into_iter().map(|tensor| (tensor.name, tensor.shape)).collect()
 }
 
 /// Tensors that checkpoints carry without any model reading them: frequencies that are computed
@@ -48,10 +45,7 @@ struct TensorList(Vec<ExpectedTensor>);
 
 impl TensorList {
     fn add(&mut self, name: String, shape: &[usize]) {
-        self.0.push(ExpectedTensor {
-            name,
-            shape: shape.to_vec(),
-        });
+        self.0.push(ExpectedTensor { name, shape: shape.to_vec() });
     }
 
     fn add_layer(&mut self, config: &ModelConfig, layer_idx: usize) {
@@ -76,18 +70,9 @@ impl TensorList {
             }
         }
         if config.qk_norm {
-            self.add(
-                format!("{prefix}.self_attn.q_norm.weight"),
-                &[config.head_dim],
-            );
-            self.add(
-                format!("{prefix}.self_attn.k_norm.weight"),
-                &[config.head_dim],
-            );
+            self.add(format!("{prefix}.self_attn.q_norm.weight"), &[config.head_dim]);
+            self.add(format!("{prefix}.self_attn.k_norm.weight"), &[config.head_dim]);
         }
-        self.add(
-            format!("{prefix}.post_attention_layernorm.weight"),
-            &[hidden],
-        );
+        self.add(format!("{prefix}.post_attention_layernorm.weight"), &[hidden]);
     }
 }

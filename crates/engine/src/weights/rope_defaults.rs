@@ -9,9 +9,5 @@ pub(super) const BETA_SLOW: f64 = 1.0;
 
 /// YaRN's temperature, arXiv:2309.00071 eq. 22 with DeepSeek's weight `mscale`.
 pub(super) fn yarn_mscale(factor: f64, mscale: f64) -> f64 {
-    if factor <= 1.0 {
-        1.0
-    } else {
-        0.1 * mscale * factor.ln() + 1.0
-    }
+    if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
 }

@@ -41,10 +41,7 @@ impl RowOrder {
     fn stored_row(self, row: usize) -> usize {
         match self {
             RowOrder::HuggingFace => row,
-            RowOrder::InterleavedRope {
-                head_dim,
-                rotary_dim,
-            } => {
+            RowOrder::InterleavedRope { head_dim, rotary_dim } => {
                 let (head, i) = (row / head_dim, row % head_dim);
                 let half = rotary_dim / 2;
                 let stored = match i {
@@ -85,10 +82,7 @@ impl<B: AsRef<[u8]> + Send + Sync> TensorStore<B> {
         tensors.retain(|name, _| !names::is_redundant(&config, name));
         let expected = names::expected_shapes(&config);
         // The least name, so that the message does not depend on hash order.
-        let unexpected = tensors
-            .keys()
-            .filter(|name| !expected.contains_key(*name))
-            .min();
+        let unexpected = tensors.keys().filter(|name| !expected.contains_key(*name)).min();
         if let Some(name) = unexpected {
             return Err(WeightsError::UnexpectedTensor {
                 name: name.clone(),
@@ -96,12 +90,7 @@ impl<B: AsRef<[u8]> + Send + Sync> TensorStore<B> {
                 architecture: config.architecture.name(),
             });
         }
-        let store = TensorStore {
-            config,
-            label,
-            files,
-            tensors,
-        };
+        let store = TensorStore { config, label, files, tensors };
         for tensor in names::expected_tensors(&store.config) {
             store.find(&tensor.name, &tensor.shape)?;
         }
@@ -119,20 +108,14 @@ impl<B: AsRef<[u8]> + Send + Sync> TensorStore<B> {
                 num_bytes: stored.range.len() as u64,
             })
         };
-        names::expected_tensors(&self.config)
-            .into_iter()
-            .filter_map(summary)
-            .collect()
+        names::expected_tensors(&self.config).into_iter().filter_map(summary).collect()
     }
 
     fn find(&self, name: &str, shape: &[usize]) -> Result<&StoredTensor, CheckpointError> {
-        let tensor = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| CheckpointError::Missing {
-                name: name.to_owned(),
-                file: self.label.clone(),
-            })?;
+        let tensor = self.tensors.get(name).ok_or_else(|| CheckpointError::Missing {
+            name: name.to_owned(),
+            file: self.label.clone(),
+        })?;
         if tensor.shape == shape {
             Ok(tensor)
         } else {
@@ -173,10 +156,8 @@ struct StoredRows<'a> {
 
 impl<'a> StoredRows<'a> {
     fn new(tensor: &StoredTensor, bytes: &'a [u8]) -> Self {
-        let (num_cols, outer) = tensor
-            .shape
-            .split_last()
-            .map_or((1, &[][..]), |(&cols, outer)| (cols, outer));
+        let (num_cols, outer) =
+            tensor.shape.split_last().map_or((1, &[][..]), |(&cols, outer)| (cols, outer));
         StoredRows {
             bytes,
             format: tensor.format,
@@ -223,10 +204,7 @@ mod tests {
     #[test]
     fn interleaved_rows_are_a_permutation_that_keeps_pairs_together() {
         for (head_dim, rotary_dim) in [(2, 2), (8, 8), (8, 4), (64, 64), (10, 6)] {
-            let order = RowOrder::InterleavedRope {
-                head_dim,
-                rotary_dim,
-            };
+            let order = RowOrder::InterleavedRope { head_dim, rotary_dim };
             let mut seen = vec![false; 3 * head_dim];
             for row in 0..seen.len() {
                 let stored = order.stored_row(row);

@@ -126,26 +126,15 @@ impl GgufFile {
     }
 
     pub fn tensor_mut(&mut self, name: &str) -> &mut GgufTensor {
-        self.tensors
-            .iter_mut()
-            .find(|tensor| tensor.name == name)
-            .unwrap()
+        self.tensors.iter_mut().find(|tensor| tensor.name == name).unwrap()
     }
 
     /// The file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.magic.to_vec();
         bytes.extend(self.version.to_le_bytes());
-        bytes.extend(
-            self.num_tensors
-                .unwrap_or(self.tensors.len() as u64)
-                .to_le_bytes(),
-        );
-        bytes.extend(
-            self.num_pairs
-                .unwrap_or(self.pairs.len() as u64)
-                .to_le_bytes(),
-        );
+        bytes.extend(self.num_tensors.unwrap_or(self.tensors.len() as u64).to_le_bytes());
+        bytes.extend(self.num_pairs.unwrap_or(self.pairs.len() as u64).to_le_bytes());
         for (key, value) in &self.pairs {
             bytes.extend(string(key));
             bytes.extend(value);
@@ -215,17 +204,9 @@ pub fn small_model_with(
 ) -> SmallModel {
     let mut file = GgufFile::default();
     write_metadata(&mut file, arch, rotary_dim);
-    let mut model = SmallModel {
-        file,
-        expected: Tensors::new(),
-    };
+    let mut model = SmallModel { file, expected: Tensors::new() };
     let (q_size, kv_size) = (NUM_QO_HEADS * HEAD_DIM, NUM_KV_HEADS * HEAD_DIM);
-    model.add(
-        "token_embd.weight",
-        "model.embed_tokens.weight",
-        &[VOCAB, HIDDEN],
-        None,
-    );
+    model.add("token_embd.weight", "model.embed_tokens.weight", &[VOCAB, HIDDEN], None);
     for layer_idx in 0..NUM_LAYERS {
         let interleave = (arch == "llama").then_some(rotary_dim);
         let mut add = |gguf: &str, hf: &str, shape: &[usize], interleave: Option<usize>| {
@@ -233,91 +214,26 @@ pub fn small_model_with(
             let hf = format!("model.layers.{layer_idx}.{hf}");
             model.add(&gguf, &hf, shape, interleave);
         };
-        add(
-            "attn_norm.weight",
-            "input_layernorm.weight",
-            &[HIDDEN],
-            None,
-        );
+        add("attn_norm.weight", "input_layernorm.weight", &[HIDDEN], None);
         for (gguf, hf, rows, cols, interleave, is_qkv) in [
-            (
-                "attn_q",
-                "self_attn.q_proj",
-                q_size,
-                HIDDEN,
-                interleave,
-                true,
-            ),
-            (
-                "attn_k",
-                "self_attn.k_proj",
-                kv_size,
-                HIDDEN,
-                interleave,
-                true,
-            ),
+            ("attn_q", "self_attn.q_proj", q_size, HIDDEN, interleave, true),
+            ("attn_k", "self_attn.k_proj", kv_size, HIDDEN, interleave, true),
             ("attn_v", "self_attn.v_proj", kv_size, HIDDEN, None, true),
-            (
-                "attn_output",
-                "self_attn.o_proj",
-                HIDDEN,
-                q_size,
-                None,
-                false,
-            ),
-            (
-                "ffn_gate",
-                "mlp.gate_proj",
-                INTERMEDIATE,
-                HIDDEN,
-                None,
-                false,
-            ),
+            ("attn_output", "self_attn.o_proj", HIDDEN, q_size, None, false),
+            ("ffn_gate", "mlp.gate_proj", INTERMEDIATE, HIDDEN, None, false),
             ("ffn_up", "mlp.up_proj", INTERMEDIATE, HIDDEN, None, false),
-            (
-                "ffn_down",
-                "mlp.down_proj",
-                HIDDEN,
-                INTERMEDIATE,
-                None,
-                false,
-            ),
+            ("ffn_down", "mlp.down_proj", HIDDEN, INTERMEDIATE, None, false),
         ] {
-            add(
-                &format!("{gguf}.weight"),
-                &format!("{hf}.weight"),
-                &[rows, cols],
-                interleave,
-            );
+            add(&format!("{gguf}.weight"), &format!("{hf}.weight"), &[rows, cols], interleave);
             if all_biases || (qkv_bias && is_qkv) {
-                add(
-                    &format!("{gguf}.bias"),
-                    &format!("{hf}.bias"),
-                    &[rows],
-                    interleave,
-                );
+                add(&format!("{gguf}.bias"), &format!("{hf}.bias"), &[rows], interleave);
             }
         }
         if arch == "qwen3" {
-            add(
-                "attn_q_norm.weight",
-                "self_attn.q_norm.weight",
-                &[HEAD_DIM],
-                None,
-            );
-            add(
-                "attn_k_norm.weight",
-                "self_attn.k_norm.weight",
-                &[HEAD_DIM],
-                None,
-            );
+            add("attn_q_norm.weight", "self_attn.q_norm.weight", &[HEAD_DIM], None);
+            add("attn_k_norm.weight", "self_attn.k_norm.weight", &[HEAD_DIM], None);
         }
-        add(
-            "ffn_norm.weight",
-            "post_attention_layernorm.weight",
-            &[HIDDEN],
-            None,
-        );
+        add("ffn_norm.weight", "post_attention_layernorm.weight", &[HIDDEN], None);
     }
     model.add("output_norm.weight", "model.norm.weight", &[HIDDEN], None);
     model.add("output.weight", "lm_head.weight", &[VOCAB, HIDDEN], None);
@@ -339,9 +255,7 @@ impl SmallModel {
 
     /// Without `output.weight`.
     pub fn tied(mut self) -> Self {
-        self.file
-            .tensors
-            .retain(|tensor| tensor.name != "output.weight");
+        self.file.tensors.retain(|tensor| tensor.name != "output.weight");
         self.expected.remove("lm_head.weight");
         self
     }
@@ -377,10 +291,7 @@ fn write_metadata(file: &mut GgufFile, arch: &str, rotary_dim: usize) {
     ] {
         file.set(&format!("{arch}.{key}"), u32_value(value as u32));
     }
-    file.set(
-        &format!("{arch}.attention.layer_norm_rms_epsilon"),
-        f32_value(1e-5),
-    );
+    file.set(&format!("{arch}.attention.layer_norm_rms_epsilon"), f32_value(1e-5));
     file.set(&format!("{arch}.rope.freq_base"), f32_value(50_000.0));
     file.set("tokenizer.ggml.bos_token_id", u32_value(1));
     file.set("tokenizer.ggml.eos_token_id", u32_value(2));
@@ -417,17 +328,10 @@ pub fn safetensors_bytes(tensors: &Tensors) -> Vec<u8> {
 
 /// A safetensors file with any header.
 pub fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
-    [
-        &(header.len() as u64).to_le_bytes()[..],
-        header.as_bytes(),
-        data,
-    ]
-    .concat()
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
 }
 
 /// A file or directory of the repository.
 pub fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }

@@ -27,24 +27,18 @@ pub(super) struct Budget {
 impl Budget {
     /// A budget for a rendering that is given `inputs`.
     pub(super) fn new(inputs: &[Value]) -> Result<Self, Error> {
-        let measure = Budget {
-            left: AtomicU64::new(u64::MAX),
-        };
+        let measure = Budget { left: AtomicU64::new(u64::MAX) };
         for input in inputs {
             measure.inspect(input)?;
         }
         let input_units = u64::MAX - measure.left.into_inner();
         let units = BASE_UNITS.saturating_add(input_units.saturating_mul(UNITS_PER_INPUT_UNIT));
-        Ok(Budget {
-            left: AtomicU64::new(units),
-        })
+        Ok(Budget { left: AtomicU64::new(units) })
     }
 
     fn spend(&self, units: u64) -> Result<(), Error> {
         self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(units)
-            })
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(units))
             .map(drop)
             .map_err(|_| limit_error("it makes or reads more data than any prompt needs"))
     }
@@ -111,7 +105,5 @@ impl Budget {
 
 /// Jinja's only value that can be changed. Its type is private to minijinja, its name is not.
 fn is_namespace(value: &Value) -> bool {
-    value
-        .as_object()
-        .is_some_and(|object| object.type_name().ends_with("::Namespace"))
+    value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"))
 }

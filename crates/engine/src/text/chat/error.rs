@@ -89,9 +89,7 @@ impl From<minijinja::Error> for ChatTemplateError {
         let mut source = error.source();
         while let Some(cause) = source {
             if let Some(Raised(message)) = cause.downcast_ref() {
-                return ChatTemplateError::Raised {
-                    message: message.clone(),
-                };
+                return ChatTemplateError::Raised { message: message.clone() };
             }
             if let Some(cause) = cause.downcast_ref::<minijinja::Error>() {
                 innermost = cause;
@@ -105,10 +103,7 @@ impl From<minijinja::Error> for ChatTemplateError {
         );
         match innermost.kind() {
             ErrorKind::OutOfFuel => ChatTemplateError::LimitExceeded {
-                reason: innermost
-                    .detail()
-                    .unwrap_or("it takes too many steps")
-                    .to_owned(),
+                reason: innermost.detail().unwrap_or("it takes too many steps").to_owned(),
                 line,
             },
             ErrorKind::SyntaxError | ErrorKind::BadEscape => {

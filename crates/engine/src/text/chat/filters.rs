@@ -190,9 +190,7 @@ fn indent(
     budget: &Budget,
 ) -> Result<String, Error> {
     if width > MAX_INDENT {
-        return Err(invalid(format!(
-            "indent's width must be at most {MAX_INDENT}"
-        )));
+        return Err(invalid(format!("indent's width must be at most {MAX_INDENT}")));
     }
     budget.spend_bytes(text.len())?;
     let mut out = String::new();
@@ -201,11 +199,7 @@ fn indent(
         if index > 0 {
             out.push('\n');
         }
-        let wanted = if index == 0 {
-            first
-        } else {
-            blank || !line.is_empty()
-        };
+        let wanted = if index == 0 { first } else { blank || !line.is_empty() };
         if wanted {
             out.extend(std::iter::repeat_n(' ', width));
         }
@@ -281,8 +275,6 @@ fn add_functions(environment: &mut Environment<'_>, budget: &Arc<Budget>, now: O
     });
     environment.add_function("strftime_now", move |format: String| match now {
         Some(now) => strftime(&format, now),
-        None => Err(invalid(
-            "it asks for today's date (strftime_now), and no date was given",
-        )),
+        None => Err(invalid("it asks for today's date (strftime_now), and no date was given")),
     });
 }

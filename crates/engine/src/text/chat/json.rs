@@ -53,10 +53,7 @@ impl Style {
         let sort_keys = flag(option(3, "sort_keys")?);
         kwargs.assert_all_used()?;
         let (item_separator, key_separator) = match separators {
-            None => (
-                if indent.is_some() { "," } else { ", " }.into(),
-                ": ".into(),
-            ),
+            None => (if indent.is_some() { "," } else { ", " }.into(), ": ".into()),
             Some(separators) => {
                 let separator = |place: usize| {
                     separators
@@ -69,13 +66,7 @@ impl Style {
                 (separator(0)?, separator(1)?)
             }
         };
-        Ok(Style {
-            ensure_ascii,
-            indent,
-            item_separator,
-            key_separator,
-            sort_keys,
-        })
+        Ok(Style { ensure_ascii, indent, item_separator, key_separator, sort_keys })
     }
 
     fn write(
@@ -126,11 +117,9 @@ impl Style {
             self.begin_item(out, count, depth + 1, budget)?;
             match (key.as_str(), key.kind()) {
                 (Some(text), _) => self.write_text(out, text),
-                (None, ValueKind::Bool) => out.push_str(if key.is_true() {
-                    "\"true\""
-                } else {
-                    "\"false\""
-                }),
+                (None, ValueKind::Bool) => {
+                    out.push_str(if key.is_true() { "\"true\"" } else { "\"false\"" })
+                }
                 (None, ValueKind::None) => out.push_str("\"null\""),
                 (None, ValueKind::Number) => self.write_text(out, &number(key)?),
                 (None, kind) => return Err(invalid(format!("{kind} cannot be a JSON key"))),

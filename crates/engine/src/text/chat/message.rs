@@ -45,10 +45,7 @@ impl ContentPart {
 impl Message {
     /// A message that is a text.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message {
-            role: role.into(),
-            content: Content::Text(content.into()),
-        }
+        Message { role: role.into(), content: Content::Text(content.into()) }
     }
 
     /// The message as a template sees it.
@@ -59,17 +56,12 @@ impl Message {
                 Value::from(parts.iter().map(ContentPart::to_value).collect::<Vec<_>>())
             }
             Content::Parts(parts) => {
-                let texts: Vec<_> = parts
-                    .iter()
-                    .map(|ContentPart::Text { text }| text.as_str())
-                    .collect();
+                let texts: Vec<_> =
+                    parts.iter().map(|ContentPart::Text { text }| text.as_str()).collect();
                 Value::from(texts.join("\n"))
             }
         };
-        Value::from_pairs([
-            ("role", Value::from(self.role.as_str())),
-            ("content", content),
-        ])
+        Value::from_pairs([("role", Value::from(self.role.as_str())), ("content", content)])
     }
 }
 

@@ -75,9 +75,9 @@ fn call_on_text(
             join(values, text, None, budget).map(|text| Some(Value::from(text)))
         }
         // A format specification can ask for any width.
-        "format" if text.contains(':') => Err(invalid(
-            "format specifications ({:...}) are not supported in str.format()",
-        )),
+        "format" if text.contains(':') => {
+            Err(invalid("format specifications ({:...}) are not supported in str.format()"))
+        }
         _ => Ok(None),
     }
 }

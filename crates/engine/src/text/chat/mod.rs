@@ -87,14 +87,10 @@ impl ChatTemplate {
         if messages.is_empty() {
             return Err(ChatTemplateError::NoMessages);
         }
-        let has_parts = messages
-            .iter()
-            .any(|message| matches!(message.content, Content::Parts(_)));
+        let has_parts = messages.iter().any(|message| matches!(message.content, Content::Parts(_)));
         let as_lists = has_parts && self.understands_lists(options);
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|message| message.to_value(as_lists))
-            .collect();
+        let messages: Vec<Value> =
+            messages.iter().map(|message| message.to_value(as_lists)).collect();
         sandbox::render(&self.source, messages, options)
     }
 
@@ -132,9 +128,7 @@ pub(super) fn source_in_dir(dir: &Path) -> Result<Option<String>, TokenizerError
         reason,
     };
     if let Some(bytes) = read_bounded(&path, MAX_TEMPLATE_BYTES as u64)? {
-        return String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|e| parse_error(&path, e.to_string()));
+        return String::from_utf8(bytes).map(Some).map_err(|e| parse_error(&path, e.to_string()));
     }
     let path = dir.join("tokenizer_config.json");
     let Some(bytes) = read_bounded(&path, MAX_CONFIG_BYTES)? else {
@@ -177,11 +171,7 @@ fn replace_generation_tags(source: &str) -> Cow<'_, str> {
         let Some(rest) = inner.strip_prefix(name) else {
             continue;
         };
-        if !rest
-            .trim_start()
-            .trim_start_matches(['-', '+'])
-            .starts_with("%}")
-        {
+        if !rest.trim_start().trim_start_matches(['-', '+']).starts_with("%}") {
             continue;
         }
         let name_start = tag_start + (body.len() - inner.len());

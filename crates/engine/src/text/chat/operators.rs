@@ -43,14 +43,11 @@ pub(super) fn add(environment: &mut Environment<'_>, budget: &Arc<Budget>) {
     add_comparison(environment, budget, names::GT, |a, b| a > b);
     add_comparison(environment, budget, names::GE, |a, b| a >= b);
     let paid = Arc::clone(budget);
-    environment.add_filter(
-        names::IN,
-        move |state: &mut State, item: Value, all: Value| {
-            paid.inspect(&item)?;
-            paid.inspect(&all)?;
-            tests::is_in(state, &item, &all)
-        },
-    );
+    environment.add_filter(names::IN, move |state: &mut State, item: Value, all: Value| {
+        paid.inspect(&item)?;
+        paid.inspect(&all)?;
+        tests::is_in(state, &item, &all)
+    });
     add_binary(environment, budget, names::ITEM, item);
     let paid = Arc::clone(budget);
     environment.add_filter(
@@ -165,20 +162,15 @@ fn item(value: &Value, key: &Value, budget: &Budget) -> Result<Value, Error> {
     budget.inspect_surface(value)?;
     budget.inspect_surface(key)?;
     if value.is_undefined() {
-        return Err(invalid(format!(
-            "cannot look up {key} in something undefined"
-        )));
+        return Err(invalid(format!("cannot look up {key} in something undefined")));
     }
     value.get_item(key)
 }
 
 /// `value[start:stop:step]`, as in Python.
 fn slice(value: &Value, start: &Value, stop: &Value, step: &Value) -> Result<Value, Error> {
-    let step = if step.is_none() {
-        1
-    } else {
-        integer(step, "a slice's step must be a whole number")?
-    };
+    let step =
+        if step.is_none() { 1 } else { integer(step, "a slice's step must be a whole number")? };
     if step == 0 {
         return Err(invalid("a slice's step cannot be 0"));
     }
@@ -192,9 +184,7 @@ fn slice(value: &Value, start: &Value, stop: &Value, step: &Value) -> Result<Val
     }
     let items = value.try_iter()?.checked().collect::<Result<Vec<_>, _>>()?;
     let range = slice_range(items.len(), start, stop, step)?;
-    Ok(Value::from(
-        range.map(|at| items[at].clone()).collect::<Vec<_>>(),
-    ))
+    Ok(Value::from(range.map(|at| items[at].clone()).collect::<Vec<_>>()))
 }
 
 /// The places that a slice takes of `len`.

@@ -44,11 +44,7 @@ fn write_repr(out: &mut String, value: &Value, budget: &Budget) -> Result<(), Er
             out.push_str(&float_repr(f64::try_from(value.clone())?));
         }
         ValueKind::Seq | ValueKind::Iterable => {
-            let (open, close) = if value.is_tuple() {
-                ('(', ')')
-            } else {
-                ('[', ']')
-            };
+            let (open, close) = if value.is_tuple() { ('(', ')') } else { ('[', ']') };
             out.push(open);
             for (index, item) in value.try_iter()?.checked().enumerate() {
                 if index > 0 {
@@ -82,11 +78,7 @@ fn write_repr(out: &mut String, value: &Value, budget: &Budget) -> Result<(), Er
 /// A text with quotes around it. Letters that Python takes for unprintable are escaped, as far as they are
 /// control, space or format characters or for private use.
 fn write_text_repr(out: &mut String, text: &str) {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
     for c in text.chars() {
         match c {
@@ -130,11 +122,7 @@ pub(super) fn float_repr(x: f64) -> String {
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..16).contains(&exponent) {
         let plain = x.to_string();
-        return if plain.contains('.') {
-            plain
-        } else {
-            format!("{plain}.0")
-        };
+        return if plain.contains('.') { plain } else { format!("{plain}.0") };
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.abs())

@@ -73,15 +73,9 @@ fn context(messages: Vec<Value>, options: &RenderOptions<'_>) -> Value {
         ("messages", Value::from(messages)),
         ("tools", Value::from(())),
         ("documents", Value::from(())),
-        (
-            "add_generation_prompt",
-            Value::from(options.add_generation_prompt),
-        ),
+        ("add_generation_prompt", Value::from(options.add_generation_prompt)),
     ];
-    for (name, token) in [
-        ("bos_token", options.bos_token),
-        ("eos_token", options.eos_token),
-    ] {
+    for (name, token) in [("bos_token", options.bos_token), ("eos_token", options.eos_token)] {
         context.extend(token.map(|token| (name, Value::from(token))));
     }
     Value::from_pairs(context)
@@ -94,12 +88,7 @@ fn environment(
 ) -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::empty();
     environment.set_syntax(
-        environment
-            .syntax()
-            .to_builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()?,
+        environment.syntax().to_builder().trim_blocks(true).lstrip_blocks(true).build()?,
     );
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_recursion_limit(RECURSION_LIMIT);
@@ -152,10 +141,7 @@ fn compile<'e>(
 }
 
 fn unsupported(feature: &str, line: Option<usize>) -> ChatTemplateError {
-    ChatTemplateError::Unsupported {
-        feature: feature.into(),
-        line,
-    }
+    ChatTemplateError::Unsupported { feature: feature.into(), line }
 }
 
 /// The instructions that do what `instruction` does, and pay for it. The name of the feature if it is one

@@ -4,15 +4,8 @@ use minijinja::Error;
 
 use super::error::invalid;
 
-const WEEKDAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+const WEEKDAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -96,9 +89,7 @@ fn days_in_month(year: i64, month: usize) -> i64 {
 /// C's `strftime` in English, in UTC, for the directives that say something about a date and a time.
 pub(super) fn strftime(format: &str, unix_s: i64) -> Result<String, Error> {
     if !UNIX_S_RANGE.contains(&unix_s) || format.len() > MAX_FORMAT_BYTES {
-        return Err(invalid(
-            "strftime_now: the date or the format is out of range",
-        ));
+        return Err(invalid("strftime_now: the date or the format is out of range"));
     }
     let date = Date::new(unix_s);
     let mut out = String::new();
@@ -126,11 +117,8 @@ pub(super) fn strftime(format: &str, unix_s: i64) -> Result<String, Error> {
 
 impl Date {
     fn field(&self, directive: char, padded: bool) -> Option<String> {
-        let (hour, minute, second) = (
-            self.seconds / 3600,
-            self.seconds / 60 % 60,
-            self.seconds % 60,
-        );
+        let (hour, minute, second) =
+            (self.seconds / 3600, self.seconds / 60 % 60, self.seconds % 60);
         let number = |value: i64, width: usize| match padded {
             true => format!("{value:0width$}"),
             false => value.to_string(),

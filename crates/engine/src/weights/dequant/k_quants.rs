@@ -23,10 +23,8 @@ pub(super) fn q4_k_row(row: &[u8], out: &mut [f32]) {
         let (packed, nibbles) = block[4..].split_at(Q4_K_SCALE_BYTES);
         let (scales, minima) = unpack_q4_k_scales(packed);
         let pairs = nibbles.as_chunks::<Q4_K_GROUP_LEN>().0;
-        for (pair_idx, (bytes, out)) in pairs
-            .iter()
-            .zip(out.as_chunks_mut::<{ 2 * Q4_K_GROUP_LEN }>().0)
-            .enumerate()
+        for (pair_idx, (bytes, out)) in
+            pairs.iter().zip(out.as_chunks_mut::<{ 2 * Q4_K_GROUP_LEN }>().0).enumerate()
         {
             let (low, high) = out.split_at_mut(Q4_K_GROUP_LEN);
             let scale = |group: usize| d * f32::from(scales[group]);

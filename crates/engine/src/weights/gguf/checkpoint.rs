@@ -24,10 +24,8 @@ pub fn checkpoint_from_bytes(
 }
 
 pub(in crate::weights) fn parse(label: &str, bytes: &[u8]) -> Result<Gguf, WeightsError> {
-    Gguf::from_bytes(bytes).map_err(|source: GgufError| WeightsError::Gguf {
-        file: label.to_owned(),
-        source,
-    })
+    Gguf::from_bytes(bytes)
+        .map_err(|source: GgufError| WeightsError::Gguf { file: label.to_owned(), source })
 }
 
 /// The tensors of `gguf`, which was read from `bytes`.
@@ -36,10 +34,8 @@ pub(in crate::weights) fn open<B: AsRef<[u8]> + Send + Sync>(
     bytes: B,
     gguf: &Gguf,
 ) -> Result<TensorStore<B>, WeightsError> {
-    let config = model_config(gguf, bytes.as_ref()).map_err(|source| WeightsError::Config {
-        file: label.to_owned(),
-        source,
-    })?;
+    let config = model_config(gguf, bytes.as_ref())
+        .map_err(|source| WeightsError::Config { file: label.to_owned(), source })?;
     let mut tensors = HashMap::with_capacity(gguf.tensors.len());
     for tensor in &gguf.tensors {
         if tensor.name == ROPE_FREQS || names::is_obsolete(&tensor.name) {
@@ -55,10 +51,7 @@ pub(in crate::weights) fn open<B: AsRef<[u8]> + Send + Sync>(
         let stored = stored_tensor(&config, &name, tensor);
         tensors.insert(name, stored);
     }
-    let file = SourceFile {
-        label: label.to_owned(),
-        bytes,
-    };
+    let file = SourceFile { label: label.to_owned(), bytes };
     TensorStore::new(config, label.to_owned(), vec![file], tensors)
 }
 

@@ -43,10 +43,7 @@ impl ArchKeys<'_> {
 pub fn model_config(gguf: &Gguf, file: &[u8]) -> Result<ModelConfig, ConfigError> {
     let arch = gguf.metadata.str("general.architecture")?;
     let family = family(arch)?;
-    let keys = ArchKeys {
-        metadata: &gguf.metadata,
-        arch,
-    };
+    let keys = ArchKeys { metadata: &gguf.metadata, arch };
     refuse_unsupported(&keys)?;
     let num_layers = check_num_layers(&keys.key("block_count"), keys.usize("block_count")?)?;
     let num_qo_heads = keys.usize("attention.head_count")?;
@@ -67,9 +64,7 @@ pub fn model_config(gguf: &Gguf, file: &[u8]) -> Result<ModelConfig, ConfigError
         num_kv_heads: keys.usize_or("attention.head_count_kv", num_qo_heads)?,
         head_dim,
         vocab_size: vocab_size(&keys, gguf)?,
-        rms_norm_eps: gguf
-            .metadata
-            .f32(&keys.key("attention.layer_norm_rms_epsilon"))?,
+        rms_norm_eps: gguf.metadata.f32(&keys.key("attention.layer_norm_rms_epsilon"))?,
         rope: rope(&keys, gguf, file, head_dim, max_position_embeddings)?,
         sliding_windows: vec![sliding_window(&keys, window)?; num_layers],
         max_position_embeddings,
@@ -111,20 +106,14 @@ fn family(arch: &str) -> Result<Architecture, ConfigError> {
         "llama" => Ok(Architecture::Llama),
         "qwen2" => Ok(Architecture::Qwen2),
         "qwen3" => Ok(Architecture::Qwen3),
-        other => Err(ConfigError::UnknownArchitecture {
-            found: other.to_owned(),
-        }),
+        other => Err(ConfigError::UnknownArchitecture { found: other.to_owned() }),
     }
 }
 
 /// Keys that change the answer in a way that no code here computes. Each has a value that means
 /// "off", which is fine.
 fn refuse_unsupported(keys: &ArchKeys<'_>) -> Result<(), ConfigError> {
-    for name in [
-        "expert_count",
-        "pooling_type",
-        "attention.sliding_window_pattern",
-    ] {
+    for name in ["expert_count", "pooling_type", "attention.sliding_window_pattern"] {
         let key = keys.key(name);
         match keys.metadata.get(&key) {
             None => {}
@@ -149,16 +138,9 @@ fn refuse_unsupported(keys: &ArchKeys<'_>) -> Result<(), ConfigError> {
             return Err(ConfigError::unsupported(keys.key(name), value, "none"));
         }
     }
-    let causal = keys
-        .metadata
-        .bool(&keys.key("attention.causal"))
-        .optional()?;
+    let causal = keys.metadata.bool(&keys.key("attention.causal")).optional()?;
     if causal == Some(false) {
-        return Err(ConfigError::unsupported(
-            keys.key("attention.causal"),
-            "false",
-            "true",
-        ));
+        return Err(ConfigError::unsupported(keys.key("attention.causal"), "false", "true"));
     }
     Ok(())
 }
@@ -183,9 +165,7 @@ fn head_dim(
 
 /// The embedding's rows where no key says it: older converters did not write it.
 fn vocab_size(keys: &ArchKeys<'_>, gguf: &Gguf) -> Result<usize, ConfigError> {
-    let rows = gguf
-        .tensor("token_embd.weight")
-        .and_then(|tensor| tensor.shape.first().copied());
+    let rows = gguf.tensor("token_embd.weight").and_then(|tensor| tensor.shape.first().copied());
     keys.usize_or("vocab_size", rows.unwrap_or(0))
 }
 
@@ -220,9 +200,7 @@ fn rope(
         scaling = RopeScaling::Factors(rope_factors(tensor, file)?);
     }
     Ok(RopeConfig {
-        theta: keys
-            .f32_opt("rope.freq_base")?
-            .unwrap_or(rope_defaults::THETA),
+        theta: keys.f32_opt("rope.freq_base")?.unwrap_or(rope_defaults::THETA),
         rotary_dim: keys.usize_or("rope.dimension_count", head_dim)?,
         scaling,
     })
@@ -242,11 +220,7 @@ fn rope_scaling(keys: &ArchKeys<'_>, context_length: usize) -> Result<RopeScalin
         "linear" if factor == 1.0 => Ok(RopeScaling::None),
         "linear" => Ok(RopeScaling::Linear { factor }),
         "yarn" => yarn(keys, factor, context_length),
-        other => Err(ConfigError::unsupported(
-            type_key,
-            other,
-            "none, linear, yarn",
-        )),
+        other => Err(ConfigError::unsupported(type_key, other, "none, linear, yarn")),
     }
 }
 
@@ -269,12 +243,8 @@ fn yarn(
         factor,
         original_max_position_embeddings: keys
             .usize_or("rope.scaling.original_context_length", context_length)?,
-        beta_fast: keys
-            .f32_opt("rope.scaling.yarn_beta_fast")?
-            .unwrap_or(rope_defaults::BETA_FAST),
-        beta_slow: keys
-            .f32_opt("rope.scaling.yarn_beta_slow")?
-            .unwrap_or(rope_defaults::BETA_SLOW),
+        beta_fast: keys.f32_opt("rope.scaling.yarn_beta_fast")?.unwrap_or(rope_defaults::BETA_FAST),
+        beta_slow: keys.f32_opt("rope.scaling.yarn_beta_slow")?.unwrap_or(rope_defaults::BETA_SLOW),
         attention_factor: whole.unwrap_or(rope_defaults::yarn_mscale(factor, 1.0)) * on_top,
         truncate: true,
     })
@@ -282,18 +252,12 @@ fn yarn(
 
 fn rope_factors(tensor: &TensorInfo, file: &[u8]) -> Result<Vec<f32>, ConfigError> {
     let [len] = tensor.shape[..] else {
-        return Err(ConfigError::wrong(
-            ROPE_FREQS,
-            format!("{:?}", tensor.shape),
-            "a vector",
-        ));
+        return Err(ConfigError::wrong(ROPE_FREQS, format!("{:?}", tensor.shape), "a vector"));
     };
     if tensor.format != TensorFormat::F32 {
         return Err(ConfigError::wrong(ROPE_FREQS, tensor.format, "F32"));
     }
     let mut factors = vec![0.0; len];
-    tensor
-        .format
-        .dequantize_row(&file[tensor.range.clone()], &mut factors);
+    tensor.format.dequantize_row(&file[tensor.range.clone()], &mut factors);
     Ok(factors)
 }

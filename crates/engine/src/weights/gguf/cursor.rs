@@ -23,9 +23,8 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn take(&mut self, len: usize, what: &str) -> Result<&'a [u8], GgufError> {
-        let bytes = self.bytes[self.pos..]
-            .get(..len)
-            .ok_or_else(|| self.truncated(len as u64, what))?;
+        let bytes =
+            self.bytes[self.pos..].get(..len).ok_or_else(|| self.truncated(len as u64, what))?;
         self.pos += len;
         Ok(bytes)
     }
@@ -52,11 +51,7 @@ impl<'a> Cursor<'a> {
         let count = self.u64(what)?;
         let room = (self.remaining() / min_bytes) as u64;
         if count > room {
-            return Err(GgufError::CountTooLarge {
-                what: what.to_owned(),
-                count,
-                room,
-            });
+            return Err(GgufError::CountTooLarge { what: what.to_owned(), count, room });
         }
         Ok(count as usize)
     }
@@ -66,10 +61,8 @@ impl<'a> Cursor<'a> {
         let offset = self.pos;
         let len = self.count(1, what)?;
         let bytes = self.take(len, what)?;
-        std::str::from_utf8(bytes).map_err(|_| GgufError::NotUtf8 {
-            what: what.to_owned(),
-            offset: offset as u64,
-        })
+        std::str::from_utf8(bytes)
+            .map_err(|_| GgufError::NotUtf8 { what: what.to_owned(), offset: offset as u64 })
     }
 
     fn truncated(&self, needed: u64, what: &str) -> GgufError {

@@ -26,10 +26,7 @@ impl Metadata {
             let key = cursor.string("a metadata key")?;
             let value = Value::read(cursor, key)?;
             if pairs.insert(key.to_owned(), value).is_some() {
-                return Err(GgufError::Duplicate {
-                    what: "metadata key",
-                    name: key.to_owned(),
-                });
+                return Err(GgufError::Duplicate { what: "metadata key", name: key.to_owned() });
             }
         }
         Ok(Metadata { pairs })
@@ -143,19 +140,13 @@ impl Metadata {
     }
 
     fn require(&self, key: &str) -> Result<&Value, MetadataError> {
-        self.pairs.get(key).ok_or_else(|| MetadataError::Missing {
-            key: key.to_owned(),
-        })
+        self.pairs.get(key).ok_or_else(|| MetadataError::Missing { key: key.to_owned() })
     }
 }
 
 /// The cold path of the getters.
 fn wrong_type(key: &str, value: &Value, expected: &'static str) -> MetadataError {
-    MetadataError::WrongType {
-        key: key.to_owned(),
-        found: value.describe(),
-        expected,
-    }
+    MetadataError::WrongType { key: key.to_owned(), found: value.describe(), expected }
 }
 
 /// Why a metadata value cannot be had.

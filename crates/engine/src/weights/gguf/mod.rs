@@ -60,11 +60,7 @@ impl Gguf {
         }
         let data_start = cursor.position().next_multiple_of(alignment);
         let tensors = tensor_info::place_all(entries, data_start, alignment, bytes.len())?;
-        Ok(Gguf {
-            version,
-            metadata,
-            tensors,
-        })
+        Ok(Gguf { version, metadata, tensors })
     }
 
     /// The tensor that the file calls `name`.
@@ -75,9 +71,7 @@ impl Gguf {
 
 fn read_version(cursor: &mut Cursor<'_>, bytes: &[u8]) -> Result<u32, GgufError> {
     if !bytes.starts_with(&MAGIC) {
-        return Err(GgufError::NotGguf {
-            found: bytes[..bytes.len().min(MAGIC.len())].to_vec(),
-        });
+        return Err(GgufError::NotGguf { found: bytes[..bytes.len().min(MAGIC.len())].to_vec() });
     }
     cursor.take(MAGIC.len(), "the magic number")?;
     match cursor.u32("the version")? {
@@ -103,10 +97,7 @@ fn refuse_split(metadata: &Metadata) -> Result<(), GgufError> {
 
 fn alignment(metadata: &Metadata) -> Result<usize, GgufError> {
     const KEY: &str = "general.alignment";
-    let bad = |problem| GgufError::BadValue {
-        key: KEY.to_owned(),
-        problem,
-    };
+    let bad = |problem| GgufError::BadValue { key: KEY.to_owned(), problem };
     let alignment = metadata
         .u32(KEY)
         .optional()

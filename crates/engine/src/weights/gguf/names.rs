@@ -58,18 +58,9 @@ mod tests {
     #[test]
     fn layer_parts_have_hugging_face_names() {
         let name = |name| hf_name(name).unwrap();
-        assert_eq!(
-            name("blk.0.attn_q.weight"),
-            "model.layers.0.self_attn.q_proj.weight"
-        );
-        assert_eq!(
-            name("blk.11.attn_k.bias"),
-            "model.layers.11.self_attn.k_proj.bias"
-        );
-        assert_eq!(
-            name("blk.3.ffn_norm.weight"),
-            "model.layers.3.post_attention_layernorm.weight"
-        );
+        assert_eq!(name("blk.0.attn_q.weight"), "model.layers.0.self_attn.q_proj.weight");
+        assert_eq!(name("blk.11.attn_k.bias"), "model.layers.11.self_attn.k_proj.bias");
+        assert_eq!(name("blk.3.ffn_norm.weight"), "model.layers.3.post_attention_layernorm.weight");
     }
 
     #[test]

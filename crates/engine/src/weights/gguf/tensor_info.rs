@@ -42,15 +42,10 @@ impl Entry {
 
     pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self, GgufError> {
         let name = cursor.string("a tensor's name")?;
-        let bad = |problem| GgufError::BadTensor {
-            name: name.to_owned(),
-            problem,
-        };
+        let bad = |problem| GgufError::BadTensor { name: name.to_owned(), problem };
         let num_dims = cursor.u32(name)?;
         if num_dims == 0 || num_dims > MAX_DIMS {
-            return Err(bad(format!(
-                "{num_dims} dimensions instead of 1 to {MAX_DIMS}"
-            )));
+            return Err(bad(format!("{num_dims} dimensions instead of 1 to {MAX_DIMS}")));
         }
         let mut dims = Vec::with_capacity(MAX_DIMS as usize);
         for _ in 0..num_dims {
@@ -96,12 +91,7 @@ impl Entry {
                 file_bytes: file_len as u64,
             });
         };
-        Ok(TensorInfo {
-            name: self.name,
-            shape: self.shape,
-            format: self.format,
-            range,
-        })
+        Ok(TensorInfo { name: self.name, shape: self.shape, format: self.format, range })
     }
 }
 
@@ -120,10 +110,7 @@ pub(super) fn place_all(
     let mut names = HashSet::with_capacity(tensors.len());
     for tensor in &tensors {
         if !names.insert(tensor.name.as_str()) {
-            return Err(GgufError::Duplicate {
-                what: "tensor",
-                name: tensor.name.clone(),
-            });
+            return Err(GgufError::Duplicate { what: "tensor", name: tensor.name.clone() });
         }
     }
 
@@ -163,10 +150,7 @@ fn byte_size(dims: &[u64], format: TensorFormat) -> Result<usize, String> {
         .try_fold(size_of::<f32>(), |product, &dim| product.checked_mul(dim))
         .ok_or_else(too_large)?;
     let row_bytes = format.row_bytes(*num_cols).ok_or_else(too_large)?;
-    outer
-        .iter()
-        .try_fold(row_bytes, |product, &dim| product.checked_mul(dim))
-        .ok_or_else(too_large)
+    outer.iter().try_fold(row_bytes, |product, &dim| product.checked_mul(dim)).ok_or_else(too_large)
 }
 
 fn format_of(name: &str, id: u32) -> Result<TensorFormat, GgufError> {

@@ -221,12 +221,7 @@ fn scalars<const N: usize, T>(
     let count = cursor.count(N, key)?;
     // Cannot overflow: `count` elements fit in the file.
     let bytes = cursor.take(count * N, key)?;
-    Ok(bytes
-        .as_chunks::<N>()
-        .0
-        .iter()
-        .map(|&x| from_le_bytes(x))
-        .collect())
+    Ok(bytes.as_chunks::<N>().0.iter().map(|&x| from_le_bytes(x)).collect())
 }
 
 fn truth(byte: [u8; 1], key: &str) -> Result<bool, GgufError> {

@@ -36,9 +36,7 @@ pub(in crate::weights) fn open_directory(dir: &Path) -> Result<HfDirectory, Weig
     let config = parse_json(&config_path, HfConfig::from_bytes)?;
     let generation_path = dir.join("generation_config.json");
     let generation = if generation_path.exists() {
-        parse_json(&generation_path, |bytes| {
-            generation_config_from_bytes(bytes, &config)
-        })?
+        parse_json(&generation_path, |bytes| generation_config_from_bytes(bytes, &config))?
     } else {
         generation_config_without_file(&config)
     };
@@ -58,10 +56,7 @@ pub fn checkpoint_from_bytes(
     label: &str,
     bytes: Vec<u8>,
 ) -> Result<impl Checkpoint + Send + Sync, WeightsError> {
-    let file = SourceFile {
-        label: label.to_owned(),
-        bytes,
-    };
+    let file = SourceFile { label: label.to_owned(), bytes };
     store_of_files(config, label.to_owned(), vec![file], None)
 }
 
@@ -73,34 +68,20 @@ struct WeightFiles {
 fn open_weight_files(dir: &Path) -> Result<WeightFiles, WeightsError> {
     let single = dir.join(SINGLE_FILE);
     if single.exists() {
-        return Ok(WeightFiles {
-            mapped: vec![map(single)?],
-            index: None,
-        });
+        return Ok(WeightFiles { mapped: vec![map(single)?], index: None });
     }
     let index_path = dir.join(INDEX_FILE);
     if !index_path.exists() {
-        return Err(WeightsError::NoWeights {
-            dir: dir.to_path_buf(),
-        });
+        return Err(WeightsError::NoWeights { dir: dir.to_path_buf() });
     }
     let index = parse_json(&index_path, ShardIndex::from_bytes)?;
-    let mapped = index
-        .files()
-        .into_iter()
-        .map(|file| map(dir.join(file)))
-        .collect::<Result<_, _>>()?;
-    Ok(WeightFiles {
-        mapped,
-        index: Some(index),
-    })
+    let mapped =
+        index.files().into_iter().map(|file| map(dir.join(file))).collect::<Result<_, _>>()?;
+    Ok(WeightFiles { mapped, index: Some(index) })
 }
 
 fn map(path: PathBuf) -> Result<SourceFile<MappedFile>, WeightsError> {
-    Ok(SourceFile {
-        label: path.display().to_string(),
-        bytes: MappedFile::open(&path)?,
-    })
+    Ok(SourceFile { label: path.display().to_string(), bytes: MappedFile::open(&path)? })
 }
 
 /// Collects the tensors of all files. A tensor in two files, or one that the index promises and no
@@ -113,12 +94,8 @@ fn store_of_files<B: AsRef<[u8]> + Send + Sync>(
 ) -> Result<TensorStore<B>, WeightsError> {
     let mut tensors = HashMap::new();
     for (file_idx, file) in files.iter().enumerate() {
-        let entries = safetensors_from_bytes(file.bytes.as_ref()).map_err(|source| {
-            WeightsError::Safetensors {
-                file: file.label.clone(),
-                source,
-            }
-        })?;
+        let entries = safetensors_from_bytes(file.bytes.as_ref())
+            .map_err(|source| WeightsError::Safetensors { file: file.label.clone(), source })?;
         for entry in entries {
             if names::is_redundant(&config, &entry.name) {
                 continue;
@@ -127,9 +104,7 @@ fn store_of_files<B: AsRef<[u8]> + Send + Sync>(
                 file_idx,
                 range: entry.range,
                 shape: entry.shape,
-                format: entry
-                    .format
-                    .map_err(|found| unsupported(&entry.name, file, found))?,
+                format: entry.format.map_err(|found| unsupported(&entry.name, file, found))?,
                 row_order: RowOrder::HuggingFace,
             };
             if tensors.insert(entry.name.clone(), stored).is_some() {
@@ -169,10 +144,7 @@ fn parse_json<T>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<T, ConfigError>,
 ) -> Result<T, WeightsError> {
-    let io_error = |source| WeightsError::Io {
-        path: path.to_path_buf(),
-        source,
-    };
+    let io_error = |source| WeightsError::Io { path: path.to_path_buf(), source };
     let metadata = std::fs::metadata(path).map_err(io_error)?;
     if !metadata.is_file() || metadata.len() > MAX_JSON_BYTES {
         return Err(io_error(std::io::Error::new(
@@ -181,10 +153,8 @@ fn parse_json<T>(
         )));
     }
     let bytes = std::fs::read(path).map_err(io_error)?;
-    parse(&bytes).map_err(|source| WeightsError::Config {
-        file: path.display().to_string(),
-        source,
-    })
+    parse(&bytes)
+        .map_err(|source| WeightsError::Config { file: path.display().to_string(), source })
 }
 
 /// Says what the directory has instead, when that helps.
@@ -193,10 +163,7 @@ fn not_a_model_directory(dir: &Path) -> WeightsError {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "gguf")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
         .min();
     WeightsError::NotAModel {
         path: dir.to_path_buf(),

@@ -100,10 +100,7 @@ impl Defaults {
         eos_token_id: None,
         ..Defaults::LLAMA
     };
-    const QWEN3: Defaults = Defaults {
-        head_dim: Some(128),
-        ..Defaults::QWEN2
-    };
+    const QWEN3: Defaults = Defaults { head_dim: Some(128), ..Defaults::QWEN2 };
 
     const fn of(family: Architecture) -> Self {
         match family {
@@ -117,10 +114,8 @@ impl Defaults {
 
 /// `model_type`, or the class in `architectures` where there is none; both must agree.
 fn architecture(fields: &Fields<'_>) -> Result<Architecture, ConfigError> {
-    let class = fields
-        .str_list("architectures")?
-        .value()
-        .and_then(|classes| classes.first().copied());
+    let class =
+        fields.str_list("architectures")?.value().and_then(|classes| classes.first().copied());
     let model_type = fields.str("model_type")?.value();
     let named = model_type
         .map(str::to_ascii_lowercase)
@@ -130,14 +125,10 @@ fn architecture(fields: &Fields<'_>) -> Result<Architecture, ConfigError> {
         (Some(name), None) | (None, Some(name)) => name.to_owned(),
         (None, None) => "(neither `model_type` nor `architectures` given)".to_owned(),
     };
-    let family = [
-        Architecture::Llama,
-        Architecture::Mistral,
-        Architecture::Qwen2,
-        Architecture::Qwen3,
-    ]
-    .into_iter()
-    .find(|family| named.as_deref() == Some(family.name()));
+    let family =
+        [Architecture::Llama, Architecture::Mistral, Architecture::Qwen2, Architecture::Qwen3]
+            .into_iter()
+            .find(|family| named.as_deref() == Some(family.name()));
     // Another class of the family has another head: a classifier, a reward model, no head at all.
     let is_language_model = |family: Architecture| {
         class.is_none_or(|class| {
@@ -170,10 +161,8 @@ fn model_config(
     defaults: &Defaults,
 ) -> Result<ModelConfig, ConfigError> {
     let usize_or = |key, default| required(key, fields.usize(key)?, default);
-    let num_layers = check_num_layers(
-        "num_hidden_layers",
-        usize_or("num_hidden_layers", defaults.num_layers)?,
-    )?;
+    let num_layers =
+        check_num_layers("num_hidden_layers", usize_or("num_hidden_layers", defaults.num_layers)?)?;
     let hidden_size = usize_or("hidden_size", defaults.hidden_size)?;
     let num_qo_heads = usize_or("num_attention_heads", defaults.num_qo_heads)?;
     let head_dim = head_dim(fields, defaults, hidden_size, num_qo_heads)?;
@@ -197,11 +186,8 @@ fn model_config(
         },
         head_dim,
         vocab_size: usize_or("vocab_size", defaults.vocab_size)?,
-        rms_norm_eps: required(
-            "rms_norm_eps",
-            fields.f64("rms_norm_eps")?,
-            defaults.rms_norm_eps,
-        )? as f32,
+        rms_norm_eps: required("rms_norm_eps", fields.f64("rms_norm_eps")?, defaults.rms_norm_eps)?
+            as f32,
         rope: rope_config(fields, head_dim, max_position_embeddings)?,
         sliding_windows: sliding_windows(fields, family, defaults, num_layers)?,
         max_position_embeddings,
@@ -218,9 +204,7 @@ fn required<T>(key: &str, field: Field<T>, default: T) -> Result<T, ConfigError>
     match field {
         Field::Absent => Ok(default),
         Field::Is(value) => Ok(value),
-        Field::Null => Err(ConfigError::Missing {
-            key: key.to_owned(),
-        }),
+        Field::Null => Err(ConfigError::Missing { key: key.to_owned() }),
     }
 }
 
@@ -268,11 +252,7 @@ fn sliding_windows(
     let windows = match family {
         Architecture::Llama | Architecture::Mistral => vec![given; num_layers],
         Architecture::Qwen2 | Architecture::Qwen3 => {
-            let used = required(
-                "use_sliding_window",
-                fields.bool("use_sliding_window")?,
-                false,
-            )?;
+            let used = required("use_sliding_window", fields.bool("use_sliding_window")?, false)?;
             let window = given.filter(|_| used);
             if let Some(layer_types) = layer_types {
                 return windows_of_types(&layer_types, window, num_layers);
@@ -288,18 +268,12 @@ fn sliding_windows(
         }
     };
     if let Some(layer_types) = layer_types
-        && windows_of_types(&layer_types, given, num_layers)
-            .ok()
-            .as_ref()
-            != Some(&windows)
+        && windows_of_types(&layer_types, given, num_layers).ok().as_ref() != Some(&windows)
     {
         return Err(ConfigError::unsupported(
             "layer_types",
             format!("{layer_types:?}"),
-            format!(
-                "the same attention in every layer of a {} model",
-                family.name()
-            ),
+            format!("the same attention in every layer of a {} model", family.name()),
         ));
     }
     Ok(windows)
@@ -326,11 +300,9 @@ fn windows_of_types(
             "sliding_attention",
             "full_attention, as sliding_window or use_sliding_window says that there is no window",
         )),
-        (other, _) => Err(ConfigError::unsupported(
-            "layer_types",
-            other,
-            "full_attention, sliding_attention",
-        )),
+        (other, _) => {
+            Err(ConfigError::unsupported("layer_types", other, "full_attention, sliding_attention"))
+        }
     };
     layer_types.iter().map(window_of).collect()
 }

@@ -111,9 +111,7 @@ impl<'a> Fields<'a> {
 
 /// Parses a whole file.
 pub(super) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
-    serde_json::from_slice(bytes).map_err(|error| ConfigError::Json {
-        problem: error.to_string(),
-    })
+    serde_json::from_slice(bytes).map_err(|error| ConfigError::Json { problem: error.to_string() })
 }
 
 fn as_usize(value: &Value) -> Option<usize> {

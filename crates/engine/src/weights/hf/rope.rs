@@ -15,11 +15,7 @@ pub(super) fn rope_config(
     head_dim: usize,
     max_position_embeddings: usize,
 ) -> Result<RopeConfig, ConfigError> {
-    let reader = RopeReader {
-        top: fields,
-        rope: rope_object(fields)?,
-        max_position_embeddings,
-    };
+    let reader = RopeReader { top: fields, rope: rope_object(fields)?, max_position_embeddings };
     let theta = reader.number_or("rope_theta", rope_defaults::THETA)?;
     let partial_rotary_factor = reader.number_or("partial_rotary_factor", 1.0)?;
     if !(partial_rotary_factor > 0.0 && partial_rotary_factor <= 1.0) {
@@ -85,18 +81,12 @@ impl RopeReader<'_> {
             Some(kind) => kind,
         };
         let number = |key: &str| {
-            rope.f64(key)?.value().ok_or_else(|| ConfigError::Missing {
-                key: key.to_owned(),
-            })
+            rope.f64(key)?.value().ok_or_else(|| ConfigError::Missing { key: key.to_owned() })
         };
         match kind {
             "default" => Ok(RopeScaling::None),
-            "linear" => Ok(RopeScaling::Linear {
-                factor: number("factor")?,
-            }),
-            "dynamic" => Ok(RopeScaling::Dynamic {
-                factor: number("factor")?,
-            }),
+            "linear" => Ok(RopeScaling::Linear { factor: number("factor")? }),
+            "dynamic" => Ok(RopeScaling::Dynamic { factor: number("factor")? }),
             "yarn" => self.yarn(rope),
             "llama3" => Ok(RopeScaling::Llama3 {
                 factor: number("factor")?,
@@ -153,13 +143,9 @@ fn longrope(rope: &Fields<'_>) -> Result<RopeScaling, ConfigError> {
     let long = rope.f64_list("long_factor")?.value();
     let attention_factor = rope.f64("attention_factor")?.value();
     match (short, long) {
-        (Some(short), Some(long)) if short == long && attention_factor == Some(1.0) => Ok(
-            RopeScaling::Factors(short.into_iter().map(|factor| factor as f32).collect()),
-        ),
-        _ => Err(ConfigError::unsupported(
-            "rope_type",
-            "longrope",
-            KNOWN_TYPES,
-        )),
+        (Some(short), Some(long)) if short == long && attention_factor == Some(1.0) => {
+            Ok(RopeScaling::Factors(short.into_iter().map(|factor| factor as f32).collect()))
+        }
+        _ => Err(ConfigError::unsupported("rope_type", "longrope", KNOWN_TYPES)),
     }
 }

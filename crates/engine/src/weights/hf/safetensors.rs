@@ -54,9 +54,7 @@ pub fn safetensors_from_bytes(bytes: &[u8]) -> Result<Vec<SafetensorsEntry>, Saf
     }
     let (header_len, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error: SafeTensorError| {
-            SafetensorsError::Invalid {
-                problem: error.to_string(),
-            }
+            SafetensorsError::Invalid { problem: error.to_string() }
         })?;
     // The crate has checked that the tensors fill the file without gap or overlap from here.
     let data_start = size_of::<u64>() + header_len;

@@ -28,22 +28,17 @@ impl ShardIndex {
         let entries = map
             .get("weight_map")
             .and_then(serde_json::Value::as_object)
-            .ok_or_else(|| ConfigError::Missing {
-                key: "weight_map".to_owned(),
-            })?;
+            .ok_or_else(|| ConfigError::Missing { key: "weight_map".to_owned() })?;
         let mut weight_map = BTreeMap::new();
         for (tensor, file) in entries {
-            let file = file
-                .as_str()
-                .filter(|file| is_plain_file_name(file))
-                .ok_or_else(|| {
-                    let key = format!("weight_map.{tensor}");
-                    ConfigError::wrong(
-                        key,
-                        file,
-                        "the name of a .safetensors file in the same directory",
-                    )
-                })?;
+            let file = file.as_str().filter(|file| is_plain_file_name(file)).ok_or_else(|| {
+                let key = format!("weight_map.{tensor}");
+                ConfigError::wrong(
+                    key,
+                    file,
+                    "the name of a .safetensors file in the same directory",
+                )
+            })?;
             weight_map.insert(tensor.clone(), file.to_owned());
         }
         Ok(ShardIndex { weight_map })
@@ -58,9 +53,7 @@ impl ShardIndex {
 /// One path component, no separator of any system, and the extension that is read here.
 fn is_plain_file_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
-    let is_one_name = matches!(
-        (components.next(), components.next()),
-        (Some(Component::Normal(_)), None)
-    );
+    let is_one_name =
+        matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
     is_one_name && !name.contains(['/', '\\', ':', '\0']) && name.ends_with(".safetensors")
 }

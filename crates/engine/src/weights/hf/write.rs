@@ -26,10 +26,7 @@ pub(in crate::weights) fn config_json(
     set("num_key_value_heads", json!(config.num_kv_heads));
     set("head_dim", json!(config.head_dim));
     set("hidden_act", json!("silu"));
-    set(
-        "max_position_embeddings",
-        json!(config.max_position_embeddings),
-    );
+    set("max_position_embeddings", json!(config.max_position_embeddings));
     set("rms_norm_eps", json!(shortest(config.rms_norm_eps)));
     set("tie_word_embeddings", json!(config.tie_word_embeddings));
     set("attention_bias", json!(config.qkv_bias && config.o_bias));
@@ -49,15 +46,9 @@ pub(in crate::weights) fn config_json(
 pub(in crate::weights) fn generation_json(generation: &GenerationConfig) -> Value {
     let mut map = Map::new();
     map.insert("bos_token_id".to_owned(), json!(generation.bos_token_id));
-    map.insert(
-        "eos_token_id".to_owned(),
-        token_ids(&generation.eos_token_ids),
-    );
+    map.insert("eos_token_id".to_owned(), token_ids(&generation.eos_token_ids));
     for (key, value) in [
-        (
-            "temperature",
-            generation.temperature.map(|x| json!(shortest(x))),
-        ),
+        ("temperature", generation.temperature.map(|x| json!(shortest(x)))),
         ("top_p", generation.top_p.map(|x| json!(shortest(x)))),
         ("top_k", generation.top_k.map(|x| json!(x))),
         ("do_sample", generation.do_sample.map(|x| json!(x))),
@@ -159,11 +150,7 @@ fn scaling_json(scaling: &RopeScaling) -> Option<Value> {
 /// The fraction whose product with `head_dim`, cut to an integer, is `rotary_dim`.
 fn partial_rotary_factor(rotary_dim: usize, head_dim: usize) -> f64 {
     let factor = rotary_dim as f64 / head_dim as f64;
-    if (factor * head_dim as f64) as usize == rotary_dim {
-        factor
-    } else {
-        factor.next_up()
-    }
+    if (factor * head_dim as f64) as usize == rotary_dim { factor } else { factor.next_up() }
 }
 
 fn write_windows(config: &ModelConfig, map: &mut Map<String, Value>) -> Result<(), String> {
@@ -188,10 +175,7 @@ fn write_windows(config: &ModelConfig, map: &mut Map<String, Value>) -> Result<(
                 .collect();
             map.insert("use_sliding_window".to_owned(), json!(window.is_some()));
             map.insert("sliding_window".to_owned(), json!(window));
-            map.insert(
-                "max_window_layers".to_owned(),
-                json!(first.unwrap_or(windows.len())),
-            );
+            map.insert("max_window_layers".to_owned(), json!(first.unwrap_or(windows.len())));
             map.insert("layer_types".to_owned(), json!(layer_types));
         }
         Architecture::Llama | Architecture::Mistral => {

@@ -1,0 +1,85 @@
+//! What can go wrong between a user and the engine.
+
+use engine_core::device::OpError;
+use engine_core::model::LoadError;
+use engine_core::sampling::ParamError;
+use engine_core::scheduler::{ConfigError, Refusal};
+use kernels_cpu::StartError;
+
+use crate::run_loop::StepError;
+use crate::text::{ChatTemplateError, TokenizerError};
+use crate::weights::WeightsError;
+use crate::weights::gguf::MetadataError;
+
+/// Why the engine does not start, or does not take or finish a request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LlmError {
+    /// The model files are unreadable or not of a known architecture.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// GGUF metadata of the tokenizer is unusable.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The tokenizer is unusable.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template is unusable, or refuses the conversation.
+    #[error(transparent)]
+    ChatTemplate(#[from] ChatTemplateError),
+    /// The weights do not fit the configuration or the machine.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The backend cannot start.
+    #[error(transparent)]
+    Backend(#[from] StartError),
+    /// The backend cannot hold its buffers.
+    #[error(transparent)]
+    Op(#[from] OpError),
+    /// An engine option is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The model was not made for sequences this long.
+    #[error(
+        "max_model_len is {max_model_len}, but the model was made for {longest} tokens; lower it"
+    )]
+    ModelLenTooLong {
+        /// As asked for.
+        max_model_len: usize,
+        /// What the checkpoint's configuration allows.
+        longest: usize,
+    },
+    /// A sampling parameter is out of range.
+    #[error(transparent)]
+    Param(#[from] ParamError),
+    /// The request can never run.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A text prompt or stop text, and no tokenizer.
+    #[error("the model has no tokenizer, so {what} cannot be used; give prompt_token_ids instead")]
+    NoTokenizer {
+        /// What needs one.
+        what: &'static str,
+    },
+    /// Messages, and no chat template.
+    #[error("the model has no chat template, so messages cannot be used; give a prompt instead")]
+    NoChatTemplate,
+    /// A token of the prompt is not in the vocabulary.
+    #[error("prompt token {token_id} is not below the vocabulary size {vocab_size}")]
+    TokenOutOfVocab {
+        /// The token.
+        token_id: u32,
+        /// Tokens of the model.
+        vocab_size: usize,
+    },
+    /// The engine failed in the middle of its work.
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+impl LlmError {
+    /// Whether the user can mend it (an option, a file, a request); otherwise the engine failed.
+    pub fn is_users(&self) -> bool {
+        !matches!(self, LlmError::Step(_))
+    }
+}
