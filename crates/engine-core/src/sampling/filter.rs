@@ -7,7 +7,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// One unit of [`to_units`].
+/// One unit of `to_units`.
 pub(super) const UNIT: f32 = 1.0 / UNITS_PER_ONE;
 const UNITS_PER_ONE: f32 = (1u64 << 40) as f32;
 
@@ -17,7 +17,7 @@ const NUM_BINS: usize = bin(UNIT.to_bits()) + 1;
 
 /// A weight as an integer; truncated, at most 2⁴⁰.
 #[inline(always)]
-pub(super) fn to_units(weight: f32) -> u64 {
+fn to_units(weight: f32) -> u64 {
     (weight * UNITS_PER_ONE) as i64 as u64
 }
 
@@ -47,7 +47,7 @@ pub(super) fn min_p(weights: &mut [f32], min_p: f32) {
 
 /// Puts out weights below the `top_k`-th largest; equals of that one stay, as in vLLM.
 pub(super) fn top_k(weights: &mut [f32], top_k: usize, scratch: &mut FilterScratch) {
-    if let Some((bits, _)) = last_before(weights, top_k as u64, |_| 1, scratch) {
+    if let Some((bits, _)) = last_taken(weights, |_| 1, |_| top_k as u64, scratch) {
         keep_from(weights, f32::from_bits(bits));
     }
 }
@@ -55,9 +55,8 @@ pub(super) fn top_k(weights: &mut [f32], top_k: usize, scratch: &mut FilterScrat
 /// Keeps the fewest largest weights whose sum reaches `top_p` of all; of equals, those with the
 /// lower index first.
 pub(super) fn top_p(weights: &mut [f32], top_p: f32, scratch: &mut FilterScratch) {
-    let total: u64 = weights.iter().map(|&weight| to_units(weight)).sum();
-    let limit = libm::ceil(f64::from(top_p) * total as f64) as u64;
-    let Some(last) = last_before(weights, limit.min(total), to_units, scratch) else {
+    let limit = |total: u64| (libm::ceil(f64::from(top_p) * total as f64) as u64).min(total);
+    let Some(last) = last_taken(weights, to_units, limit, scratch) else {
         return;
     };
     for (idx, weight) in weights.iter_mut().enumerate() {
@@ -75,12 +74,12 @@ fn keep_from(weights: &mut [f32], threshold: f32) {
 }
 
 /// Takes the weights from the largest down (of equals, the lower index first) until what was taken
-/// measures at least `limit`; answers bits and index of the last one taken. `None` when all are
-/// taken and that is not reached.
-fn last_before(
+/// measures at least `limit` of what all measure; answers bits and index of the last one taken.
+/// `None` when all are taken and that is not reached.
+fn last_taken(
     weights: &[f32],
-    limit: u64,
     measure: impl Fn(f32) -> u64,
+    limit: impl Fn(u64) -> u64,
     scratch: &mut FilterScratch,
 ) -> Option<(u32, u32)> {
     let FilterScratch { bins, members } = scratch;
@@ -88,6 +87,7 @@ fn last_before(
     for &weight in weights.iter().filter(|&&weight| weight > 0.0) {
         bins[bin(weight.to_bits())] += measure(weight);
     }
+    let limit = limit(bins.iter().sum());
     let mut taken = 0;
     let last_bin = bins.iter().position(|&in_bin| {
         taken += in_bin;

@@ -30,7 +30,7 @@ pub use validate::ParamError;
 use crate::limits::MAX_VOCAB_SIZE;
 use crate::request::{SamplingParams, StopRules, TokenId};
 use exp::exp_nonpositive;
-use filter::{FilterScratch, UNIT, to_units};
+use filter::{FilterScratch, UNIT};
 use philox::Uniforms;
 
 /// Temperatures below this take the likeliest token.
@@ -143,7 +143,7 @@ fn barred<'a>(logits: &'a [f32], args: &SampleArgs<'_>, copy: &mut Vec<f32>) -> 
     None
 }
 
-/// Logits to weights: probability over the likeliest one's.
+/// Logits to weights: probability over the likeliest one's. In place, which compilers vectorise.
 fn to_weights(logits: &mut [f32], max: f32, temperature: f32) {
     for logit in logits {
         let weight = exp_nonpositive((*logit - max) / temperature);
@@ -165,26 +165,30 @@ fn thin_out(weights: &mut [f32], params: &SamplingParams, scratch: &mut FilterSc
 
 /// The index that wins; `None` if no weight is above 0.
 fn race(weights: &[f32], uniforms: &Uniforms) -> Option<usize> {
-    let group_weight = |group: &[f32]| group.iter().map(|&weight| to_units(weight)).sum();
-    let group_idx = heat(weights.chunks(GROUP_SIZE).map(group_weight), 0, uniforms)?;
+    let groups = weights.chunks(GROUP_SIZE);
+    let group_idx = heat(groups.map(exp::sum), 0, uniforms)?;
     let start = group_idx * GROUP_SIZE;
     let group = &weights[start..weights.len().min(start + GROUP_SIZE)];
     let first_pair = SECOND_HEAT + (start / 2) as u32;
-    let idx = heat(group.iter().map(|&weight| to_units(weight)), first_pair, uniforms)?;
+    let idx = heat(
+        group.iter().map(|&weight| f64::from(weight)),
+        first_pair,
+        uniforms,
+    )?;
     Some(start + idx)
 }
 
 /// The index that finishes first, with two neighbours' numbers from each pair.
-fn heat(weights: impl Iterator<Item = u64>, first_pair: u32, uniforms: &Uniforms) -> Option<usize> {
+fn heat(weights: impl Iterator<Item = f64>, first_pair: u32, uniforms: &Uniforms) -> Option<usize> {
     let mut winner = None;
     let mut best_time = f64::INFINITY;
     let mut pair = (u32::MAX, [0.0; 2]);
-    for (idx, weight) in weights.enumerate().filter(|&(_, weight)| weight > 0) {
+    for (idx, weight) in weights.enumerate().filter(|&(_, weight)| weight > 0.0) {
         let pair_idx = first_pair + (idx / 2) as u32;
         if pair.0 != pair_idx {
             pair = (pair_idx, uniforms.pair(pair_idx));
         }
-        let time = -libm::log(pair.1[idx % 2]) / weight as f64;
+        let time = -libm::log(pair.1[idx % 2]) / weight;
         if time < best_time {
             (winner, best_time) = (Some(idx), time);
         }
