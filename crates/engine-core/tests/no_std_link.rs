@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::{env, fs};
 
-/// The package around `no-std-link/main.rs`. It stands outside the workspace, so that no feature
+/// The package around `no-std-link/program.rs`. It stands outside the workspace, so that no feature
 /// that another crate turns on reaches it.
 const MANIFEST: &str = r#"
 [package]
@@ -16,7 +16,7 @@ edition = "2024"
 
 [[bin]]
 name = "no-std-link"
-path = "main.rs"
+path = "program.rs"
 
 [dependencies]
 engine-core = { path = ENGINE_CORE }
@@ -64,8 +64,8 @@ fn links_and_runs_without_std() {
     )
     .unwrap();
     fs::copy(
-        engine_core.join("tests/no-std-link/main.rs"),
-        package.join("main.rs"),
+        engine_core.join("tests/no-std-link/program.rs"),
+        package.join("program.rs"),
     )
     .unwrap();
 

@@ -249,14 +249,22 @@ fn a_cold_enough_temperature_takes_the_likeliest() {
             );
         }
     }
-    // Raised to 0.01: the two likeliest share, and the third is 50 temperatures away.
+}
+
+#[test]
+fn a_temperature_near_zero_is_raised_to_a_hundredth() {
+    let logits = [1.0, 1.01, -5.0];
     let params = SamplingParams {
-        temperature: 1e-4,
+        temperature: 2e-5,
         ..SamplingParams::default()
     };
-    let counts = counts(&logits, &params, 3, 1000);
-    assert_eq!(counts[700] + counts[900], 1000);
-    assert!(counts[700] > 400 && counts[900] > 400);
+    let at_a_hundredth = SamplingParams {
+        temperature: 0.01,
+        ..params.clone()
+    };
+    let counts = counts(&logits, &params, 4, 10_000);
+    let sigmas = chi_square_sigmas(&counts, &probabilities(&logits, &at_a_hundredth));
+    assert!(sigmas.abs() < 4.0, "{counts:?}");
 }
 
 #[test]

@@ -188,6 +188,8 @@ mod tests {
             error(|p| p.top_k = -5).as_deref(),
             Some("top_k is -5, but must be at least 1, or 0 or -1 to keep all tokens")
         );
+        let text = error(|p| p.max_tokens = 0).unwrap_or_default();
+        assert!(text.ends_with(&MAX_MODEL_LEN.to_string()), "{text}");
     }
 
     #[test]

@@ -71,7 +71,7 @@ static HEAP: Heap = Heap {
     used: AtomicUsize::new(0),
 };
 
-/// The C library, for the start of the program and for the `memcpy` that compilers call.
+// The C library, for the start of the program and for the `memcpy` that compilers call.
 // SAFETY: this is the C standard's `abort`, which takes nothing and may be called at any time.
 #[link(name = "c")]
 unsafe extern "C" {
