@@ -30,9 +30,7 @@ debug = false
 const STD_SYMBOLS: [&[u8]; 3] = [b"_ZN3std", b"$LT$std..", b"_3std"];
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 fn has_any(program: &Path, symbols: &[&[u8]]) -> bool {
@@ -42,11 +40,7 @@ fn has_any(program: &Path, symbols: &[&[u8]]) -> bool {
 
 fn assert_success(output: &Output, what: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{what} failed with {}:\n{stderr}",
-        output.status
-    );
+    assert!(output.status.success(), "{what} failed with {}:\n{stderr}", output.status);
 }
 
 /// Writes the package below the workspace's target directory and builds it with the workspace's
@@ -58,16 +52,8 @@ fn links_and_runs_without_std() {
     fs::create_dir_all(&package).unwrap();
     let manifest = MANIFEST.replace("ENGINE_CORE", &format!("{engine_core:?}"));
     fs::write(package.join("Cargo.toml"), manifest).unwrap();
-    fs::copy(
-        engine_core.join("../../Cargo.lock"),
-        package.join("Cargo.lock"),
-    )
-    .unwrap();
-    fs::copy(
-        engine_core.join("tests/no-std-link/program.rs"),
-        package.join("program.rs"),
-    )
-    .unwrap();
+    fs::copy(engine_core.join("../../Cargo.lock"), package.join("Cargo.lock")).unwrap();
+    fs::copy(engine_core.join("tests/no-std-link/program.rs"), package.join("program.rs")).unwrap();
 
     let target_dir = package.join("target");
     let output = Command::new(env!("CARGO"))
@@ -82,21 +68,11 @@ fn links_and_runs_without_std() {
         .unwrap();
     assert_success(&output, "cargo build");
 
-    let program = target_dir
-        .join("debug")
-        .join(format!("no-std-link{}", env::consts::EXE_SUFFIX));
+    let program = target_dir.join("debug").join(format!("no-std-link{}", env::consts::EXE_SUFFIX));
     let output = Command::new(&program).output().unwrap();
     assert_success(&output, "no-std-link");
-    assert!(
-        has_any(&program, &[b"engine_core"]),
-        "{} has no symbols",
-        program.display()
-    );
-    assert!(
-        !has_any(&program, &STD_SYMBOLS),
-        "std is linked into {}",
-        program.display()
-    );
+    assert!(has_any(&program, &[b"engine_core"]), "{} has no symbols", program.display());
+    assert!(!has_any(&program, &STD_SYMBOLS), "std is linked into {}", program.display());
     // The search finds std where it is: in this test.
     assert!(has_any(&env::current_exe().unwrap(), &STD_SYMBOLS));
 }

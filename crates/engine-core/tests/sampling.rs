@@ -10,16 +10,8 @@ fn rules(params: &SamplingParams) -> StopRules {
 
 fn pick_at(logits: &[f32], params: &SamplingParams, key: SampleKey, position: usize) -> u32 {
     let stop_rules = rules(params);
-    let args = SampleArgs {
-        params,
-        stop_rules: &stop_rules,
-        num_output_tokens: 0,
-        key,
-        position,
-    };
-    sample(logits, &args, &mut SampleScratch::default())
-        .unwrap()
-        .0
+    let args = SampleArgs { params, stop_rules: &stop_rules, num_output_tokens: 0, key, position };
+    sample(logits, &args, &mut SampleScratch::default()).unwrap().0
 }
 
 /// How often each token is picked at positions `0..num_draws`.
@@ -29,13 +21,8 @@ fn counts(logits: &[f32], params: &SamplingParams, seed: u64, num_draws: usize) 
     let mut scratch = SampleScratch::default();
     for position in 0..num_draws {
         let key = SampleKey::from_request_seed(seed);
-        let args = SampleArgs {
-            params,
-            stop_rules: &stop_rules,
-            num_output_tokens: 0,
-            key,
-            position,
-        };
+        let args =
+            SampleArgs { params, stop_rules: &stop_rules, num_output_tokens: 0, key, position };
         counts[sample(logits, &args, &mut scratch).unwrap().0 as usize] += 1;
     }
     counts
@@ -48,10 +35,7 @@ fn chi_square_sigmas(counts: &[u32], probabilities: &[f64]) -> f64 {
     let (mut statistic, mut num_cells) = (0.0, 0);
     let mut rare = (0.0, 0.0);
     for (&count, &probability) in counts.iter().zip(probabilities) {
-        assert!(
-            probability > 0.0 || count == 0,
-            "an impossible token came {count} times"
-        );
+        assert!(probability > 0.0 || count == 0, "an impossible token came {count} times");
         let expected = probability * f64::from(num_draws);
         if expected < 5.0 {
             rare = (rare.0 + f64::from(count), rare.1 + expected);
@@ -73,24 +57,18 @@ fn chi_square_sigmas(counts: &[u32], probabilities: &[f64]) -> f64 {
 fn probabilities(logits: &[f32], params: &SamplingParams) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let temperature = f64::from(params.temperature);
-    let mut p: Vec<f64> = logits
-        .iter()
-        .map(|&x| (f64::from(x - max) / temperature).exp())
-        .collect();
+    let mut p: Vec<f64> =
+        logits.iter().map(|&x| (f64::from(x - max) / temperature).exp()).collect();
     let normalise = |p: &mut Vec<f64>| {
         let sum: f64 = p.iter().sum();
         p.iter_mut().for_each(|p| *p /= sum);
     };
-    p.iter_mut()
-        .filter(|p| **p < f64::from(params.min_p))
-        .for_each(|p| *p = 0.0);
+    p.iter_mut().filter(|p| **p < f64::from(params.min_p)).for_each(|p| *p = 0.0);
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p[b].total_cmp(&p[a]).then(a.cmp(&b)));
     if params.top_k > 0 {
         let threshold = p[order[(params.top_k as usize).min(p.len()) - 1]];
-        p.iter_mut()
-            .filter(|p| **p < threshold)
-            .for_each(|p| *p = 0.0);
+        p.iter_mut().filter(|p| **p < threshold).for_each(|p| *p = 0.0);
     }
     normalise(&mut p);
     let mut before = 0.0;
@@ -107,9 +85,7 @@ fn probabilities(logits: &[f32], params: &SamplingParams) -> Vec<f64> {
 
 /// Logits with many magnitudes, no two equal.
 fn logits(len: usize, spread: f32) -> Vec<f32> {
-    (0..len)
-        .map(|i| ((i * 7919) % len) as f32 / len as f32 * spread)
-        .collect()
+    (0..len).map(|i| ((i * 7919) % len) as f32 / len as f32 * spread).collect()
 }
 
 /// With fixed seeds the outcome is fixed: a correct sampler exceeds four standard deviations for
@@ -120,62 +96,16 @@ fn tokens_come_as_often_as_they_should() {
     let cases = [
         ("plain", 5, 2.0, base()),
         ("several groups", 500, 6.0, base()),
-        (
-            "hot",
-            300,
-            8.0,
-            SamplingParams {
-                temperature: 2.5,
-                ..base()
-            },
-        ),
-        (
-            "cold",
-            300,
-            8.0,
-            SamplingParams {
-                temperature: 0.3,
-                ..base()
-            },
-        ),
-        (
-            "top_k",
-            300,
-            8.0,
-            SamplingParams {
-                top_k: 40,
-                ..base()
-            },
-        ),
-        (
-            "top_p",
-            300,
-            8.0,
-            SamplingParams {
-                top_p: 0.8,
-                ..base()
-            },
-        ),
-        (
-            "min_p",
-            300,
-            8.0,
-            SamplingParams {
-                min_p: 0.1,
-                ..base()
-            },
-        ),
+        ("hot", 300, 8.0, SamplingParams { temperature: 2.5, ..base() }),
+        ("cold", 300, 8.0, SamplingParams { temperature: 0.3, ..base() }),
+        ("top_k", 300, 8.0, SamplingParams { top_k: 40, ..base() }),
+        ("top_p", 300, 8.0, SamplingParams { top_p: 0.8, ..base() }),
+        ("min_p", 300, 8.0, SamplingParams { min_p: 0.1, ..base() }),
         (
             "all filters",
             300,
             8.0,
-            SamplingParams {
-                temperature: 1.3,
-                top_k: 60,
-                top_p: 0.9,
-                min_p: 0.05,
-                ..base()
-            },
+            SamplingParams { temperature: 1.3, top_k: 60, top_p: 0.9, min_p: 0.05, ..base() },
         ),
     ];
     for (name, len, spread, params) in cases {
@@ -184,10 +114,7 @@ fn tokens_come_as_often_as_they_should() {
         for seed in [1, 2, 3] {
             let counts = counts(&logits, &params, seed, 40_000);
             let sigmas = chi_square_sigmas(&counts, &probabilities);
-            assert!(
-                sigmas.abs() < 4.0,
-                "{name}, seed {seed}: {sigmas:.1} standard deviations"
-            );
+            assert!(sigmas.abs() < 4.0, "{name}, seed {seed}: {sigmas:.1} standard deviations");
         }
     }
 }
@@ -197,10 +124,7 @@ fn tokens_come_as_often_as_they_should() {
 fn the_statistic_sees_a_slightly_wrong_distribution() {
     let logits = logits(300, 8.0);
     let params = SamplingParams::default();
-    let wrong = SamplingParams {
-        temperature: 1.03,
-        ..params.clone()
-    };
+    let wrong = SamplingParams { temperature: 1.03, ..params.clone() };
     let counts = counts(&logits, &params, 1, 400_000);
     assert!(chi_square_sigmas(&counts, &probabilities(&logits, &params)).abs() < 4.0);
     assert!(chi_square_sigmas(&counts, &probabilities(&logits, &wrong)) > 6.0);
@@ -213,10 +137,7 @@ fn neighbouring_draws_are_independent() {
     let logits = logits(6, 1.5);
     let params = SamplingParams::default();
     let p = probabilities(&logits, &params);
-    let pairs: Vec<f64> = p
-        .iter()
-        .flat_map(|a| p.iter().map(move |b| a * b))
-        .collect();
+    let pairs: Vec<f64> = p.iter().flat_map(|a| p.iter().map(move |b| a * b)).collect();
     let by_position = |i: usize| (SampleKey::from_request_seed(5), i);
     let by_seed = |i: usize| (SampleKey::from_request_seed(i as u64), 9);
     let by_request = |i: usize| (SampleKey::from_engine_seed(5, i as u64), 9);
@@ -238,15 +159,9 @@ fn a_cold_enough_temperature_takes_the_likeliest() {
     logits[700] = 1.5;
     logits[900] = 1.5;
     for temperature in [0.0, 9e-6] {
-        let params = SamplingParams {
-            temperature,
-            ..SamplingParams::default()
-        };
+        let params = SamplingParams { temperature, ..SamplingParams::default() };
         for seed in 0..20 {
-            assert_eq!(
-                pick_at(&logits, &params, SampleKey::from_request_seed(seed), 0),
-                700
-            );
+            assert_eq!(pick_at(&logits, &params, SampleKey::from_request_seed(seed), 0), 700);
         }
     }
 }
@@ -254,14 +169,8 @@ fn a_cold_enough_temperature_takes_the_likeliest() {
 #[test]
 fn a_temperature_near_zero_is_raised_to_a_hundredth() {
     let logits = [1.0, 1.01, -5.0];
-    let params = SamplingParams {
-        temperature: 2e-5,
-        ..SamplingParams::default()
-    };
-    let at_a_hundredth = SamplingParams {
-        temperature: 0.01,
-        ..params.clone()
-    };
+    let params = SamplingParams { temperature: 2e-5, ..SamplingParams::default() };
+    let at_a_hundredth = SamplingParams { temperature: 0.01, ..params.clone() };
     let counts = counts(&logits, &params, 4, 10_000);
     let sigmas = chi_square_sigmas(&counts, &probabilities(&logits, &at_a_hundredth));
     assert!(sigmas.abs() < 4.0, "{counts:?}");
@@ -283,23 +192,14 @@ fn min_tokens_bars_what_would_end_the_sequence() {
             let of = |position| {
                 let key = SampleKey::from_request_seed(1);
                 let stop_rules = &stop_rules;
-                let args = SampleArgs {
-                    params: &params,
-                    stop_rules,
-                    num_output_tokens,
-                    key,
-                    position,
-                };
+                let args =
+                    SampleArgs { params: &params, stop_rules, num_output_tokens, key, position };
                 sample(&logits, &args, &mut scratch).unwrap().0
             };
             (0..200).map(of).collect()
         };
         for num_output_tokens in [0, 1] {
-            assert!(
-                picks(num_output_tokens)
-                    .iter()
-                    .all(|pick| ![1, 3].contains(pick))
-            );
+            assert!(picks(num_output_tokens).iter().all(|pick| ![1, 3].contains(pick)));
         }
         assert!(picks(2).contains(&1));
     }
@@ -308,11 +208,7 @@ fn min_tokens_bars_what_would_end_the_sequence() {
 #[test]
 fn a_row_without_a_choice_is_an_error() {
     let error = |logits: &[f32], temperature, min_tokens| {
-        let params = SamplingParams {
-            temperature,
-            min_tokens,
-            ..SamplingParams::default()
-        };
+        let params = SamplingParams { temperature, min_tokens, ..SamplingParams::default() };
         let args = SampleArgs {
             params: &params,
             stop_rules: &rules(&params),

@@ -58,22 +58,12 @@ fn decodes_and_preemptions_allocate_nothing() {
         let (num_allocations, rows) = step(&mut scheduler, &mut batch, &sampled);
         // Reporting the end of a sequence may.
         let num_ended = scheduler.drain_finished().count();
-        assert!(
-            num_allocations == 0 || num_ended > 0,
-            "{num_allocations} in step {num_steps}"
-        );
+        assert!(num_allocations == 0 || num_ended > 0, "{num_allocations} in step {num_steps}");
         num_steps += 1;
         num_rows += rows;
     }
-    assert!(
-        scheduler.stats().num_preemptions > 5,
-        "{:?}",
-        scheduler.stats()
-    );
-    assert!(
-        num_steps > 100 && num_rows > 1000,
-        "{num_steps} steps of {num_rows} rows"
-    );
+    assert!(scheduler.stats().num_preemptions > 5, "{:?}", scheduler.stats());
+    assert!(num_steps > 100 && num_rows > 1000, "{num_steps} steps of {num_rows} rows");
 }
 
 #[test]

@@ -5,11 +5,7 @@ use engine_core::request::{FinishReason, Request, SamplingParams, SeqId, StopRul
 use engine_core::scheduler::{ConfigError, Refusal, Scheduler, SchedulerConfig};
 
 fn request(prompt_len: usize, max_tokens: usize) -> Request {
-    let params = SamplingParams {
-        max_tokens,
-        ignore_eos: true,
-        ..SamplingParams::default()
-    };
+    let params = SamplingParams { max_tokens, ignore_eos: true, ..SamplingParams::default() };
     Request {
         prompt_token_ids: (0..prompt_len as u32).map(|i| TokenId(100 + i)).collect(),
         stop_rules: StopRules::new(&params, &[]),
@@ -30,9 +26,7 @@ fn scheduler(max_num_seqs: usize, max_num_batched_tokens: usize, num_blocks: usi
 /// One step: `(sequence, first position, rows)` of each part. All sampled tokens are 7.
 fn step(scheduler: &mut Scheduler, batch: &mut Batch) -> Vec<(u64, usize, usize)> {
     let plan = scheduler.schedule(batch);
-    let parts = plan
-        .iter()
-        .map(|s| (s.seq_id.0, s.num_computed_tokens, s.num_scheduled_tokens));
+    let parts = plan.iter().map(|s| (s.seq_id.0, s.num_computed_tokens, s.num_scheduled_tokens));
     let parts = parts.collect();
     let num_sampled = plan.iter().filter(|s| s.samples).count();
     scheduler.commit(&vec![TokenId(7); num_sampled]).unwrap();
@@ -50,10 +44,7 @@ fn a_long_prompt_is_chunked_beside_decodes() {
     assert_eq!(step(&mut scheduler, &mut batch), [(0, 0, 3), (1, 0, 3)]);
     // The decode goes first, the second prompt takes the rest.
     assert_eq!(step(&mut scheduler, &mut batch), [(0, 3, 1), (1, 3, 5)]);
-    assert_eq!(
-        step(&mut scheduler, &mut batch),
-        [(0, 4, 1), (1, 8, 4), (2, 0, 1)]
-    );
+    assert_eq!(step(&mut scheduler, &mut batch), [(0, 4, 1), (1, 8, 4), (2, 0, 1)]);
     // The third has ended with its only token; the second decodes.
     assert_eq!(step(&mut scheduler, &mut batch), [(0, 5, 1), (1, 12, 1)]);
     assert_eq!(step(&mut scheduler, &mut batch), [(0, 6, 1)]);
@@ -100,10 +91,7 @@ fn the_last_arrival_is_preempted_and_computed_again_first() {
     let plan = scheduler.schedule(&mut batch).to_vec();
     assert_eq!(plan.len(), 1);
     assert_eq!((plan[0].seq_id, plan[0].positions()), (SeqId(1), 0..9));
-    assert_eq!(
-        (plan[0].is_prefill, plan[0].is_first, plan[0].samples),
-        (true, false, true)
-    );
+    assert_eq!((plan[0].is_prefill, plan[0].is_first, plan[0].samples), (true, false, true));
     // Eight tokens had been computed, all of the prompt among them.
     assert_eq!(plan[0].first_new_position, 8);
     assert_eq!(plan[0].new_prompt_positions(), 8..8);
@@ -120,13 +108,7 @@ fn the_last_arrival_is_preempted_and_computed_again_first() {
         .collect();
     assert_eq!(preemptions, [(0, 0), (1, 1), (2, 0)]);
     assert_eq!(scheduler.stats().num_preemptions, 1);
-    assert_eq!(
-        (
-            scheduler.block_pool().num_used(),
-            scheduler.block_pool().peak_used()
-        ),
-        (0, 4)
-    );
+    assert_eq!((scheduler.block_pool().num_used(), scheduler.block_pool().peak_used()), (0, 4));
 }
 
 #[test]
@@ -172,9 +154,7 @@ fn prompt_positions_of_chunks_join_up() {
     while scheduler.has_unfinished() {
         let plan = scheduler.schedule(&mut batch).to_vec();
         positions.extend(plan[0].new_prompt_positions());
-        scheduler
-            .commit(&vec![TokenId(1); usize::from(plan[0].samples)])
-            .unwrap();
+        scheduler.commit(&vec![TokenId(1); usize::from(plan[0].samples)]).unwrap();
     }
     // The row at p predicts the prompt's token p + 1, so the last is 8; each comes once.
     assert_eq!(positions, (0..9).collect::<Vec<_>>());
@@ -187,16 +167,10 @@ fn a_sequence_may_fill_max_model_len_exactly() {
     scheduler.add(request(15, 100)).unwrap();
     assert_eq!(step(&mut scheduler, &mut batch), [(0, 0, 15)]);
     let finished: Vec<_> = scheduler.drain_finished().collect();
-    assert_eq!(
-        (finished[0].reason, finished[0].sequence.num_tokens()),
-        (FinishReason::Length, 16)
-    );
+    assert_eq!((finished[0].reason, finished[0].sequence.num_tokens()), (FinishReason::Length, 16));
     assert_eq!(
         scheduler.add(request(16, 1)),
-        Err(Refusal::PromptTooLong {
-            num_tokens: 16,
-            max_model_len: 16
-        })
+        Err(Refusal::PromptTooLong { num_tokens: 16, max_model_len: 16 })
     );
     assert_eq!(scheduler.add(request(0, 1)), Err(Refusal::EmptyPrompt));
     assert_eq!(scheduler.add(request(1, 0)), Err(Refusal::ZeroMaxTokens));
@@ -213,10 +187,7 @@ fn a_stop_text_ends_a_sequence_between_steps() {
     assert!(!scheduler.finish(seq_id, FinishReason::Abort));
     let finished: Vec<_> = scheduler.drain_finished().collect();
     assert_eq!(finished.len(), 1);
-    assert_eq!(
-        (finished[0].reason, finished[0].stop_token_id),
-        (FinishReason::Stop, None)
-    );
+    assert_eq!((finished[0].reason, finished[0].stop_token_id), (FinishReason::Stop, None));
     assert_eq!(finished[0].sequence.output_token_ids(), [TokenId(7)]);
     assert_eq!(scheduler.drain_finished().count(), 0);
     assert_eq!(scheduler.block_pool().num_used(), 0);
@@ -232,11 +203,7 @@ fn bounds_that_break_a_promise_are_refused() {
         num_blocks: 3,
     };
     assert!(Scheduler::new(good).is_ok());
-    let error = Scheduler::new(SchedulerConfig {
-        num_blocks: 2,
-        ..good
-    })
-    .unwrap_err();
+    let error = Scheduler::new(SchedulerConfig { num_blocks: 2, ..good }).unwrap_err();
     assert_eq!(
         error,
         ConfigError::PoolTooSmall {
@@ -255,60 +222,15 @@ fn bounds_that_break_a_promise_are_refused() {
         ConfigError::OutOfRange { name, .. } => name,
         error => panic!("{error}"),
     };
+    assert_eq!(name(SchedulerConfig { max_num_seqs: 0, ..good }), "max_num_seqs");
     assert_eq!(
-        name(SchedulerConfig {
-            max_num_seqs: 0,
-            ..good
-        }),
-        "max_num_seqs"
-    );
-    assert_eq!(
-        name(SchedulerConfig {
-            max_num_batched_tokens: 0,
-            ..good
-        }),
+        name(SchedulerConfig { max_num_batched_tokens: 0, ..good }),
         "max_num_batched_tokens"
     );
-    assert_eq!(
-        name(SchedulerConfig {
-            max_model_len: 1,
-            ..good
-        }),
-        "max_model_len"
-    );
-    assert_eq!(
-        name(SchedulerConfig {
-            max_model_len: usize::MAX,
-            ..good
-        }),
-        "max_model_len"
-    );
-    assert_eq!(
-        name(SchedulerConfig {
-            block_size: 0,
-            ..good
-        }),
-        "block_size"
-    );
-    assert_eq!(
-        name(SchedulerConfig {
-            block_size: 257,
-            ..good
-        }),
-        "block_size"
-    );
-    assert_eq!(
-        name(SchedulerConfig {
-            num_blocks: 0,
-            ..good
-        }),
-        "num_blocks"
-    );
-    assert_eq!(
-        name(SchedulerConfig {
-            num_blocks: usize::MAX,
-            ..good
-        }),
-        "num_blocks"
-    );
+    assert_eq!(name(SchedulerConfig { max_model_len: 1, ..good }), "max_model_len");
+    assert_eq!(name(SchedulerConfig { max_model_len: usize::MAX, ..good }), "max_model_len");
+    assert_eq!(name(SchedulerConfig { block_size: 0, ..good }), "block_size");
+    assert_eq!(name(SchedulerConfig { block_size: 257, ..good }), "block_size");
+    assert_eq!(name(SchedulerConfig { num_blocks: 0, ..good }), "num_blocks");
+    assert_eq!(name(SchedulerConfig { num_blocks: usize::MAX, ..good }), "num_blocks");
 }

@@ -2,9 +2,8 @@
 //! code: a vocabulary is exponentiated for every sampled token.
 //!
 //! x = k·ln 2 + r with |r| ≤ ln 2 / 2, and e^r by its Taylor series to r⁷, whose remainder is below
-//! 0.347⁸/8! = 5.3e-9; with f32 rounding the relative error stays below 2e-7 (see
-//! the test). That moves a log-probability by at most 2e-7, less than f32 can show of one
-//! below −4. No fused operations, so the bits are the same everywhere.
+//! 0.347⁸/8! = 5.3e-9; with f32 rounding the relative error stays below 2e-7 (see the test). That
+//! moves a log-probability by at most 2e-7, less than f32 can show of one below −4. No fused operations, so the bits are the same everywhere.
 
 /// Below this, 0: less than 2⁻¹²⁵ of the likeliest token's probability.
 const LOWEST: f32 = -87.0;

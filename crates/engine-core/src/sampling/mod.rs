@@ -170,11 +170,7 @@ fn race(weights: &[f32], uniforms: &Uniforms) -> Option<usize> {
     let start = group_idx * GROUP_SIZE;
     let group = &weights[start..weights.len().min(start + GROUP_SIZE)];
     let first_pair = SECOND_HEAT + (start / 2) as u32;
-    let idx = heat(
-        group.iter().map(|&weight| f64::from(weight)),
-        first_pair,
-        uniforms,
-    )?;
+    let idx = heat(group.iter().map(|&weight| f64::from(weight)), first_pair, uniforms)?;
     Some(start + idx)
 }
 

@@ -41,22 +41,13 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let reserve = |used: usize| {
             let start = used.next_multiple_of(layout.align());
-            start
-                .checked_add(layout.size())
-                .filter(|&end| end <= HEAP_BYTES)
+            start.checked_add(layout.size()).filter(|&end| end <= HEAP_BYTES)
         };
-        let reserved = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve);
+        let reserved = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve);
         match reserved {
             Ok(used) if layout.align() <= 64 => {
                 // SAFETY: `reserve` has checked that the end is within `bytes`.
-                unsafe {
-                    self.bytes
-                        .get()
-                        .cast::<u8>()
-                        .add(used.next_multiple_of(layout.align()))
-                }
+                unsafe { self.bytes.get().cast::<u8>().add(used.next_multiple_of(layout.align())) }
             }
             _ => null_mut(),
         }
@@ -66,10 +57,8 @@ unsafe impl GlobalAlloc for Heap {
 }
 
 #[global_allocator]
-static HEAP: Heap = Heap {
-    bytes: core::cell::UnsafeCell::new([0; HEAP_BYTES]),
-    used: AtomicUsize::new(0),
-};
+static HEAP: Heap =
+    Heap { bytes: core::cell::UnsafeCell::new([0; HEAP_BYTES]), used: AtomicUsize::new(0) };
 
 // The C library, for the start of the program and for the `memcpy` that compilers call.
 // SAFETY: this is the C standard's `abort`, which takes nothing and may be called at any time.
@@ -93,11 +82,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 // SAFETY: the C runtime calls the one symbol `main`, with these arguments; nothing else defines it.
 #[unsafe(no_mangle)]
 extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
-    let rope = RopeConfig {
-        theta: 10000.0,
-        rotary_dim: 8,
-        scaling: RopeScaling::None,
-    };
+    let rope = RopeConfig { theta: 10000.0, rotary_dim: 8, scaling: RopeScaling::None };
     let (freqs, _) = inv_freq(&rope, 64, 64);
     let config = SchedulerConfig {
         max_num_seqs: 2,
@@ -109,21 +94,11 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
     let Ok(mut scheduler) = Scheduler::new(config) else {
         return 2;
     };
-    let params = SamplingParams {
-        max_tokens: 6,
-        top_p: 0.9,
-        ..SamplingParams::default()
-    };
+    let params = SamplingParams { max_tokens: 6, top_p: 0.9, ..SamplingParams::default() };
     for prompt_len in [3, 9] {
         let prompt_token_ids = vec![TokenId(1); prompt_len];
         let stop_rules = StopRules::new(&params, &[]);
-        if scheduler
-            .add(Request {
-                prompt_token_ids,
-                stop_rules,
-            })
-            .is_err()
-        {
+        if scheduler.add(Request { prompt_token_ids, stop_rules }).is_err() {
             return 3;
         }
     }
@@ -152,10 +127,8 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
             return 6;
         }
     }
-    let num_output_tokens: usize = scheduler
-        .drain_finished()
-        .map(|finished| finished.sequence.num_output_tokens())
-        .sum();
+    let num_output_tokens: usize =
+        scheduler.drain_finished().map(|finished| finished.sequence.num_output_tokens()).sum();
     if num_output_tokens == 12 { 0 } else { 7 }
 }
 

@@ -76,10 +76,9 @@ impl Load {
         let num_tokens = self.prompt_len;
         match () {
             () if num_tokens == 0 => Some(Refusal::EmptyPrompt),
-            () if num_tokens >= max_model_len => Some(Refusal::PromptTooLong {
-                num_tokens,
-                max_model_len,
-            }),
+            () if num_tokens >= max_model_len => {
+                Some(Refusal::PromptTooLong { num_tokens, max_model_len })
+            }
             () if self.max_tokens == 0 => Some(Refusal::ZeroMaxTokens),
             () => None,
         }
@@ -101,11 +100,7 @@ impl Load {
                 _ => continue,
             };
             let token_ids = token_ids.split_off(self.prompt_len);
-            return Output {
-                token_ids,
-                reason,
-                stop_token_id,
-            };
+            return Output { token_ids, reason, stop_token_id };
         }
     }
 }
@@ -163,16 +158,9 @@ impl Driver<'_> {
             Err(refusal) => ensure!(Some(&refusal) == expected.as_ref(), "refused: {refusal}"),
             Ok(seq_id) => {
                 ensure!(expected.is_none(), "{load:?} was not refused");
-                let truth = TrueSeq {
-                    token_ids: load.prompt(),
-                    ..TrueSeq::default()
-                };
-                ensure!(
-                    self.shadow.seqs.insert(seq_id, truth).is_none(),
-                    "{seq_id:?} again"
-                );
-                self.expected
-                    .insert(seq_id, load.expected_output(max_model_len));
+                let truth = TrueSeq { token_ids: load.prompt(), ..TrueSeq::default() };
+                ensure!(self.shadow.seqs.insert(seq_id, truth).is_none(), "{seq_id:?} again");
+                self.expected.insert(seq_id, load.expected_output(max_model_len));
             }
         }
         self.check()
@@ -181,21 +169,13 @@ impl Driver<'_> {
     fn abort(&mut self, pick: usize) -> Result<(), String> {
         let num_live = self.shadow.seqs.len();
         if num_live == 0 {
-            let is_found = self
-                .scheduler
-                .finish(SeqId(pick as u64), FinishReason::Abort);
+            let is_found = self.scheduler.finish(SeqId(pick as u64), FinishReason::Abort);
             ensure!(!is_found, "ended a sequence that does not live");
             return Ok(());
         }
         let seq_id = *self.shadow.seqs.keys().nth(pick % num_live).unwrap();
-        ensure!(
-            self.scheduler.finish(seq_id, FinishReason::Abort),
-            "{seq_id:?} is unknown"
-        );
-        ensure!(
-            !self.scheduler.finish(seq_id, FinishReason::Abort),
-            "{seq_id:?} ended twice"
-        );
+        ensure!(self.scheduler.finish(seq_id, FinishReason::Abort), "{seq_id:?} is unknown");
+        ensure!(!self.scheduler.finish(seq_id, FinishReason::Abort), "{seq_id:?} ended twice");
         let truth = self.shadow.seqs.remove(&seq_id).unwrap();
         self.collect(&BTreeMap::from([(seq_id, truth)]))?;
         self.check()
@@ -235,16 +215,10 @@ impl Driver<'_> {
         let too_many = vec![TokenId(0); sampled.len() + 1];
         let refused = self.scheduler.commit(&too_many).err();
         let (found, expected) = (too_many.len(), sampled.len());
-        ensure!(
-            refused == Some(CommitError::NumSampled { found, expected }),
-            "{refused:?}"
-        );
+        ensure!(refused == Some(CommitError::NumSampled { found, expected }), "{refused:?}");
 
         let tokens: Vec<TokenId> = sampled.iter().copied().map(TokenId).collect();
-        let committed = self
-            .scheduler
-            .commit(&tokens)
-            .map_err(|error| error.to_string())?;
+        let committed = self.scheduler.commit(&tokens).map_err(|error| error.to_string())?;
         let stopped: Vec<SeqId> = committed
             .iter()
             .filter(|token| token.stop.is_some())
@@ -262,15 +236,8 @@ impl Driver<'_> {
     fn check(&self) -> Result<(), String> {
         Queues::of(&self.scheduler).check(&self.shadow)?;
         for (&seq_id, truth) in &self.shadow.seqs {
-            let seq = self
-                .scheduler
-                .sequence(seq_id)
-                .ok_or(format!("{seq_id:?} is not found"))?;
-            let is_same = seq
-                .token_ids()
-                .iter()
-                .map(|token| &token.0)
-                .eq(&truth.token_ids);
+            let seq = self.scheduler.sequence(seq_id).ok_or(format!("{seq_id:?} is not found"))?;
+            let is_same = seq.token_ids().iter().map(|token| &token.0).eq(&truth.token_ids);
             ensure!(is_same, "{seq_id:?} has other tokens");
         }
         Ok(())
@@ -289,45 +256,26 @@ impl Driver<'_> {
             let expected = &self.expected[&seq.seq_id()];
             if output.reason == FinishReason::Abort {
                 let is_prefix = expected.token_ids.starts_with(&output.token_ids);
-                ensure!(
-                    is_prefix,
-                    "aborted with {output:?}, on the way to {expected:?}"
-                );
+                ensure!(is_prefix, "aborted with {output:?}, on the way to {expected:?}");
             } else {
                 ensure!(output == *expected, "{output:?}, but alone {expected:?}");
             }
-            ensure!(
-                seq.block_table().is_empty(),
-                "{:?} ended with blocks",
-                seq.seq_id()
-            );
+            ensure!(seq.block_table().is_empty(), "{:?} ended with blocks", seq.seq_id());
             self.num_preemptions += u64::from(seq.stats().num_preemptions);
             ids.push(seq.seq_id());
             let is_new = self.trace.outputs.insert(seq.seq_id(), output).is_none();
             ensure!(is_new, "{:?} is reported twice", seq.seq_id());
         }
-        ensure!(
-            ids.iter().eq(ended.keys()),
-            "{ids:?} reported, but {ended:?} ended"
-        );
+        ensure!(ids.iter().eq(ended.keys()), "{ids:?} reported, but {ended:?} ended");
         Ok(())
     }
 
     /// Invariants 5, 27 and 31.
     fn check_end(self) -> Result<SchedulerStats, String> {
         let live: Vec<_> = self.shadow.seqs.keys().collect();
-        ensure!(
-            live.is_empty() && !self.scheduler.has_unfinished(),
-            "{live:?} never ended"
-        );
-        ensure!(
-            self.scheduler.block_pool().num_used() == 0,
-            "blocks are still lent"
-        );
-        ensure!(
-            self.expected.keys().eq(self.trace.outputs.keys()),
-            "a request was lost"
-        );
+        ensure!(live.is_empty() && !self.scheduler.has_unfinished(), "{live:?} never ended");
+        ensure!(self.scheduler.block_pool().num_used() == 0, "blocks are still lent");
+        ensure!(self.expected.keys().eq(self.trace.outputs.keys()), "a request was lost");
         let stats = *self.scheduler.stats();
         ensure!(stats.num_preemptions == self.num_preemptions, "{stats:?}");
         Ok(stats)

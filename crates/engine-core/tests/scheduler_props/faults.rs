@@ -40,19 +40,8 @@ fn scene() -> Scene {
             stop_token_ids: Vec::new(),
         };
         let prompt_token_ids = token_ids.iter().copied().map(TokenId).collect();
-        let seq_id = scheduler
-            .add(Request {
-                prompt_token_ids,
-                stop_rules,
-            })
-            .unwrap();
-        shadow.seqs.insert(
-            seq_id,
-            TrueSeq {
-                token_ids,
-                ..TrueSeq::default()
-            },
-        );
+        let seq_id = scheduler.add(Request { prompt_token_ids, stop_rules }).unwrap();
+        shadow.seqs.insert(seq_id, TrueSeq { token_ids, ..TrueSeq::default() });
         if step < 2 {
             let plan = scheduler.schedule(&mut batch).to_vec();
             let sampled = shadow.forward(&plan, &batch).unwrap();
@@ -64,13 +53,7 @@ fn scene() -> Scene {
     let before = Queues::of(&scheduler);
     let plan = scheduler.schedule(&mut batch).to_vec();
     let after = Queues::of(&scheduler);
-    let scene = Scene {
-        shadow,
-        plan,
-        batch,
-        before,
-        after,
-    };
+    let scene = Scene { shadow, plan, batch, before, after };
     assert_eq!(scene.plan.len(), 3);
     assert_eq!(scene.step_verdict(), Ok(()));
     assert_eq!(scene.queues_verdict(), Ok(()));
@@ -79,10 +62,7 @@ fn scene() -> Scene {
 
 impl Scene {
     fn step_verdict(&self) -> Result<(), String> {
-        self.shadow
-            .clone()
-            .forward(&self.plan, &self.batch)
-            .map(|_| ())
+        self.shadow.clone().forward(&self.plan, &self.batch).map(|_| ())
     }
 
     fn queues_verdict(&self) -> Result<(), String> {
@@ -99,13 +79,9 @@ fn faults_in_a_step_are_seen() {
         ("a wrong token", |s| s.batch.token_ids[5] += 1),
         ("a wrong position", |s| s.batch.positions[5] += 1),
         ("rows out of order", |s| s.batch.positions.swap(3, 4)),
-        ("a slot of the wrong offset", |s| {
-            s.batch.slot_mapping[3] += 1
-        }),
+        ("a slot of the wrong offset", |s| s.batch.slot_mapping[3] += 1),
         ("a write that is left out", |s| s.batch.slot_mapping[3] = -1),
-        ("a slot of another sequence", |s| {
-            s.batch.slot_mapping[1] = s.batch.slot_mapping[0]
-        }),
+        ("a slot of another sequence", |s| s.batch.slot_mapping[1] = s.batch.slot_mapping[0]),
         ("a short sequence length", |s| s.batch.seq_lens[2] -= 1),
         ("a long sequence length", |s| s.batch.seq_lens[0] += 1),
         ("a shifted row border", |s| s.batch.cu_seqlens_q[1] += 1),
@@ -116,22 +92,14 @@ fn faults_in_a_step_are_seen() {
             let cols = s.batch.max_num_blocks;
             s.batch.block_tables[cols] = s.batch.block_tables[0];
         }),
-        ("blocks in the wrong order", |s| {
-            s.batch.block_tables.swap(0, 1)
-        }),
-        ("a free block instead of the written one", |s| {
-            s.batch.block_tables[0] = 19
-        }),
-        ("a block that does not exist", |s| {
-            s.batch.block_tables[0] = 20
-        }),
+        ("blocks in the wrong order", |s| s.batch.block_tables.swap(0, 1)),
+        ("a free block instead of the written one", |s| s.batch.block_tables[0] = 19),
+        ("a block that does not exist", |s| s.batch.block_tables[0] = 20),
         ("a table whose row is cut off", |s| {
             s.batch.block_tables.pop();
         }),
         ("a sequence twice", |s| s.plan[1].seq_id = s.plan[0].seq_id),
-        ("sampling from an unfinished prompt", |s| {
-            s.plan[2].samples = true
-        }),
+        ("sampling from an unfinished prompt", |s| s.plan[2].samples = true),
     ];
     for (name, fault) in faults {
         let mut scene = scene();
@@ -161,9 +129,7 @@ fn faults_in_the_cache_are_seen() {
     scene.batch = without_first_decode(&scene.batch);
     let verdict = scene.step_verdict();
     assert!(
-        verdict
-            .as_ref()
-            .is_err_and(|text| text.contains("overwrites")),
+        verdict.as_ref().is_err_and(|text| text.contains("overwrites")),
         "{culprit:?} writes over {victim:?}: {verdict:?}"
     );
 }
@@ -188,9 +154,7 @@ fn faults_in_the_queues_are_seen() {
         ("a leaked block", |s| {
             s.after.free_blocks.pop();
         }),
-        ("a block that is free twice", |s| {
-            s.after.free_blocks[1] = s.after.free_blocks[0]
-        }),
+        ("a block that is free twice", |s| s.after.free_blocks[1] = s.after.free_blocks[0]),
         ("a lent block that is free", |s| {
             s.after.free_blocks[0] = s.after.running[0].block_table[0];
         }),
@@ -206,9 +170,7 @@ fn faults_in_the_queues_are_seen() {
             let block = s.after.free_blocks.pop().unwrap();
             s.after.waiting[0].block_table.push(block);
         }),
-        ("KV kept while waiting", |s| {
-            s.after.waiting[0].num_computed = 1
-        }),
+        ("KV kept while waiting", |s| s.after.waiting[0].num_computed = 1),
         ("a sequence in no queue", |s| {
             s.after.waiting.pop();
         }),
@@ -219,12 +181,8 @@ fn faults_in_the_queues_are_seen() {
             s.after.waiting.push(copy);
         }),
         ("a queue out of order", |s| s.after.running.swap(0, 1)),
-        ("a table that was rewritten", |s| {
-            s.before.running[0].block_table[0] = 19
-        }),
-        ("an admission in a preempting step", |s| {
-            s.after.num_preemptions += 1
-        }),
+        ("a table that was rewritten", |s| s.before.running[0].block_table[0] = 19),
+        ("an admission in a preempting step", |s| s.after.num_preemptions += 1),
         ("an oldest sequence left out", |s| {
             let oldest = s.after.running[0].seq_id;
             s.after.in_step.remove(&oldest);
@@ -234,12 +192,7 @@ fn faults_in_the_queues_are_seen() {
         ("idle budget", |s| {
             s.after.config.max_num_batched_tokens += 1;
             s.after.waiting[0].num_tokens = 1;
-            s.shadow
-                .seqs
-                .get_mut(&s.after.waiting[0].seq_id)
-                .unwrap()
-                .token_ids
-                .truncate(1);
+            s.shadow.seqs.get_mut(&s.after.waiting[0].seq_id).unwrap().token_ids.truncate(1);
         }),
     ];
     for (name, fault) in faults {

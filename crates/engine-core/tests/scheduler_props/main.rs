@@ -16,12 +16,7 @@ use proptest::prelude::*;
 
 /// Pools from one `max_model_len` sequence (constant preemption) to one without pressure.
 fn configs() -> impl Strategy<Value = SchedulerConfig> {
-    let sizes = (
-        1usize..9,
-        prop_oneof![1usize..12, 12usize..80],
-        2usize..48,
-        1usize..9,
-    );
+    let sizes = (1usize..9, prop_oneof![1usize..12, 12usize..80], 2usize..48, 1usize..9);
     (sizes, 0usize..24).prop_map(
         |((max_num_seqs, max_num_batched_tokens, max_model_len, block_size), extra)| {
             SchedulerConfig {
@@ -36,22 +31,15 @@ fn configs() -> impl Strategy<Value = SchedulerConfig> {
 }
 
 fn loads() -> impl Strategy<Value = Load> {
-    (
-        0usize..50,
-        0usize..40,
-        0usize..12,
-        any::<bool>(),
-        any::<u32>(),
+    (0usize..50, 0usize..40, 0usize..12, any::<bool>(), any::<u32>()).prop_map(
+        |(prompt_len, max_tokens, min_tokens, ignore_eos, salt)| Load {
+            prompt_len,
+            max_tokens,
+            min_tokens,
+            ignore_eos,
+            salt,
+        },
     )
-        .prop_map(
-            |(prompt_len, max_tokens, min_tokens, ignore_eos, salt)| Load {
-                prompt_len,
-                max_tokens,
-                min_tokens,
-                ignore_eos,
-                salt,
-            },
-        )
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -116,13 +104,8 @@ fn a_tight_pool_chunks_batches_and_preempts() {
         block_size: 2,
         num_blocks: 24,
     };
-    let load = |salt| Load {
-        prompt_len: 15,
-        max_tokens: 24,
-        min_tokens: 24,
-        ignore_eos: true,
-        salt,
-    };
+    let load =
+        |salt| Load { prompt_len: 15, max_tokens: 24, min_tokens: 24, ignore_eos: true, salt };
     let actions: Vec<Action> = (0..20).map(|salt| Action::Add(load(salt))).collect();
     let mut trace = Trace::default();
     let stats = run(config, &actions, &mut trace).unwrap();
@@ -131,10 +114,5 @@ fn a_tight_pool_chunks_batches_and_preempts() {
     assert!(stats.num_mixed_steps > 20, "{stats:?}");
     assert!(stats.max_num_seqs_in_step >= 3, "{stats:?}");
     assert_eq!(trace.outputs.len(), 20);
-    assert!(
-        trace
-            .outputs
-            .values()
-            .all(|output| output.token_ids.len() == 24)
-    );
+    assert!(trace.outputs.values().all(|output| output.token_ids.len() == 24));
 }

@@ -44,10 +44,7 @@ impl SeqView {
 impl Queues {
     pub fn of(scheduler: &Scheduler) -> Self {
         let pool = scheduler.block_pool();
-        let in_step = scheduler
-            .plan()
-            .iter()
-            .map(|s| (s.seq_id, s.num_scheduled_tokens));
+        let in_step = scheduler.plan().iter().map(|s| (s.seq_id, s.num_scheduled_tokens));
         Queues {
             config: *scheduler.config(),
             running: scheduler.running().iter().map(SeqView::of).collect(),
@@ -69,20 +66,12 @@ impl Queues {
     /// Invariants 1–5: each block is free once or in one table once.
     fn check_blocks(&self) -> Result<(), String> {
         let mut seen = BTreeSet::new();
-        let tables = self
-            .running
-            .iter()
-            .chain(&self.waiting)
-            .flat_map(|seq| &seq.block_table);
+        let tables = self.running.iter().chain(&self.waiting).flat_map(|seq| &seq.block_table);
         for &block in self.free_blocks.iter().chain(tables) {
             ensure!(seen.insert(block), "block {block} is in two places");
         }
         let num_blocks = self.config.num_blocks;
-        ensure!(
-            seen.len() == num_blocks,
-            "{} of {num_blocks} blocks are there",
-            seen.len()
-        );
+        ensure!(seen.len() == num_blocks, "{} of {num_blocks} blocks are there", seen.len());
         ensure!(
             self.num_used_blocks + self.free_blocks.len() == num_blocks,
             "{} used blocks and {} free ones",
@@ -98,23 +87,11 @@ impl Queues {
             let in_step = self.in_step.get(&seq.seq_id).copied().unwrap_or(0);
             let needed = (seq.num_computed + in_step).div_ceil(self.config.block_size);
             let found = seq.block_table.len();
-            ensure!(
-                found == needed,
-                "{:?} has {found} blocks for {needed}",
-                seq.seq_id
-            );
-            ensure!(
-                seq.num_computed < seq.num_tokens,
-                "{:?} has nothing to do",
-                seq.seq_id
-            );
+            ensure!(found == needed, "{:?} has {found} blocks for {needed}", seq.seq_id);
+            ensure!(seq.num_computed < seq.num_tokens, "{:?} has nothing to do", seq.seq_id);
         }
         for seq in &self.waiting {
-            ensure!(
-                seq.block_table.is_empty(),
-                "{:?} waits with blocks",
-                seq.seq_id
-            );
+            ensure!(seq.block_table.is_empty(), "{:?} waits with blocks", seq.seq_id);
             ensure!(seq.num_computed == 0, "{:?} waits with KV", seq.seq_id);
         }
         Ok(())
@@ -123,31 +100,17 @@ impl Queues {
     /// Invariants 18, 19 and 21: each live sequence is in one queue, all in order of arrival.
     fn check_membership(&self, shadow: &Shadow) -> Result<(), String> {
         let max_num_seqs = self.config.max_num_seqs;
-        ensure!(
-            self.running.len() <= max_num_seqs,
-            "more than {max_num_seqs} run"
-        );
-        let ids: Vec<SeqId> = self
-            .running
-            .iter()
-            .chain(&self.waiting)
-            .map(|seq| seq.seq_id)
-            .collect();
-        ensure!(
-            ids.is_sorted_by(|a, b| a < b),
-            "out of order of arrival: {ids:?}"
-        );
+        ensure!(self.running.len() <= max_num_seqs, "more than {max_num_seqs} run");
+        let ids: Vec<SeqId> =
+            self.running.iter().chain(&self.waiting).map(|seq| seq.seq_id).collect();
+        ensure!(ids.is_sorted_by(|a, b| a < b), "out of order of arrival: {ids:?}");
         let live: Vec<SeqId> = shadow.seqs.keys().copied().collect();
         ensure!(ids == live, "{ids:?} are queued, but {live:?} live");
         for seq in self.running.iter().chain(&self.waiting) {
             let truth = &shadow.seqs[&seq.seq_id];
             let found = (seq.num_tokens, seq.num_computed);
             let expected = (truth.token_ids.len(), truth.num_computed);
-            ensure!(
-                found == expected,
-                "{:?}: {found:?}, but {expected:?}",
-                seq.seq_id
-            );
+            ensure!(found == expected, "{:?}: {found:?}, but {expected:?}", seq.seq_id);
         }
         Ok(())
     }
@@ -164,11 +127,7 @@ impl Queues {
                     "{:?}'s table was not appended to",
                     seq.seq_id
                 ),
-                None => ensure!(
-                    !has_preempted,
-                    "{:?} admitted in a preempting step",
-                    seq.seq_id
-                ),
+                None => ensure!(!has_preempted, "{:?} admitted in a preempting step", seq.seq_id),
             }
         }
         for seq in &self.waiting {
@@ -182,11 +141,7 @@ impl Queues {
         let oldest = self.running.iter().chain(&self.waiting).next();
         if let Some(oldest) = oldest {
             let is_scheduled = self.in_step.contains_key(&oldest.seq_id);
-            ensure!(
-                is_scheduled,
-                "the oldest, {:?}, is not scheduled",
-                oldest.seq_id
-            );
+            ensure!(is_scheduled, "the oldest, {:?}, is not scheduled", oldest.seq_id);
         }
         let num_scheduled: usize = self.in_step.values().sum();
         if num_scheduled >= self.config.max_num_batched_tokens {
@@ -194,20 +149,12 @@ impl Queues {
         }
         for seq in &self.running {
             let is_scheduled = self.in_step.contains_key(&seq.seq_id);
-            ensure!(
-                is_scheduled,
-                "{:?} runs and budget is left, but it idles",
-                seq.seq_id
-            );
+            ensure!(is_scheduled, "{:?} runs and budget is left, but it idles", seq.seq_id);
         }
         let has_place = !has_preempted && self.running.len() < self.config.max_num_seqs;
         if let Some(next) = self.waiting.first().filter(|_| has_place) {
             let needed = next.num_tokens.div_ceil(self.config.block_size);
-            ensure!(
-                needed > self.free_blocks.len(),
-                "{:?} waits for nothing",
-                next.seq_id
-            );
+            ensure!(needed > self.free_blocks.len(), "{:?} waits for nothing", next.seq_id);
         }
         Ok(())
     }

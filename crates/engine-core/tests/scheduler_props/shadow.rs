@@ -41,9 +41,7 @@ const VOCAB_SIZE: u32 = 24;
 /// The made-up model: a token that depends on every token before it and on their order.
 pub fn next_token(context: impl Iterator<Item = u32>) -> u32 {
     let hash = context.fold(0x811C_9DC5u32, |hash, token_id| {
-        (hash ^ token_id.wrapping_add(1))
-            .wrapping_mul(0x0100_0193)
-            .rotate_left(5)
+        (hash ^ token_id.wrapping_add(1)).wrapping_mul(0x0100_0193).rotate_left(5)
     });
     (hash >> 7) % VOCAB_SIZE
 }
@@ -61,11 +59,7 @@ pub(crate) use ensure;
 impl Shadow {
     pub fn new(config: SchedulerConfig) -> Self {
         let num_slots = config.num_blocks * config.block_size;
-        Shadow {
-            config,
-            slots: vec![None; num_slots],
-            seqs: BTreeMap::new(),
-        }
+        Shadow { config, slots: vec![None; num_slots], seqs: BTreeMap::new() }
     }
 
     /// Runs the made-up model on a step: checks all there is to see in plan and batch, writes the
@@ -92,11 +86,7 @@ impl Shadow {
     pub fn commit(&mut self, plan: &[ScheduledSeq], sampled: &[u32]) {
         let mut sampled = sampled.iter();
         for scheduled in plan {
-            let token_id = if scheduled.samples {
-                sampled.next()
-            } else {
-                None
-            };
+            let token_id = if scheduled.samples { sampled.next() } else { None };
             if let Some(seq) = self.seqs.get_mut(&scheduled.seq_id) {
                 seq.num_computed += scheduled.num_scheduled_tokens;
                 seq.token_ids.extend(token_id);
@@ -105,53 +95,21 @@ impl Shadow {
     }
 
     fn check_shape(&self, plan: &[ScheduledSeq], batch: &Batch) -> Result<(), String> {
-        let SchedulerConfig {
-            max_num_seqs,
-            max_num_batched_tokens,
-            ..
-        } = self.config;
-        let num_tokens: usize = plan
-            .iter()
-            .map(|scheduled| scheduled.num_scheduled_tokens)
-            .sum();
+        let SchedulerConfig { max_num_seqs, max_num_batched_tokens, .. } = self.config;
+        let num_tokens: usize = plan.iter().map(|scheduled| scheduled.num_scheduled_tokens).sum();
         let (num_seqs, num_cols) = (plan.len(), batch.max_num_blocks);
-        ensure!(
-            num_tokens <= max_num_batched_tokens,
-            "{num_tokens} rows are over the budget"
-        );
-        ensure!(
-            num_seqs <= max_num_seqs,
-            "{num_seqs} sequences are over max_num_seqs"
-        );
-        ensure!(
-            batch.token_ids.len() == num_tokens,
-            "token_ids is not [num_tokens]"
-        );
-        ensure!(
-            batch.positions.len() == num_tokens,
-            "positions is not [num_tokens]"
-        );
-        ensure!(
-            batch.slot_mapping.len() == num_tokens,
-            "slot_mapping is not [num_tokens]"
-        );
-        ensure!(
-            batch.seq_lens.len() == num_seqs,
-            "seq_lens is not [num_seqs]"
-        );
-        ensure!(
-            batch.block_tables.len() == num_seqs * num_cols,
-            "block_tables is misshapen"
-        );
+        ensure!(num_tokens <= max_num_batched_tokens, "{num_tokens} rows are over the budget");
+        ensure!(num_seqs <= max_num_seqs, "{num_seqs} sequences are over max_num_seqs");
+        ensure!(batch.token_ids.len() == num_tokens, "token_ids is not [num_tokens]");
+        ensure!(batch.positions.len() == num_tokens, "positions is not [num_tokens]");
+        ensure!(batch.slot_mapping.len() == num_tokens, "slot_mapping is not [num_tokens]");
+        ensure!(batch.seq_lens.len() == num_seqs, "seq_lens is not [num_seqs]");
+        ensure!(batch.block_tables.len() == num_seqs * num_cols, "block_tables is misshapen");
         let mut cu_seqlens_q = vec![0];
         for scheduled in plan {
             cu_seqlens_q.push(cu_seqlens_q.last().unwrap() + scheduled.num_scheduled_tokens as u32);
         }
-        ensure!(
-            batch.cu_seqlens_q == cu_seqlens_q,
-            "cu_seqlens_q is {:?}",
-            batch.cu_seqlens_q
-        );
+        ensure!(batch.cu_seqlens_q == cu_seqlens_q, "cu_seqlens_q is {:?}", batch.cu_seqlens_q);
         let ids: BTreeSet<SeqId> = plan.iter().map(|scheduled| scheduled.seq_id).collect();
         ensure!(ids.len() == num_seqs, "a sequence is scheduled twice");
         Ok(())
@@ -163,13 +121,8 @@ impl Shadow {
         batch: &Batch,
         seq_idx: usize,
     ) -> Result<(), String> {
-        let ScheduledSeq {
-            seq_id,
-            num_computed_tokens,
-            num_scheduled_tokens,
-            samples,
-            ..
-        } = *scheduled;
+        let ScheduledSeq { seq_id, num_computed_tokens, num_scheduled_tokens, samples, .. } =
+            *scheduled;
         let block_size = self.config.block_size;
         let Some(seq) = self.seqs.get(&seq_id) else {
             return Err(format!("{seq_id:?} does not live"));
@@ -181,41 +134,17 @@ impl Shadow {
             seq.num_computed
         );
         let end = num_computed_tokens + num_scheduled_tokens;
-        ensure!(
-            end <= seq.token_ids.len(),
-            "{seq_id:?} has rows past its end"
-        );
-        ensure!(
-            end <= self.config.max_model_len,
-            "{seq_id:?} is over max_model_len"
-        );
-        ensure!(
-            samples == (end == seq.token_ids.len()),
-            "{seq_id:?} samples: {samples}"
-        );
-        ensure!(
-            batch.seq_lens[seq_idx] as usize == end,
-            "{seq_id:?} has a wrong seq_len"
-        );
-        ensure!(
-            end.div_ceil(block_size) <= batch.max_num_blocks,
-            "{seq_id:?}'s table is short"
-        );
+        ensure!(end <= seq.token_ids.len(), "{seq_id:?} has rows past its end");
+        ensure!(end <= self.config.max_model_len, "{seq_id:?} is over max_model_len");
+        ensure!(samples == (end == seq.token_ids.len()), "{seq_id:?} samples: {samples}");
+        ensure!(batch.seq_lens[seq_idx] as usize == end, "{seq_id:?} has a wrong seq_len");
+        ensure!(end.div_ceil(block_size) <= batch.max_num_blocks, "{seq_id:?}'s table is short");
         let table = batch.block_table(seq_idx);
         for (row, position) in batch.rows(seq_idx).zip(num_computed_tokens..end) {
             let slot = table[position / block_size] as usize * block_size + position % block_size;
-            ensure!(
-                batch.positions[row] as usize == position,
-                "row {row} has a wrong position"
-            );
-            ensure!(
-                batch.token_ids[row] == seq.token_ids[position],
-                "row {row} has a wrong token"
-            );
-            ensure!(
-                batch.slot_mapping[row] == slot as i64,
-                "row {row} has a wrong slot"
-            );
+            ensure!(batch.positions[row] as usize == position, "row {row} has a wrong position");
+            ensure!(batch.token_ids[row] == seq.token_ids[position], "row {row} has a wrong token");
+            ensure!(batch.slot_mapping[row] == slot as i64, "row {row} has a wrong slot");
         }
         Ok(())
     }
@@ -229,15 +158,8 @@ impl Shadow {
         for (seq_idx, scheduled) in plan.iter().enumerate() {
             let num_used = (batch.seq_lens[seq_idx] as usize).div_ceil(self.config.block_size);
             for &block in &batch.block_table(seq_idx)[..num_used] {
-                ensure!(
-                    (block as usize) < self.config.num_blocks,
-                    "there is no block {block}"
-                );
-                ensure!(
-                    seen.insert(block),
-                    "{:?} shares block {block}",
-                    scheduled.seq_id
-                );
+                ensure!((block as usize) < self.config.num_blocks, "there is no block {block}");
+                ensure!(seen.insert(block), "{:?} shares block {block}", scheduled.seq_id);
             }
         }
         Ok(())
@@ -280,21 +202,11 @@ impl Shadow {
         (0..batch.seq_lens[seq_idx] as usize)
             .map(|position| {
                 let block = batch.block_table(seq_idx)[position / block_size] as usize;
-                let TrueSeq {
-                    num_preemptions, ..
-                } = *seq;
+                let TrueSeq { num_preemptions, .. } = *seq;
                 let token_id = seq.token_ids[position];
-                let expected = Written {
-                    seq_id,
-                    num_preemptions,
-                    position,
-                    token_id,
-                };
+                let expected = Written { seq_id, num_preemptions, position, token_id };
                 let found = self.slots[block * block_size + position % block_size];
-                ensure!(
-                    found == Some(expected),
-                    "{expected:?} is missing; there is {found:?}"
-                );
+                ensure!(found == Some(expected), "{expected:?} is missing; there is {found:?}");
                 Ok(expected.token_id)
             })
             .collect()
