@@ -159,35 +159,24 @@ fn attend(
     want: &[f32],
     errors: &mut Vec<f64>,
 ) {
-    let scale = f64::from(scale);
-    let mut scores = Vec::with_capacity(pairs.len());
-    for (key, _) in pairs {
-        let (mut dot, mut magnitude) = (0.0, 0.0);
-        for (q, &k) in query.iter().zip(*key) {
-            dot += q * f64::from(k);
-            magnitude += (q * f64::from(k)).abs();
-        }
-        scores.push((scale * dot, scale.abs() * magnitude));
-    }
-    let max = scores.iter().map(|s| s.0).fold(f64::NEG_INFINITY, f64::max);
-    let dot_factor = sum_factor(query.len());
-    let deltas = scores.iter().map(|&(score, magnitude)| {
-        dot_factor * magnitude + (2.0 * score.abs() + 3.0 * (score - max).abs() + 4.0) * U
-    });
-    let deltas: Vec<f64> = deltas.collect();
-    let weights: Vec<f64> = scores.iter().map(|s| (s.0 - max).exp()).collect();
+    let exponents = exponents(query, pairs, scale);
+    let weights: Vec<f64> = exponents.iter().map(|(exponent, _)| exponent.exp()).collect();
+    let with_deltas = || weights.iter().zip(exponents.iter().map(|(_, delta)| delta));
+    let shrunk: f64 = with_deltas().map(|(weight, delta)| weight * (-delta).exp()).sum();
+    // A weight of 0 stays 0, also where e^δ is infinite.
+    let shift = |(weight, delta): (&f64, &f64)| match *weight {
+        0.0 => 0.0,
+        weight => weight * delta.exp_m1(),
+    };
+    let shifts: Vec<f64> = with_deltas().map(shift).collect();
     let weight_sum: f64 = weights.iter().sum();
-    let shrunk: f64 = weights.iter().zip(&deltas).map(|(w, d)| w * (-d).exp()).sum();
     let sum_factor = sum_factor(2 * pairs.len());
     for (i, &y) in want.iter().enumerate() {
         let y = f64::from(y);
         let (mut shifted, mut magnitude, mut squares, mut largest) = (0.0, 0.0, 0.0_f64, 0.0_f64);
-        for ((weight, delta), (_, value)) in weights.iter().zip(&deltas).zip(pairs) {
+        for ((weight, shift), (_, value)) in weights.iter().zip(&shifts).zip(pairs) {
             let value = f64::from(value[i]);
-            // A weight below every f32 counts as nothing, also where e^δ is infinite.
-            if *weight > 0.0 {
-                shifted += weight * delta.exp_m1() * (value - y).abs();
-            }
+            shifted += shift * (value - y).abs();
             magnitude += weight * value.abs();
             squares += (weight * value).powi(2);
             largest = largest.max(value.abs());
@@ -197,6 +186,27 @@ fn attend(
         let flushed = 2.0 * pairs.len() as f64 * (TINY + rounding.1) * (1.0 + largest);
         errors.push(shifted / shrunk + sums + rounded + flushed);
     }
+}
+
+/// `sⱼ − m` and `δⱼ` of each key.
+fn exponents(query: &[f64], pairs: &[(&[f32], &[f32])], scale: f32) -> Vec<(f64, f64)> {
+    let scale = f64::from(scale);
+    let score = |(key, _): &(&[f32], &[f32])| {
+        let (mut dot, mut magnitude) = (0.0, 0.0);
+        for (q, &k) in query.iter().zip(*key) {
+            dot += q * f64::from(k);
+            magnitude += (q * f64::from(k)).abs();
+        }
+        (scale * dot, scale.abs() * magnitude)
+    };
+    let scores: Vec<(f64, f64)> = pairs.iter().map(score).collect();
+    let max = scores.iter().map(|s| s.0).fold(f64::NEG_INFINITY, f64::max);
+    let dot_factor = sum_factor(query.len());
+    let exponent = |&(score, magnitude): &(f64, f64)| {
+        let roundings = 2.0 * score.abs() + 3.0 * (score - max).abs() + 4.0;
+        (score - max, dot_factor * magnitude + roundings * U)
+    };
+    scores.iter().map(exponent).collect()
 }
 
 /// Unit roundoff of a cache's format where it is coarser than f32, and half its smallest subnormal.

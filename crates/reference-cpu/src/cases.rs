@@ -141,6 +141,8 @@ pub struct HeadsCase {
     pub first_col: usize,
     /// Columns after the view.
     pub cols_after: usize,
+    /// Factor on the inputs: at 1e-3, a norm's eps decides.
+    pub magnitude: f32,
     /// Numbers.
     pub inputs: Inputs,
 }
@@ -158,6 +160,7 @@ pub fn heads() -> Vec<HeadsCase> {
                 rotary_dim: [head_dim, head_dim / 2, 2][case_idx % 3],
                 first_col: [0, head_dim, 5][(r + 2 * d) % 3],
                 cols_after: [0, 3 * head_dim, 1][(2 * r + d) % 3],
+                magnitude: [1.0, 1e-3][case_idx % 2],
                 inputs: KINDS[(r + d) % 3],
             });
         }

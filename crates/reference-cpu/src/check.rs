@@ -102,7 +102,9 @@ pub fn compare(dtype: DType, got: &[f32], want: &[f32], errors: &[f64]) -> Repor
         let value = f64::from(got);
         let passes = low <= value && value <= high;
         let exact = f64::from(want);
-        let bound = if value < exact { exact - low } else { high - exact };
+        // Rounding may have moved both ends of the interval to one side of `want`.
+        let end = if value < exact { low } else { high };
+        let bound = (end - exact).abs();
         report.add(Element {
             index,
             got,

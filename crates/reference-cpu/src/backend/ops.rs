@@ -110,6 +110,9 @@ impl Ops for ReferenceCpu {
         let width = size(args.num_heads, args.head_dim);
         let weight = args.weight.f32(OP, "length of weight", args.head_dim)?;
         let x = view_mut(OP, args.x, width, args.num_rows)?;
+        if args.num_rows == 0 {
+            return Ok(());
+        }
         ops::head_norm(x, weight, args.eps, args.num_rows, args.num_heads);
         Ok(())
     }
@@ -134,6 +137,9 @@ impl Ops for ReferenceCpu {
         let len = size(args.num_rows, args.rotary_dim);
         let angles = args.angles.f32(OP, "length of angles", len)?;
         let x = view_mut(OP, args.x, width, args.num_rows)?;
+        if args.num_rows == 0 {
+            return Ok(());
+        }
         ops::rope(x, angles, args.num_rows, args.num_heads, args.head_dim, args.rotary_dim);
         Ok(())
     }
@@ -177,7 +183,7 @@ impl Ops for ReferenceCpu {
             window: args.window,
         };
         let keys: usize = args.batch.positions.iter().map(|&position| position as usize + 1).sum();
-        let outputs = bands(self.num_threads, num_tokens, size(2 * width, keys), |rows| {
+        let outputs = bands(self.num_threads, num_tokens, size(size(2, width), keys), |rows| {
             let mut out = vec![0.0; rows.len() * width];
             ops::attention(&oracle, rows, &mut out);
             round_all(self.compute_dtype, &mut out);
@@ -195,6 +201,9 @@ impl Ops for ReferenceCpu {
         let len = size(args.num_rows, args.width);
         let gate_up = args.gate_up.f32(OP, "length of gate_up", size(2, len))?;
         let out = args.out.act_mut(OP, "length of out", len)?;
+        if out.is_empty() {
+            return Ok(());
+        }
         ops::silu_mul(gate_up, args.width, out);
         round_all(self.compute_dtype, out);
         Ok(())

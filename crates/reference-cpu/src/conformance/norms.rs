@@ -75,7 +75,8 @@ fn head_norm_case<O: Ops>(
     const EPS: f32 = 1e-6;
     let width = case.num_heads * case.head_dim;
     let stride = case.first_col + width + case.cols_after;
-    let before = case.inputs.make(rng, case.num_rows * stride, DType::F32);
+    let mut before = case.inputs.make(rng, case.num_rows * stride, DType::F32);
+    before.iter_mut().for_each(|x| *x *= case.magnitude);
     let host_weight = Inputs::Normal.make(rng, case.head_dim, DType::F32);
 
     let mut x = rig.f32_buffer(&before)?;

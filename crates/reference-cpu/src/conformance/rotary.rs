@@ -61,7 +61,8 @@ fn rope_case<O: Ops>(rig: &mut Rig<O>, case: &HeadsCase, rng: &mut Rng) -> Resul
     let (num_rows, head_dim, rotary_dim) = (case.num_rows, case.head_dim, case.rotary_dim);
     let width = case.num_heads * head_dim;
     let stride = case.first_col + width + case.cols_after;
-    let before = case.inputs.make(rng, num_rows * stride, DType::F32);
+    let mut before = case.inputs.make(rng, num_rows * stride, DType::F32);
+    before.iter_mut().for_each(|x| *x *= case.magnitude);
     let positions: Vec<u32> = (0..num_rows).map(|_| rng.below(5000) as u32).collect();
     let mut host_angles = vec![0.0; num_rows * rotary_dim];
     ops::rope_angles(&positions, &frequencies(rotary_dim / 2, 1e4), 1.0, &mut host_angles);

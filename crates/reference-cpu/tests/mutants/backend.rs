@@ -1,0 +1,427 @@
+//! The reference backend with one defect.
+
+use engine_core::batch::Batch;
+use engine_core::checkpoint::RowSource;
+use engine_core::device::{Device, KvCacheShape, OpError};
+use engine_core::dtype::DType;
+use engine_core::ops::{
+    Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, SiluMul,
+};
+use reference_cpu::backend::{Buffer, KvCache, Matrix};
+use reference_cpu::{ReferenceCpu, bounds, ops};
+
+/// What a kernel can get wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    None,
+    WeightTruncated,
+    LastPartLost,
+    /// The last element is off by three times its bound.
+    OneElementOff,
+    LastRowMissing,
+    RowTooMany,
+    OddTailDropped,
+    BiasIgnored,
+    AddStores,
+    ProductRounded,
+    EpsIgnored,
+    RowsIgnored,
+    ActUnrounded,
+    ActTruncated,
+    FirstColIgnored,
+    AngleInF64,
+    AttentionFactorIgnored,
+    SineFlipped,
+    MinusOneWritten,
+    KvUnrounded,
+    LayerIgnored,
+    KeysAndValuesSwapped,
+    WrongKvHead,
+    WindowOneLess,
+    WindowOneMore,
+    WindowIgnored,
+    SelfUnseen,
+    FutureSeen,
+    ScaleIgnored,
+    BlockTableIgnored,
+    /// Masked values count with weight 0, and 0 · NaN is NaN.
+    MaskedTimesZero,
+    /// The softmax does not subtract the maximum.
+    MaximumIgnored,
+    QueryUnrounded,
+    ProbabilitiesRounded,
+    GateAndUpSwapped,
+    /// Sums forwards for one row, backwards for several.
+    SumOrderByBatch,
+    SumsInF32,
+    /// A scale from the largest number of the batch.
+    ScaledByBatch,
+    /// Sums a chunk's own keys before the older ones.
+    KeysFromChunk,
+    /// Sums each kv_block's keys apart.
+    SumsByBlock,
+}
+
+/// A backend with a defect.
+pub struct Mutant {
+    pub inner: ReferenceCpu,
+    pub defect: Defect,
+    dtype: DType,
+}
+
+impl Mutant {
+    pub fn new(defect: Defect, dtype: DType) -> Self {
+        let inner = match defect {
+            Defect::ActUnrounded => ReferenceCpu::new(DType::F32),
+            _ => ReferenceCpu::new(dtype),
+        };
+        Mutant { inner, defect, dtype }
+    }
+
+    /// `num_rows` as the defect has it.
+    fn rows(&self, num_rows: usize) -> usize {
+        match self.defect {
+            Defect::LastRowMissing => num_rows.saturating_sub(1),
+            Defect::RowTooMany => num_rows + 1,
+            _ => num_rows,
+        }
+    }
+
+    fn first_col<B>(&self, cols: Cols<B>) -> Cols<B> {
+        Cols {
+            first_col: match self.defect {
+                Defect::FirstColIgnored => 0,
+                _ => cols.first_col,
+            },
+            ..cols
+        }
+    }
+
+    fn eps(&self, eps: f32) -> f32 {
+        match self.defect {
+            Defect::EpsIgnored => 0.0,
+            _ => eps,
+        }
+    }
+
+    /// Stores `exact` in a matrix-input buffer without rounding to nearest.
+    fn truncate(&mut self, exact: &[f32], out: &mut Buffer) -> Result<(), OpError> {
+        let truncated: Vec<f32> = exact.iter().map(|&value| truncated(value)).collect();
+        self.inner.write_act(&truncated, out)
+    }
+}
+
+/// `x` cut to bf16.
+fn truncated(x: f32) -> f32 {
+    f32::from_bits(x.to_bits() & 0xffff_0000)
+}
+
+/// Moves the last of `values` by three times the last of `errors`.
+pub fn move_last(values: &mut [f32], errors: &[f64]) {
+    if let (Some(value), Some(error)) = (values.last_mut(), errors.last()) {
+        let moved = f64::from(*value) + 3.0 * error;
+        // At least to the next number: the bound of a zero is smaller than that.
+        *value = (moved as f32).max(value.next_up());
+    }
+}
+
+struct Truncated<'a>(&'a dyn RowSource);
+
+impl RowSource for Truncated<'_> {
+    fn num_rows(&self) -> usize {
+        self.0.num_rows()
+    }
+
+    fn num_cols(&self) -> usize {
+        self.0.num_cols()
+    }
+
+    fn read_row(&self, row: usize, out: &mut [f32]) {
+        self.0.read_row(row, out);
+        out.iter_mut().for_each(|x| *x = truncated(*x));
+    }
+}
+
+impl Device for Mutant {
+    type Buffer = Buffer;
+    type KvCache = KvCache;
+    type Batch = Batch;
+
+    fn name(&self) -> String {
+        format!("{:?} of {}", self.defect, self.inner.name())
+    }
+
+    fn numerics_id(&self) -> String {
+        self.inner.numerics_id()
+    }
+
+    fn compute_dtype(&self) -> DType {
+        self.dtype
+    }
+
+    fn alloc(&mut self, len: usize) -> Result<Buffer, OpError> {
+        self.inner.alloc(len)
+    }
+
+    fn alloc_act(&mut self, len: usize) -> Result<Buffer, OpError> {
+        self.inner.alloc_act(len)
+    }
+
+    fn alloc_kv_cache(&mut self, shape: KvCacheShape) -> Result<KvCache, OpError> {
+        let dtype = match self.defect {
+            Defect::KvUnrounded => DType::F32,
+            _ => shape.dtype,
+        };
+        self.inner.alloc_kv_cache(KvCacheShape { dtype, ..shape })
+    }
+
+    fn upload_batch(&mut self, batch: &Batch, device_batch: &mut Batch) -> Result<(), OpError> {
+        self.inner.upload_batch(batch, device_batch)
+    }
+
+    fn read_f32(&mut self, buffer: &Buffer, out: &mut [f32]) -> Result<(), OpError> {
+        self.inner.read_f32(buffer, out)
+    }
+
+    fn write_f32(&mut self, data: &[f32], buffer: &mut Buffer) -> Result<(), OpError> {
+        self.inner.write_f32(data, buffer)
+    }
+
+    fn read_act(&mut self, buffer: &Buffer, out: &mut [f32]) -> Result<(), OpError> {
+        self.inner.read_act(buffer, out)
+    }
+
+    fn write_act(&mut self, data: &[f32], buffer: &mut Buffer) -> Result<(), OpError> {
+        self.inner.write_act(data, buffer)
+    }
+
+    fn read_kv(
+        &mut self,
+        kv_cache: &KvCache,
+        layer_idx: usize,
+        slot: usize,
+        kv_head_idx: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>), OpError> {
+        self.inner.read_kv(kv_cache, layer_idx, slot, kv_head_idx)
+    }
+}
+
+impl Ops for Mutant {
+    type Matrix = Matrix;
+
+    fn load_matrix(&mut self, parts: &[&dyn RowSource]) -> Result<Matrix, OpError> {
+        match self.defect {
+            Defect::WeightTruncated => {
+                let parts: Vec<Truncated> = parts.iter().map(|part| Truncated(*part)).collect();
+                let parts: Vec<_> = parts.iter().map(|part| part as &dyn RowSource).collect();
+                self.inner.load_matrix(&parts)
+            }
+            Defect::LastPartLost if parts.len() > 1 => {
+                let mut parts = parts.to_vec();
+                let last = parts.len() - 1;
+                parts[last] = parts[0];
+                self.inner.load_matrix(&parts)
+            }
+            _ => self.inner.load_matrix(parts),
+        }
+    }
+
+    fn embed(&mut self, table: &Matrix, batch: &Batch, out: &mut Buffer) -> Result<(), OpError> {
+        self.inner.embed(table, batch, out)
+    }
+
+    fn linear(&mut self, args: Linear<'_, Self>) -> Result<(), OpError> {
+        let (ins, outs) = (args.weight.in_features(), args.weight.out_features());
+        let num_rows = self.rows(args.num_rows);
+        let (out, add) = match args.out {
+            Out::Store(out) => (out, false),
+            Out::AddTo(out) => (out, true),
+        };
+        let before = add.then(|| out.values().to_vec());
+        let mut x = args.x.clone();
+        if self.defect == Defect::OddTailDropped && ins % 8 != 0 {
+            let mut values = x.values().to_vec();
+            values.iter_mut().skip(ins - 1).step_by(ins).for_each(|x| *x = 0.0);
+            self.inner.write_act(&values, &mut x)?;
+        }
+        let bias = args.bias.filter(|_| self.defect != Defect::BiasIgnored);
+        self.inner.linear(Linear {
+            x: &x,
+            weight: args.weight,
+            bias,
+            num_rows,
+            out: if add && self.defect != Defect::AddStores {
+                Out::AddTo(out)
+            } else {
+                Out::Store(out)
+            },
+        })?;
+        let x = &x.values()[..num_rows * ins];
+        let bias = bias.map(|bias| &bias.values()[..outs]);
+        let mut values = out.values()[..num_rows * outs].to_vec();
+        match self.defect {
+            Defect::OneElementOff => {
+                let weight = args.weight.values();
+                let errors = bounds::linear(x, weight, bias, before.as_deref(), ins);
+                move_last(&mut values, &errors);
+            }
+            Defect::ProductRounded => values.iter_mut().for_each(|y| *y = DType::BF16.round(*y)),
+            Defect::SumOrderByBatch | Defect::SumsInF32 => {
+                let backwards = self.defect == Defect::SumOrderByBatch && num_rows > 1;
+                for (i, y) in values.iter_mut().enumerate() {
+                    let x = &x[i / outs * ins..][..ins];
+                    let weight = &args.weight.values()[i % outs * ins..][..ins];
+                    let before = before.as_ref().map_or(0.0, |before| before[i]);
+                    *y = f32_dot(x, weight, backwards) + bias.map_or(0.0, |b| b[i % outs]) + before;
+                }
+            }
+            _ => return Ok(()),
+        }
+        self.inner.write_f32(&values, out)
+    }
+
+    fn rms_norm(&mut self, args: RmsNorm<'_, Buffer>) -> Result<(), OpError> {
+        let args = RmsNorm {
+            eps: self.eps(args.eps),
+            rows: args.rows.filter(|_| self.defect != Defect::RowsIgnored),
+            num_rows: self.rows(args.num_rows),
+            ..args
+        };
+        let weight = args.weight.values()[..args.hidden_size].to_vec();
+        let (x, eps, rows) = (args.x.values(), args.eps, args.rows);
+        let out = args.out;
+        let mut exact = vec![0.0; args.num_rows * args.hidden_size];
+        match self.defect {
+            Defect::ActTruncated => {
+                ops::rms_norm(x, &weight, eps, rows, &mut exact);
+                self.truncate(&exact, out)
+            }
+            Defect::OneElementOff => {
+                ops::rms_norm(x, &weight, eps, rows, &mut exact);
+                let errors = bounds::rms_norm(&exact, &weight);
+                move_last(&mut exact, &errors);
+                self.inner.write_act(&exact, out)
+            }
+            Defect::ScaledByBatch => {
+                let batch = &x[..args.num_rows * args.hidden_size];
+                let largest = batch.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+                let scale = if largest.is_normal() { largest } else { 1.0 };
+                let scaled: Vec<f32> = x.iter().map(|x| x / scale * scale).collect();
+                ops::rms_norm(&scaled, &weight, eps, rows, &mut exact);
+                self.inner.write_act(&exact, out)
+            }
+            _ => self.inner.rms_norm(RmsNorm { out, ..args }),
+        }
+    }
+
+    fn head_norm(&mut self, args: HeadNorm<'_, Buffer>) -> Result<(), OpError> {
+        self.inner.head_norm(HeadNorm {
+            x: self.first_col(args.x),
+            eps: self.eps(args.eps),
+            ..args
+        })
+    }
+
+    fn rope_angles(&mut self, args: RopeAngles<'_, Self>) -> Result<(), OpError> {
+        if self.defect == Defect::AngleInF64 {
+            let mut angles = Vec::new();
+            for &position in &args.batch.positions {
+                let freqs = args.inv_freq.values()[..args.num_freqs].iter();
+                let wide = freqs.map(|&freq| f64::from(position) * f64::from(freq));
+                let wide: Vec<f64> = wide.collect();
+                let factor = args.attention_factor;
+                angles.extend(wide.iter().map(|angle| angle.cos() as f32 * factor));
+                angles.extend(wide.iter().map(|angle| angle.sin() as f32 * factor));
+            }
+            return self.inner.write_f32(&angles, args.out);
+        }
+        self.inner.rope_angles(RopeAngles {
+            batch: args.batch,
+            inv_freq: args.inv_freq,
+            num_freqs: args.num_freqs,
+            attention_factor: match self.defect {
+                Defect::AttentionFactorIgnored => 1.0,
+                _ => args.attention_factor,
+            },
+            out: args.out,
+        })
+    }
+
+    fn rope(&mut self, args: Rope<'_, Buffer>) -> Result<(), OpError> {
+        let mut angles = args.angles.clone();
+        if self.defect == Defect::SineFlipped {
+            let mut values = angles.values().to_vec();
+            for row in values.chunks_mut(args.rotary_dim) {
+                row.iter_mut().skip(args.rotary_dim / 2).for_each(|sin| *sin = -*sin);
+            }
+            self.inner.write_f32(&values, &mut angles)?;
+        }
+        self.inner.rope(Rope {
+            x: self.first_col(args.x),
+            angles: &angles,
+            num_rows: self.rows(args.num_rows),
+            ..args
+        })
+    }
+
+    fn kv_write(&mut self, args: KvWrite<'_, Self>) -> Result<(), OpError> {
+        let mut batch = args.batch.clone();
+        if self.defect == Defect::MinusOneWritten {
+            batch.slot_mapping.iter_mut().for_each(|slot| *slot = (*slot).max(0));
+        }
+        let (k, v) = match self.defect {
+            Defect::KeysAndValuesSwapped => (args.v, args.k),
+            _ => (args.k, args.v),
+        };
+        self.inner.kv_write(KvWrite {
+            batch: &batch,
+            k,
+            v,
+            kv_cache: args.kv_cache,
+            layer_idx: match self.defect {
+                Defect::LayerIgnored => 0,
+                _ => args.layer_idx,
+            },
+        })
+    }
+
+    fn attention(&mut self, args: Attention<'_, Self>) -> Result<(), OpError> {
+        self.attention_with_defect(args)
+    }
+
+    fn silu_mul(&mut self, args: SiluMul<'_, Buffer>) -> Result<(), OpError> {
+        let len = args.num_rows * args.width;
+        let mut gate_up = args.gate_up.values()[..2 * len].to_vec();
+        let mut exact = vec![0.0; len];
+        match self.defect {
+            Defect::ActTruncated => {
+                ops::silu_mul(&gate_up, args.width, &mut exact);
+                self.truncate(&exact, args.out)
+            }
+            Defect::OneElementOff => {
+                ops::silu_mul(&gate_up, args.width, &mut exact);
+                let errors = bounds::silu_mul(&gate_up, args.width, &exact);
+                move_last(&mut exact, &errors);
+                self.inner.write_act(&exact, args.out)
+            }
+            Defect::GateAndUpSwapped => {
+                for row in gate_up.chunks_mut(2 * args.width) {
+                    row.rotate_left(args.width);
+                }
+                ops::silu_mul(&gate_up, args.width, &mut exact);
+                self.inner.write_act(&exact, args.out)
+            }
+            _ => self.inner.silu_mul(args),
+        }
+    }
+}
+
+/// The plain f32 loop, forwards or backwards.
+pub fn f32_dot(x: &[f32], w: &[f32], backwards: bool) -> f32 {
+    let products = x.iter().zip(w).map(|(x, w)| x * w);
+    if backwards {
+        products.rev().fold(0.0, |sum, product| sum + product)
+    } else {
+        products.fold(0.0, |sum, product| sum + product)
+    }
+}
