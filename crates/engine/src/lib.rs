@@ -3,6 +3,7 @@
 mod builder;
 mod error;
 mod glue;
+pub mod hub;
 mod llm;
 pub mod output;
 mod prompt;
