@@ -174,12 +174,12 @@ pub fn numbers(len: usize, seed: u64) -> Vec<f32> {
 
 /// Shape of the small models.
 pub const NUM_LAYERS: usize = 2;
-pub const HIDDEN: usize = 32;
-pub const INTERMEDIATE: usize = 64;
-pub const NUM_QO_HEADS: usize = 4;
-pub const NUM_KV_HEADS: usize = 2;
+pub const HIDDEN: usize = 16;
+pub const INTERMEDIATE: usize = 8;
+pub const NUM_QO_HEADS: usize = 2;
+pub const NUM_KV_HEADS: usize = 1;
 pub const HEAD_DIM: usize = 8;
-pub const VOCAB: usize = 16;
+pub const VOCAB: usize = 8;
 
 /// A model as Hugging Face has it: tensors by name, shapes slowest first.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -251,6 +251,17 @@ impl SmallModel {
         };
         self.file.add_f32(gguf, shape, &stored);
         self.expected.insert(hf.to_owned(), (shape.to_vec(), data));
+    }
+
+    /// With the first layer only.
+    pub fn one_layer(mut self, arch: &str) -> Self {
+        self.file
+            .tensors
+            .retain(|tensor| !tensor.name.starts_with("blk.1."));
+        self.expected
+            .retain(|name, _| !name.starts_with("model.layers.1."));
+        self.file.set(&format!("{arch}.block_count"), u32_value(1));
+        self
     }
 
     /// Without `output.weight`.
