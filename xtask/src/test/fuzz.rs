@@ -56,7 +56,10 @@ struct Fuzzer {
 pub fn smoke(context: &Context, options: &Options) -> Result<()> {
     let targets = targets(&context.root)?;
     let fuzzer = Fuzzer::new(context)?;
-    process::run(fuzzer.command("build").arg("--quiet"))?;
+    process::run_logged(
+        &mut fuzzer.command("build"),
+        &fuzzer.work_dir.join("build.log"),
+    )?;
     let bounds = if options.long { &LONG } else { &SMOKE };
     let mut failed = Vec::new();
     for target in &targets {
@@ -164,10 +167,7 @@ fn verdict(target: &str, success: bool, log: &str, num_seeds: usize) -> Result<S
         return Ok("crashed, as it must".to_owned());
     }
     if !success || crashed {
-        bail!(
-            "a crash or an error; the end of its log:\n{}",
-            process::tail(log)
-        );
+        bail!("a crash or an error:\n{}", finding(log));
     }
     let num_runs = executed_units(log).context("no count of runs in libFuzzer's output")?;
     ensure!(
@@ -175,6 +175,27 @@ fn verdict(target: &str, success: bool, log: &str, num_seeds: usize) -> Result<S
         "only {num_runs} runs from {num_seeds} seeds: nothing was mutated"
     );
     Ok(format!("{num_runs} runs from {num_seeds} seeds, no crash"))
+}
+
+/// What a reader needs of a crash: the panic, what libFuzzer calls it, where the input is. The end
+/// of the log if it is no crash.
+fn finding(log: &str) -> String {
+    let told = ["panicked at", "ERROR: ", "SUMMARY: ", "Test unit written to"];
+    let mut found: Vec<&str> = Vec::new();
+    let mut lines = log.lines();
+    while let Some(line) = lines.next() {
+        if told.iter().any(|words| line.contains(words)) {
+            found.push(line);
+        }
+        if line.contains("panicked at") {
+            // The message is on its own line.
+            found.extend(lines.next());
+        }
+    }
+    if found.is_empty() {
+        return process::tail(log);
+    }
+    found.join("\n")
 }
 
 fn executed_units(log: &str) -> Option<usize> {
@@ -196,6 +217,16 @@ mod tests {
         assert!(verdict("gguf", false, CRASH, 3).is_err());
         assert!(verdict("gguf", true, CRASH, 3).is_err());
         assert!(verdict(CANARY, false, CRASH, 0).is_ok());
+    }
+
+    #[test]
+    fn a_finding_is_the_panic_and_the_input() {
+        let log = "#5 frame\nthread 'x' panicked at reader.rs:3:5:\nindex out of bounds\n#6 frame\n\
+            ==7== ERROR: libFuzzer: deadly signal\n#7 frame\nTest unit written to crash-a7";
+        let found = finding(log);
+        assert_eq!(found.lines().count(), 4, "{found}");
+        assert!(found.contains("index out of bounds") && found.ends_with("crash-a7"));
+        assert_eq!(finding("error: no such target"), "error: no such target");
     }
 
     #[test]
