@@ -6,9 +6,8 @@ pub fn without_comments_and_strings(source: &str) -> String {
     let mut code = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(c) = rest.chars().next() {
-        let skipped = skip_comment(rest)
-            .or_else(|| skip_string(rest, code.chars().next_back()))
-            .unwrap_or(0);
+        let skipped =
+            skip_comment(rest).or_else(|| skip_string(rest, code.chars().next_back())).unwrap_or(0);
         if skipped == 0 {
             code.push(c);
             rest = &rest[c.len_utf8()..];
@@ -86,10 +85,7 @@ fn raw_string(text: &str) -> Option<usize> {
     let body = text[1 + hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
     let opening = 1 + hashes + 1;
-    Some(
-        body.find(&end)
-            .map_or(text.len(), |at| opening + at + end.len()),
-    )
+    Some(body.find(&end).map_or(text.len(), |at| opening + at + end.len()))
 }
 
 /// Whether `word` stands in `code` as a word of its own.

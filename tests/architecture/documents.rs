@@ -48,9 +48,7 @@ fn is_known_name(span: &str) -> bool {
 fn missing_paths(document: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let paths = named_paths(text);
     let missing = paths.iter().filter(|path| !exists(path));
-    missing
-        .map(|path| format!("{document} names {path}, which does not exist"))
-        .collect()
+    missing.map(|path| format!("{document} names {path}, which does not exist")).collect()
 }
 
 fn exists(path: &str) -> bool {

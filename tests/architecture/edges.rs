@@ -42,10 +42,8 @@ fn forbidden_edges(packages: &[Package], allowed: &Allowed) -> Vec<String> {
     let mut violations = Vec::new();
     for package in packages {
         let Some(may) = allowed.get(&package.name) else {
-            violations.push(format!(
-                "{}: add it to the crate table of ARCHITECTURE.md",
-                package.name
-            ));
+            violations
+                .push(format!("{}: add it to the crate table of ARCHITECTURE.md", package.name));
             continue;
         };
         let ours = package.dependencies.iter().filter(|d| d.ours);
@@ -57,9 +55,11 @@ fn forbidden_edges(packages: &[Package], allowed: &Allowed) -> Vec<String> {
     let exists = |name: &str| packages.iter().any(|package| package.name == name);
     let names = allowed.values().flatten().flatten().chain(allowed.keys());
     let missing: BTreeSet<&String> = names.filter(|name| !exists(name)).collect();
-    violations.extend(missing.into_iter().map(|name| {
-        format!("ARCHITECTURE.md's crate table names {name}, which does not exist")
-    }));
+    violations.extend(
+        missing.into_iter().map(|name| {
+            format!("ARCHITECTURE.md's crate table names {name}, which does not exist")
+        }),
+    );
     violations
 }
 

@@ -44,7 +44,8 @@ fn machine_paths(file: &TextFile) -> Vec<String> {
     for (i, line) in file.text.lines().enumerate() {
         let found = line.match_indices('/').any(|(at, _)| {
             // A path begins here: what stands before is no part of one.
-            let begins = !line[..at].ends_with(|c: char| c.is_alphanumeric() || ".-_~*}>)/$".contains(c));
+            let begins =
+                !line[..at].ends_with(|c: char| c.is_alphanumeric() || ".-_~*}>)/$".contains(c));
             let rest = &line[at + 1..];
             let folder = rest.split('/').next().unwrap_or_default();
             begins && rest.len() > folder.len() && MACHINE_FOLDERS.contains(&folder)
@@ -78,10 +79,7 @@ fn no_path_is_of_one_machine() {
 }
 
 fn rust(text: &str) -> TextFile {
-    TextFile {
-        path: "src/lib.rs".into(),
-        text: text.to_owned(),
-    }
+    TextFile { path: "src/lib.rs".into(), text: text.to_owned() }
 }
 
 #[test]
@@ -104,6 +102,7 @@ fn a_machine_path_is_seen() {
         let line = format!("let path = \"/{folder}/model.gguf\";");
         assert_eq!(machine_paths(&rust(&line)).len(), 1, "{line}");
     }
-    let harmless = "a/work/b https://x.org/home/y ./tmp/x $HOME/root/x target/tmp/x //root/ 1 /work";
+    let harmless =
+        "a/work/b https://x.org/home/y ./tmp/x $HOME/root/x target/tmp/x //root/ 1 /work";
     assert_none(&machine_paths(&rust(harmless)));
 }

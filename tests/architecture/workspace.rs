@@ -107,13 +107,23 @@ pub fn text_files() -> Vec<TextFile> {
 
 /// Folders of build output, of downloads and of data that programs wrote.
 const SKIPPED_FOLDERS: &[&str] = &[
-    ".git", ".venv", "target", "node_modules", "golden", "fixtures", "seeds", "corpus", "artifacts",
-    "coverage", "record", "proptest-regressions", "__pycache__",
+    ".git",
+    ".venv",
+    "target",
+    "node_modules",
+    "golden",
+    "fixtures",
+    "seeds",
+    "corpus",
+    "artifacts",
+    "coverage",
+    "record",
+    "proptest-regressions",
+    "__pycache__",
 ];
 
-const EXTENSIONS: &[&str] = &[
-    "rs", "py", "sh", "toml", "md", "hip", "h", "hpp", "c", "cpp", "yml", "yaml", "txt", "jinja",
-];
+const EXTENSIONS: &[&str] =
+    &["rs", "py", "sh", "toml", "md", "hip", "h", "hpp", "c", "cpp", "yml", "yaml", "txt", "jinja"];
 
 fn collect(folder: &Path, files: &mut Vec<TextFile>) {
     for entry in fs::read_dir(folder).expect("a readable folder") {

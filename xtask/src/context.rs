@@ -64,9 +64,7 @@ impl Context {
 
     fn pull_model(&self) -> Result<PathBuf> {
         let mut pull = process::cargo(&self.root);
-        pull.args([
-            "run", "--locked", "--quiet", "-p", "kvasir", "--", "pull", TEST_MODEL,
-        ]);
+        pull.args(["run", "--locked", "--quiet", "-p", "kvasir", "--", "pull", TEST_MODEL]);
         let printed = process::stdout_of(&mut pull)
             .with_context(|| format!("cannot get the test model {TEST_MODEL}"))?;
         pulled_path(&printed)
@@ -89,10 +87,7 @@ fn pulled_path(printed: &str) -> Result<PathBuf> {
     let last = printed.lines().rev().find(|line| !line.trim().is_empty());
     let path = PathBuf::from(last.context("`kvasir pull` printed no path")?.trim());
     if !path.exists() {
-        bail!(
-            "`kvasir pull` printed {:?} last, which is no path to a file",
-            path
-        );
+        bail!("`kvasir pull` printed {:?} last, which is no path to a file", path);
     }
     Ok(path)
 }

@@ -67,12 +67,7 @@ fn contenders<'a>(context: &'a Context, options: &Options) -> Result<Vec<Contend
     if !options.only_peers {
         contenders.push(kvasir::contender(context, q4_1, options.threads)?);
     }
-    contenders.push(llama_cpp::contender(
-        "llama.cpp BF16",
-        &tools,
-        bf16,
-        options.threads,
-    ));
+    contenders.push(llama_cpp::contender("llama.cpp BF16", &tools, bf16, options.threads));
     contenders.push(llama_cpp::contender(
         "llama.cpp Q4_1",
         &tools,

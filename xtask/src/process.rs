@@ -31,9 +31,8 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Runs `command` and returns what it wrote to standard output; standard error is passed through.
 pub fn stdout_of(command: &mut Command) -> Result<String> {
     command.stdin(Stdio::null()).stderr(Stdio::inherit());
-    let Output { status, stdout, .. } = command
-        .output()
-        .map_err(|error| cannot_start(command, &error))?;
+    let Output { status, stdout, .. } =
+        command.output().map_err(|error| cannot_start(command, &error))?;
     if !status.success() {
         bail!("`{}` failed ({status})", line(command));
     }
@@ -58,18 +57,10 @@ pub fn run_logged(command: &mut Command, log: &Path) -> Result<()> {
 /// Runs `command` with all of its output in the file `log`; whether it succeeded, and the output.
 pub fn run_to_log(command: &mut Command, log: &Path) -> Result<(bool, String)> {
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    command
-        .stdin(Stdio::null())
-        .stderr(file.try_clone()?)
-        .stdout(file);
-    let status = command
-        .status()
-        .map_err(|error| cannot_start(command, &error))?;
+    command.stdin(Stdio::null()).stderr(file.try_clone()?).stdout(file);
+    let status = command.status().map_err(|error| cannot_start(command, &error))?;
     let text = std::fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
-    Ok((
-        status.success(),
-        String::from_utf8_lossy(&text).into_owned(),
-    ))
+    Ok((status.success(), String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// Whether `command` runs and succeeds. Its output is dropped.
@@ -121,10 +112,7 @@ mod tests {
     #[test]
     fn a_missing_program_is_named() {
         let error = run(&mut Command::new("no-such-program-kvasir")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`no-such-program-kvasir` is not installed or not on PATH"
-        );
+        assert_eq!(error.to_string(), "`no-such-program-kvasir` is not installed or not on PATH");
     }
 
     #[test]

@@ -42,31 +42,15 @@ struct Part {
 
 /// In the order in which they run: what fails fastest comes first.
 const PARTS: &[Part] = &[
-    Part {
-        name: "fmt",
-        about: "the formatting is rustfmt's",
-        run: rust::fmt,
-    },
-    Part {
-        name: "clippy",
-        about: "no warnings from clippy, in any target",
-        run: rust::clippy,
-    },
-    Part {
-        name: "doc",
-        about: "the documentation builds without warnings",
-        run: rust::doc,
-    },
+    Part { name: "fmt", about: "the formatting is rustfmt's", run: rust::fmt },
+    Part { name: "clippy", about: "no warnings from clippy, in any target", run: rust::clippy },
+    Part { name: "doc", about: "the documentation builds without warnings", run: rust::doc },
     Part {
         name: "test",
         about: "unit and integration tests, the real model's included",
         run: rust::test,
     },
-    Part {
-        name: "doctest",
-        about: "the examples in the documentation",
-        run: rust::doctest,
-    },
+    Part { name: "doctest", about: "the examples in the documentation", run: rust::doctest },
     Part {
         name: "oracles",
         about: "other implementations still give the committed fixtures",
@@ -98,11 +82,7 @@ pub fn run(context: &Context, options: &Options) -> Result<ExitCode> {
     }
     let summary = run_parts(&chosen(&options.only), context, options);
     print!("\n{summary}");
-    Ok(if summary.num_failed() == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if summary.num_failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn run_parts(parts: &[&Part], context: &Context, options: &Options) -> Summary {
@@ -112,13 +92,7 @@ fn run_parts(parts: &[&Part], context: &Context, options: &Options) -> Summary {
             summary.push(Row::skipped(part.name));
             continue;
         }
-        println!(
-            "\n== {} ({} of {}): {} ==",
-            part.name,
-            i + 1,
-            parts.len(),
-            part.about
-        );
+        println!("\n== {} ({} of {}): {} ==", part.name, i + 1, parts.len(), part.about);
         let start = Instant::now();
         let outcome = match (part.run)(context, options) {
             Ok(()) => Outcome::Passed,
@@ -127,11 +101,7 @@ fn run_parts(parts: &[&Part], context: &Context, options: &Options) -> Summary {
                 Outcome::Failed(format!("{error:#}"))
             }
         };
-        summary.push(Row {
-            part: part.name,
-            outcome,
-            elapsed: start.elapsed(),
-        });
+        summary.push(Row { part: part.name, outcome, elapsed: start.elapsed() });
     }
     summary
 }
@@ -162,10 +132,7 @@ mod tests {
     #[test]
     fn an_unknown_part_or_flag_is_refused() {
         let error = parse(&["--only", "fmt,clipy"]).unwrap_err().to_string();
-        assert!(
-            error.contains("clipy") && error.contains("clippy"),
-            "{error}"
-        );
+        assert!(error.contains("clipy") && error.contains("clippy"), "{error}");
         assert!(parse(&["--require-gpu"]).is_err());
     }
 
@@ -177,16 +144,8 @@ mod tests {
         assert_eq!(names.len(), PARTS.len());
     }
 
-    const PASSES: Part = Part {
-        name: "passes",
-        about: "",
-        run: |_, _| Ok(()),
-    };
-    const FAILS: Part = Part {
-        name: "fails",
-        about: "",
-        run: |_, _| anyhow::bail!("as it must"),
-    };
+    const PASSES: Part = Part { name: "passes", about: "", run: |_, _| Ok(()) };
+    const FAILS: Part = Part { name: "fails", about: "", run: |_, _| anyhow::bail!("as it must") };
 
     #[test]
     fn every_part_runs_after_a_failure_unless_fail_fast() {
@@ -196,9 +155,6 @@ mod tests {
         assert!(summary.ends_with("\n1 passed, 1 failed\n"), "{summary}");
         let fast = parse(&["--fail-fast"]).unwrap();
         let summary = run_parts(&parts, &context, &fast).to_string();
-        assert!(
-            summary.ends_with("\n0 passed, 1 failed, 1 skipped\n"),
-            "{summary}"
-        );
+        assert!(summary.ends_with("\n0 passed, 1 failed, 1 skipped\n"), "{summary}");
     }
 }

@@ -31,26 +31,10 @@ pub const BATCH_JOB: (u32, u32, u32) = (32, 128, 64);
 
 /// What every contender measures.
 pub const METRICS: [Metric; 4] = [
-    Metric {
-        key: "prefill_512_tok_s",
-        label: "prefill 512, tokens/s",
-        better: Better::Higher,
-    },
-    Metric {
-        key: "prefill_2048_tok_s",
-        label: "prefill 2048, tokens/s",
-        better: Better::Higher,
-    },
-    Metric {
-        key: "decode_tok_s",
-        label: "decode, 1 sequence, tokens/s",
-        better: Better::Higher,
-    },
-    Metric {
-        key: "batch_job_s",
-        label: "32 x (128 in, 64 out), s",
-        better: Better::Lower,
-    },
+    Metric { key: "prefill_512_tok_s", label: "prefill 512, tokens/s", better: Better::Higher },
+    Metric { key: "prefill_2048_tok_s", label: "prefill 2048, tokens/s", better: Better::Higher },
+    Metric { key: "decode_tok_s", label: "decode, 1 sequence, tokens/s", better: Better::Higher },
+    Metric { key: "batch_job_s", label: "32 x (128 in, 64 out), s", better: Better::Lower },
 ];
 
 impl Metric {
@@ -83,9 +67,7 @@ pub struct Runs {
 impl Runs {
     /// No runs yet, of contenders with these names.
     pub fn new(names: impl Iterator<Item = String>) -> Self {
-        Runs {
-            contenders: names.map(|name| (name, Vec::new())).collect(),
-        }
+        Runs { contenders: names.map(|name| (name, Vec::new())).collect() }
     }
 
     /// Adds a run of contender `contender_idx`.

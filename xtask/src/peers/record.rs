@@ -39,14 +39,7 @@ fn cpu_name(cpu_info: &str) -> Option<String> {
 
 /// The instruction sets that kernels are chosen by.
 fn isa(cpu_info: &str) -> Vec<&str> {
-    let relevant = [
-        "avx2",
-        "avx512f",
-        "avx512_vnni",
-        "avx512_bf16",
-        "amx_bf16",
-        "amx_int8",
-    ];
+    let relevant = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"];
     let flags = field(cpu_info, "flags").unwrap_or_default();
     let flags = flags.split_whitespace();
     flags.filter(|flag| relevant.contains(flag)).collect()
@@ -62,10 +55,7 @@ fn field<'a>(cpu_info: &'a str, name: &str) -> Option<&'a str> {
 fn file_name(name: &str) -> String {
     let plain = name.to_lowercase().replace("(r)", "").replace("(tm)", "");
     let words = plain.split(|c: char| !c.is_ascii_alphanumeric());
-    words
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join("-")
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]

@@ -52,11 +52,9 @@ fn bounds(runs: &Runs) -> String {
         .filter(|(name, _)| name.ends_with("BF16"))
         .find_map(|(_, runs)| median(runs, "weight_bytes"));
     let mut text = String::new();
-    if let (Some(read_gb_s), Some(bytes), Some(decode)) = (
-        of_first("read_gb_s"),
-        weight_bytes,
-        of_first("decode_tok_s"),
-    ) {
+    if let (Some(read_gb_s), Some(bytes), Some(decode)) =
+        (of_first("read_gb_s"), weight_bytes, of_first("decode_tok_s"))
+    {
         let bound = read_gb_s * 1e9 / bytes;
         writeln!(
             text,
@@ -77,9 +75,8 @@ fn bounds(runs: &Runs) -> String {
 pub fn json(runs: &Runs) -> Value {
     let contenders = runs.contenders().iter().map(|(name, runs)| {
         let keys = runs.first().into_iter().flatten().map(|(key, _)| *key);
-        let medians: Map<String, Value> = keys
-            .map(|key| (key.to_owned(), json!(median(runs, key))))
-            .collect();
+        let medians: Map<String, Value> =
+            keys.map(|key| (key.to_owned(), json!(median(runs, key)))).collect();
         json!({
             "name": name,
             "medians": medians,
@@ -91,11 +88,7 @@ pub fn json(runs: &Runs) -> Value {
 
 fn object(figures: &Figures) -> Value {
     let entries = figures.iter();
-    Value::Object(
-        entries
-            .map(|(key, value)| ((*key).to_owned(), json!(value)))
-            .collect(),
-    )
+    Value::Object(entries.map(|(key, value)| ((*key).to_owned(), json!(value))).collect())
 }
 
 #[cfg(test)]
@@ -103,11 +96,8 @@ mod tests {
     use super::*;
 
     fn example() -> Runs {
-        let mut runs = Runs::new(
-            ["kvasir bfloat16", "llama.cpp BF16"]
-                .map(String::from)
-                .into_iter(),
-        );
+        let mut runs =
+            Runs::new(["kvasir bfloat16", "llama.cpp BF16"].map(String::from).into_iter());
         for scale in [1.0, 3.0, 2.0] {
             let ours = [
                 ("prefill_512_tok_s", 500.0 * scale),
@@ -117,11 +107,8 @@ mod tests {
                 ("load_s", 0.5),
             ];
             runs.push(0, ours.to_vec());
-            let theirs = [
-                ("prefill_512_tok_s", 800.0),
-                ("batch_job_s", 12.0),
-                ("weight_bytes", 250e6),
-            ];
+            let theirs =
+                [("prefill_512_tok_s", 800.0), ("batch_job_s", 12.0), ("weight_bytes", 250e6)];
             runs.push(1, theirs.to_vec());
         }
         runs
@@ -132,19 +119,10 @@ mod tests {
         let table = table(&example());
         let line = |label: &str| table.lines().find(|l| l.starts_with(label)).unwrap();
         let words = |label| line(label).split_whitespace().collect::<Vec<_>>();
-        assert!(
-            words("prefill 512").ends_with(&["1000.0", "800.0", "1.25"]),
-            "{table}"
-        );
-        assert!(
-            words("32 x").ends_with(&["10.0", "12.0", "1.20"]),
-            "{table}"
-        );
+        assert!(words("prefill 512").ends_with(&["1000.0", "800.0", "1.25"]), "{table}");
+        assert!(words("32 x").ends_with(&["10.0", "12.0", "1.20"]), "{table}");
         assert!(words("decode, 1").ends_with(&["60.0", "-", "-"]), "{table}");
-        assert!(
-            line("decode bound").contains("80 tokens/s; reached 0.75"),
-            "{table}"
-        );
+        assert!(line("decode bound").contains("80 tokens/s; reached 0.75"), "{table}");
     }
 
     #[test]

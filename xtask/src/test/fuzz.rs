@@ -22,16 +22,10 @@ struct Bounds {
 }
 
 /// Enough to replay the seeds and some thousands of mutations of each reader.
-const SMOKE: Bounds = Bounds {
-    runs: 20_000,
-    max_total_time_s: 15,
-};
+const SMOKE: Bounds = Bounds { runs: 20_000, max_total_time_s: 15 };
 
 /// With `--long`: as many runs as fit in five minutes.
-const LONG: Bounds = Bounds {
-    runs: -1,
-    max_total_time_s: 300,
-};
+const LONG: Bounds = Bounds { runs: -1, max_total_time_s: 300 };
 
 /// Largest input, bytes: headers are far smaller, and longer ones only slow the search.
 const MAX_LEN: usize = 65_536;
@@ -56,10 +50,7 @@ struct Fuzzer {
 pub fn smoke(context: &Context, options: &Options) -> Result<()> {
     let targets = targets(&context.root)?;
     let fuzzer = Fuzzer::new(context)?;
-    process::run_logged(
-        &mut fuzzer.command("build"),
-        &fuzzer.work_dir.join("build.log"),
-    )?;
+    process::run_logged(&mut fuzzer.command("build"), &fuzzer.work_dir.join("build.log"))?;
     let bounds = if options.long { &LONG } else { &SMOKE };
     let mut failed = Vec::new();
     for target in &targets {
@@ -127,10 +118,7 @@ impl Fuzzer {
     fn run(&self, target: &str, bounds: &Bounds) -> Result<String> {
         let seeds = self.root.join("fuzz/seeds").join(target);
         let num_seeds = fs::read_dir(&seeds).map_or(0, Iterator::count);
-        ensure!(
-            num_seeds > 0 || target == CANARY,
-            "no seeds in fuzz/seeds/{target}"
-        );
+        ensure!(num_seeds > 0 || target == CANARY, "no seeds in fuzz/seeds/{target}");
         // New inputs go to a corpus of this run, so that every run starts from the seeds alone.
         let corpus = self.work_dir.join(format!("{target}-corpus"));
         let artifacts = self.work_dir.join(format!("{target}-artifacts"));
@@ -199,9 +187,8 @@ fn finding(log: &str) -> String {
 }
 
 fn executed_units(log: &str) -> Option<usize> {
-    let count = log
-        .lines()
-        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?;
+    let count =
+        log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?;
     count.trim().parse().ok()
 }
 

@@ -28,11 +28,7 @@ pub struct Row {
 impl Row {
     /// A part that did not run.
     pub fn skipped(part: &'static str) -> Self {
-        Row {
-            part,
-            outcome: Outcome::Skipped,
-            elapsed: Duration::ZERO,
-        }
+        Row { part, outcome: Outcome::Skipped, elapsed: Duration::ZERO }
     }
 }
 
