@@ -3,16 +3,15 @@
 For each type T the file has a tensor `T` of random blocks and an F32 tensor `T.expected` with the
 values that `gguf.quants.dequantize` gives for them. The Rust reader must give the same bits.
 
-    pip install gguf==0.19.0 numpy
-    python gguf_dequant.py gguf_dequant.gguf
+    python gguf_dequant.py --out FOLDER
 """
-
-import sys
 
 import numpy as np
 from gguf import GGMLQuantizationType as T
 from gguf import GGUFWriter, quants
 from gguf.constants import GGML_QUANT_SIZES
+
+import _fixtures
 
 # Offsets of the f16 scales within a block.
 SCALES = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q8_0: [0], T.Q4_K: [0, 2], T.Q6_K: [208]}
@@ -56,9 +55,9 @@ def floats(rng, kind):
     return bits.view(np.uint8).reshape(ROWS, -1)
 
 
-def main(path):
+def make(folder):
     rng = np.random.Generator(np.random.PCG64(20250731))
-    writer = GGUFWriter(path, "fixture")
+    writer = GGUFWriter(folder / "gguf_dequant.gguf", "fixture")
     writer.add_array("fixture.numbers", [1, -2, 3])
     writer.add_array("fixture.texts", ["", "ä", "🦀"])
     with np.errstate(all="ignore"):
@@ -75,4 +74,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    _fixtures.run(__file__, make)

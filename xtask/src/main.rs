@@ -1,3 +1,36 @@
 //! Project tasks, run as `cargo xtask TASK`.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod context;
+mod peers;
+mod process;
+mod python;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use context::Context;
+
+/// Project tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Run everything that CI runs, part by part, and print a table of the results.
+    Test(test::Options),
+    /// Build other engines, run them beside Kvasir, and print the ratios. Not part of CI.
+    Peers(peers::Options),
+}
+
+fn main() -> ExitCode {
+    let task = Task::parse();
+    let done = Context::new().and_then(|context| match task {
+        Task::Test(options) => test::run(&context, &options),
+        Task::Peers(options) => peers::run(&context, &options).map(|()| ExitCode::SUCCESS),
+    });
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -4,12 +4,14 @@ Source of the formulas: transformers 5.19, src/transformers/modeling_rope_utils.
 plain Python (no torch, no numpy), operation by operation: `f32` rounds where a float32 tensor
 would. Frequencies are written as the bits of the float32.
 
-Run: python3 rope_hf.py > rope_hf.json
+    PYTHONPATH=tests/oracles python rope_hf.py --out FOLDER
 """
 
 import json
 import math
 import struct
+
+import _fixtures
 
 
 def f32(x):
@@ -150,9 +152,14 @@ CASES += [
     ]
 ]
 
-if __name__ == "__main__":
+
+def make(folder):
     lines = [
         json.dumps({**case, "inv_freq_bits": [bits(x) for x in METHODS[case["method"]](case)]})
         for case in CASES
     ]
-    print("[\n" + ",\n".join(lines) + "\n]")
+    (folder / "rope_hf.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+if __name__ == "__main__":
+    _fixtures.run(__file__, make)
