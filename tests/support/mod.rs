@@ -75,11 +75,7 @@ impl FakeHub {
     }
 
     pub fn put(&self, path: &str, resource: Resource) {
-        self.state
-            .lock()
-            .unwrap()
-            .resources
-            .insert(path.to_owned(), resource);
+        self.state.lock().unwrap().resources.insert(path.to_owned(), resource);
     }
 
     /// Puts a file of `org/model` at `main` (or the commit) with an ETag made of its content.
@@ -90,10 +86,7 @@ impl FakeHub {
     pub fn put_listing(&self, revision: &str, json: &serde_json::Value) {
         self.put(
             &format!("/api/models/org/model/revision/{revision}?blobs=true"),
-            Resource {
-                body: json.to_string().into_bytes(),
-                ..Resource::default()
-            },
+            Resource { body: json.to_string().into_bytes(), ..Resource::default() },
         );
     }
 
@@ -126,10 +119,7 @@ pub fn file(body: &[u8]) -> Resource {
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes without a pattern that a wrong offset could hide in.
@@ -191,11 +181,7 @@ fn read_request(stream: &TcpStream) -> Option<Request> {
         let (name, value) = line.split_once(':')?;
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    Some(Request {
-        path,
-        headers,
-        sent_bytes: 0,
-    })
+    Some(Request { path, headers, sent_bytes: 0 })
 }
 
 /// Status line with headers, the body to send, and the length to promise.
@@ -207,11 +193,7 @@ fn answer(resource: Option<Resource>, request: &Request) -> (String, Vec<u8>, us
         return (format!("{status} Refused\r\n"), Vec::new(), 0);
     }
     if resource.unavailable > 0 {
-        return (
-            "503 Unavailable\r\nRetry-After: 0\r\n".to_owned(),
-            Vec::new(),
-            0,
-        );
+        return ("503 Unavailable\r\nRetry-After: 0\r\n".to_owned(), Vec::new(), 0);
     }
     if let Some(url) = resource.redirect {
         return (format!("302 Found\r\nLocation: {url}\r\n"), Vec::new(), 0);
@@ -224,22 +206,12 @@ fn answer(resource: Option<Resource>, request: &Request) -> (String, Vec<u8>, us
     }
     let total = resource.body.len();
     let start: Option<usize> = header("range")
-        .and_then(|range| {
-            range
-                .strip_prefix("bytes=")?
-                .strip_suffix('-')?
-                .parse()
-                .ok()
-        })
+        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
         .filter(|_| !resource.ignores_range)
         .filter(|_| header("if-range").is_none_or(|condition| Some(condition) == etag));
     let (head, mut body) = match start {
         Some(start) if start >= total => {
-            return (
-                format!("416 Range\r\nContent-Range: bytes */{total}\r\n"),
-                Vec::new(),
-                0,
-            );
+            return (format!("416 Range\r\nContent-Range: bytes */{total}\r\n"), Vec::new(), 0);
         }
         Some(start) => (
             format!(

@@ -30,12 +30,7 @@ fn assert_same_tensors(original: &Model, converted: &Model, dtype: DType) {
         if a.shape.len() == 2 {
             expected.iter_mut().for_each(|x| *x = dtype.round(*x));
         }
-        assert_eq!(
-            read_all(converted.checkpoint(), &b.name, &b.shape),
-            expected,
-            "{}",
-            a.name
-        );
+        assert_eq!(read_all(converted.checkpoint(), &b.name, &b.shape), expected, "{}", a.name);
     }
     assert_eq!(original.tensors().len(), converted.tensors().len());
 }
@@ -91,19 +86,11 @@ fn every_property_survives() {
     let mistral = with("llama", &[("attention.sliding_window", u32_value(24))]);
     assert_eq!(mistral.architecture, Architecture::Mistral);
     with("qwen3", &[("attention.sliding_window", u32_value(24))]);
-    with(
-        "llama",
-        &[(
-            "attention.layer_norm_rms_epsilon",
-            f32_value(1.234_567_8e-6),
-        )],
-    );
+    with("llama", &[("attention.layer_norm_rms_epsilon", f32_value(1.234_567_8e-6))]);
     assert_round_trip(&small_model_with("llama", false, false, 6).file);
 
     let mut model = small_model("llama");
-    model
-        .file
-        .add_f32("rope_freqs.weight", &[HEAD_DIM / 2], &[1.0, 1.1, 2.7, 8.0]);
+    model.file.add_f32("rope_freqs.weight", &[HEAD_DIM / 2], &[1.0, 1.1, 2.7, 8.0]);
     model.file.set("tokenizer.ggml.eot_token_id", u32_value(9));
     model.file.set("general.sampling.temp", f32_value(0.7));
     assert_round_trip(&model.file);
@@ -152,10 +139,7 @@ fn config_json_has_both_dialects() {
     );
     assert_eq!(config["rms_norm_eps"], 1e-5, "not 9.999999747378752e-6");
     for rope in [&config["rope_parameters"], &config["rope_scaling"]] {
-        assert_eq!(
-            (&rope["rope_type"], &rope["factor"]),
-            (&"linear".into(), &4.0.into())
-        );
+        assert_eq!((&rope["rope_type"], &rope["factor"]), (&"linear".into(), &4.0.into()));
     }
     assert_eq!(config["rope_parameters"]["rope_theta"], 50_000.0);
     assert_eq!(config["rope_theta"], 50_000.0);
@@ -172,14 +156,9 @@ fn progress_ends_at_the_total_and_nothing_is_left_behind() {
     let last = seen.last().unwrap();
     assert_eq!(last.done_bytes, last.total_bytes);
     assert_eq!(last.total_bytes, model.weight_bytes());
-    let file_bytes = std::fs::metadata(out.join("model.safetensors"))
-        .unwrap()
-        .len();
+    let file_bytes = std::fs::metadata(out.join("model.safetensors")).unwrap().len();
     assert!(file_bytes > last.total_bytes && file_bytes < last.total_bytes + (1 << 16));
-    assert_eq!(
-        files(&out),
-        ["config.json", "generation_config.json", "model.safetensors"]
-    );
+    assert_eq!(files(&out), ["config.json", "generation_config.json", "model.safetensors"]);
 }
 
 fn files(dir: &Path) -> Vec<String> {
@@ -199,10 +178,7 @@ fn what_cannot_be_written_is_refused() {
         |model: &Model, out: &Path, dtype| to_hf_dir(model, out, dtype, |_| {}).unwrap_err();
 
     let half = error(&model, &dir.path().join("half"), DType::F16);
-    assert!(
-        matches!(half, ConvertError::UnsupportedDType { .. }),
-        "{half}"
-    );
+    assert!(matches!(half, ConvertError::UnsupportedDType { .. }), "{half}");
 
     let out = convert(&model, &dir, DType::F32);
     let exists = error(&model, &out, DType::F32);
@@ -216,13 +192,7 @@ fn what_cannot_be_written_is_refused() {
     let out = dir.path().join("biased");
     let biased = error(&model, &out, DType::F32);
     assert!(
-        matches!(
-            biased,
-            ConvertError::NotExpressible {
-                architecture: "llama",
-                ..
-            }
-        ),
+        matches!(biased, ConvertError::NotExpressible { architecture: "llama", .. }),
         "{biased}"
     );
     assert!(!out.exists());

@@ -43,23 +43,14 @@ fn every_format_is_bit_equal_to_gguf_py() {
         let stored = gguf.tensor(format.name()).unwrap();
         assert_eq!(stored.format, format);
         let expected = gguf.tensor(&format!("{format}.expected")).unwrap();
-        assert_eq!(
-            (expected.format, &expected.shape),
-            (TensorFormat::F32, &stored.shape)
-        );
+        assert_eq!((expected.format, &expected.shape), (TensorFormat::F32, &stored.shape));
         let (found, expected) = (widen(&file, stored), widen(&file, expected));
-        assert!(
-            found.len() >= 768,
-            "{format}: a fixture too small to show anything"
-        );
+        assert!(found.len() >= 768, "{format}: a fixture too small to show anything");
         for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
             // An infinite scale times zero is NaN, whose sign and payload IEEE 754 leaves open.
             let equal =
                 found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
-            assert!(
-                equal,
-                "{format} element {i}: {found:e} instead of {expected:e}"
-            );
+            assert!(equal, "{format} element {i}: {found:e} instead of {expected:e}");
         }
     }
 }
@@ -73,10 +64,7 @@ fn the_fixture_has_odd_values() {
         let values = widen(&file, gguf.tensor(&format!("{format}.expected")).unwrap());
         let has = |test: fn(&f32) -> bool| values.iter().any(test);
         assert!(has(|x| x.is_infinite()), "{format}: infinite");
-        assert!(
-            has(|x| *x > 0.0) && has(|x| *x < 0.0),
-            "{format}: both signs"
-        );
+        assert!(has(|x| *x > 0.0) && has(|x| *x < 0.0), "{format}: both signs");
         // The least f16 is 6e-8.
         assert!(has(|x| *x != 0.0 && x.abs() < 2e-5), "{format}: tiny");
         let num_finite = values.iter().filter(|x| x.is_finite()).count();
@@ -91,10 +79,7 @@ fn metadata_of_another_writer_are_read() {
     assert_eq!(gguf.version, 3);
     assert_eq!(metadata.str("general.architecture").unwrap(), "fixture");
     assert_eq!(metadata.i32_array("fixture.numbers").unwrap(), [1, -2, 3]);
-    assert_eq!(
-        metadata.str_array("fixture.texts").unwrap(),
-        ["", "ä", "🦀"]
-    );
+    assert_eq!(metadata.str_array("fixture.texts").unwrap(), ["", "ä", "🦀"]);
 }
 
 #[test]

@@ -42,19 +42,10 @@ fn gguf_seeds() -> Vec<(&'static str, Vec<u8>)> {
         .set("llama.rope.scaling.factor", f32_value(4.0))
         .set("llama.rope.scaling.original_context_length", u32_value(32));
     vec![
-        (
-            "llama.gguf",
-            small_model("llama").one_layer("llama").file.to_bytes(),
-        ),
+        ("llama.gguf", small_model("llama").one_layer("llama").file.to_bytes()),
         ("llama_yarn_tied.gguf", scaled.file.to_bytes()),
-        (
-            "qwen2.gguf",
-            small_model("qwen2").one_layer("qwen2").file.to_bytes(),
-        ),
-        (
-            "qwen3.gguf",
-            small_model("qwen3").one_layer("qwen3").file.to_bytes(),
-        ),
+        ("qwen2.gguf", small_model("qwen2").one_layer("qwen2").file.to_bytes()),
+        ("qwen3.gguf", small_model("qwen3").one_layer("qwen3").file.to_bytes()),
         ("types.gguf", all_types()),
     ]
 }

@@ -60,27 +60,14 @@ fn configuration_follows_the_metadata() {
     assert_eq!(llama.num_layers, NUM_LAYERS);
     assert_eq!(llama.hidden_size, HIDDEN);
     assert_eq!(llama.intermediate_size, INTERMEDIATE);
-    assert_eq!(
-        (llama.num_qo_heads, llama.num_kv_heads),
-        (NUM_QO_HEADS, NUM_KV_HEADS)
-    );
-    assert_eq!(
-        (llama.head_dim, llama.rope.rotary_dim),
-        (HEAD_DIM, HEAD_DIM)
-    );
-    assert_eq!(
-        (llama.vocab_size, llama.max_position_embeddings),
-        (VOCAB, 128)
-    );
+    assert_eq!((llama.num_qo_heads, llama.num_kv_heads), (NUM_QO_HEADS, NUM_KV_HEADS));
+    assert_eq!((llama.head_dim, llama.rope.rotary_dim), (HEAD_DIM, HEAD_DIM));
+    assert_eq!((llama.vocab_size, llama.max_position_embeddings), (VOCAB, 128));
     assert_eq!((llama.rms_norm_eps, llama.rope.theta), (1e-5, 50_000.0));
     assert_eq!(llama.rope.scaling, RopeScaling::None);
     assert_eq!(llama.sliding_windows, [None, None]);
     assert!(!llama.tie_word_embeddings && !llama.qkv_bias && !llama.qk_norm);
-    assert!(
-        config(&small_model("llama").tied().file)
-            .unwrap()
-            .tie_word_embeddings
-    );
+    assert!(config(&small_model("llama").tied().file).unwrap().tie_word_embeddings);
     assert!(config(&small_model("qwen2").file).unwrap().qkv_bias);
     assert!(config(&small_model("qwen3").file).unwrap().qk_norm);
     let biased = config(&small_model_with("llama", false, true, HEAD_DIM).file).unwrap();
@@ -100,14 +87,8 @@ fn absent_keys_have_llama_cpp_defaults() {
         model.file.remove(&format!("llama.{key}"));
     }
     let found = config(&model.file).unwrap();
-    assert_eq!(
-        (found.rope.theta, found.rope.rotary_dim),
-        (10_000.0, HEAD_DIM)
-    );
-    assert_eq!(
-        (found.head_dim, found.vocab_size),
-        (HIDDEN / NUM_QO_HEADS, VOCAB)
-    );
+    assert_eq!((found.rope.theta, found.rope.rotary_dim), (10_000.0, HEAD_DIM));
+    assert_eq!((found.head_dim, found.vocab_size), (HIDDEN / NUM_QO_HEADS, VOCAB));
     model.file.remove("llama.attention.head_count_kv");
     assert_eq!(config(&model.file).unwrap().num_kv_heads, NUM_QO_HEADS);
 }
@@ -126,9 +107,7 @@ fn each_required_key_is_named_when_missing() {
         let mut model = small_model("llama");
         model.file.remove(key);
         let error = config(&model.file).unwrap_err();
-        let expected = MetadataError::Missing {
-            key: key.to_owned(),
-        };
+        let expected = MetadataError::Missing { key: key.to_owned() };
         assert_eq!(error, ConfigError::Metadata(expected));
     }
 }
@@ -136,9 +115,7 @@ fn each_required_key_is_named_when_missing() {
 #[test]
 fn a_window_makes_llama_mistral() {
     let mut model = small_model("llama");
-    model
-        .file
-        .set("llama.attention.sliding_window", u32_value(24));
+    model.file.set("llama.attention.sliding_window", u32_value(24));
     let found = config(&model.file).unwrap();
     assert_eq!(found.architecture, Architecture::Mistral);
     assert_eq!(found.sliding_windows, [Some(24), Some(24)]);
@@ -150,9 +127,7 @@ fn rope_scaling_types() {
     let scaling = |pairs: &[(&str, Vec<u8>)]| {
         let mut model = small_model("llama");
         for (key, value) in pairs {
-            model
-                .file
-                .set(&format!("llama.rope.scaling.{key}"), value.clone());
+            model.file.set(&format!("llama.rope.scaling.{key}"), value.clone());
         }
         config(&model.file).map(|config| config.rope.scaling)
     };
@@ -182,43 +157,23 @@ fn rope_scaling_types() {
         ("yarn_beta_fast", f32_value(16.0)),
         ("attn_factor", f32_value(0.5)),
     ];
-    assert_eq!(
-        scaling(&[&base[..], &more].concat()).unwrap(),
-        yarn(32, 16.0, mscale * 0.5)
-    );
+    assert_eq!(scaling(&[&base[..], &more].concat()).unwrap(), yarn(32, 16.0, mscale * 0.5));
     let whole = [("yarn_attn_factor", f32_value(0.75))];
-    assert_eq!(
-        scaling(&[&base[..], &whole].concat()).unwrap(),
-        yarn(128, 32.0, 0.75)
-    );
+    assert_eq!(scaling(&[&base[..], &whole].concat()).unwrap(), yarn(128, 32.0, 0.75));
 
-    let error = scaling(&[("type", str_value("longrope"))])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("longrope") && error.contains("llama.rope.scaling.type"),
-        "{error}"
-    );
+    let error = scaling(&[("type", str_value("longrope"))]).unwrap_err().to_string();
+    assert!(error.contains("longrope") && error.contains("llama.rope.scaling.type"), "{error}");
 }
 
 #[test]
 fn rope_freqs_become_factors() {
     let mut model = small_model("llama");
-    model
-        .file
-        .add_f32("rope_freqs.weight", &[HEAD_DIM / 2], &[1.0, 1.0, 2.5, 8.0]);
+    model.file.add_f32("rope_freqs.weight", &[HEAD_DIM / 2], &[1.0, 1.0, 2.5, 8.0]);
     let found = config(&model.file).unwrap();
-    assert_eq!(
-        found.rope.scaling,
-        RopeScaling::Factors(vec![1.0, 1.0, 2.5, 8.0])
-    );
+    assert_eq!(found.rope.scaling, RopeScaling::Factors(vec![1.0, 1.0, 2.5, 8.0]));
     assert_tensors(&model);
 
-    for bad in [
-        &[1.0, 2.0][..],
-        &[1.0, 0.0, 1.0, 1.0],
-        &[1.0, f32::NAN, 1.0, 1.0],
-    ] {
+    for bad in [&[1.0, 2.0][..], &[1.0, 0.0, 1.0, 1.0], &[1.0, f32::NAN, 1.0, 1.0]] {
         let mut model = small_model("llama");
         model.file.add_f32("rope_freqs.weight", &[bad.len()], bad);
         let error = config(&model.file).unwrap_err().to_string();
@@ -292,10 +247,7 @@ fn open_error(file: &GgufFile) -> WeightsError {
 #[test]
 fn a_missing_a_misshapen_and_an_unknown_tensor_are_named() {
     let mut model = small_model("llama");
-    model
-        .file
-        .tensors
-        .retain(|tensor| tensor.name != "blk.1.ffn_up.weight");
+    model.file.tensors.retain(|tensor| tensor.name != "blk.1.ffn_up.weight");
     let error = open_error(&model.file).to_string();
     assert!(
         error.contains("`model.layers.1.mlp.up_proj.weight` is missing from small.gguf"),
@@ -306,36 +258,20 @@ fn a_missing_a_misshapen_and_an_unknown_tensor_are_named() {
     model.file.tensor_mut("blk.0.attn_v.weight").dims =
         vec![HIDDEN as u64 / 2, 2 * (NUM_KV_HEADS * HEAD_DIM) as u64];
     let error = open_error(&model.file).to_string();
-    assert!(
-        error.contains("`model.layers.0.self_attn.v_proj.weight`"),
-        "{error}"
-    );
-    assert!(
-        error.contains("[16, 8]") && error.contains("[8, 16]"),
-        "{error}"
-    );
+    assert!(error.contains("`model.layers.0.self_attn.v_proj.weight`"), "{error}");
+    assert!(error.contains("[16, 8]") && error.contains("[8, 16]"), "{error}");
 
-    for name in [
-        "blk.0.ffn_gate_exps.weight",
-        "blk.0.attn_q_norm.weight",
-        "blk.7.attn_q.weight",
-    ] {
+    for name in ["blk.0.ffn_gate_exps.weight", "blk.0.attn_q_norm.weight", "blk.7.attn_q.weight"] {
         let mut model = small_model("llama");
         model.file.add_f32(name, &[HEAD_DIM], &[1.0; HEAD_DIM]);
         let error = open_error(&model.file);
-        assert!(
-            matches!(error, WeightsError::UnexpectedTensor { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, WeightsError::UnexpectedTensor { .. }), "{error}");
     }
     // A bias in one layer only would be lost.
     let mut model = small_model("llama");
     model.file.add_f32("blk.1.attn_v.bias", &[8], &[1.0; 8]);
     let error = open_error(&model.file).to_string();
-    assert!(
-        error.contains("model.layers.1.self_attn.v_proj.bias"),
-        "{error}"
-    );
+    assert!(error.contains("model.layers.1.self_attn.v_proj.bias"), "{error}");
 }
 
 #[test]
@@ -361,15 +297,9 @@ fn getters_name_the_key_and_what_they_found() {
     assert_eq!(metadata.iter().count(), 7);
 
     let error = metadata.u32("a.text").unwrap_err().to_string();
-    assert!(
-        error.contains("`a.text`") && error.contains("\"hello\""),
-        "{error}"
-    );
+    assert!(error.contains("`a.text`") && error.contains("\"hello\""), "{error}");
     let error = metadata.str_array("a.ints").unwrap_err().to_string();
-    assert!(
-        error.contains("`a.ints`") && error.contains("array of 2 i32"),
-        "{error}"
-    );
+    assert!(error.contains("`a.ints`") && error.contains("array of 2 i32"), "{error}");
     assert!(metadata.u32("a.float").optional().is_err());
 }
 
@@ -381,8 +311,5 @@ fn ends_of_text_come_from_the_tokenizer_keys() {
         .set("general.sampling.temp", f32_value(0.25));
     let found = generation_config(&Gguf::from_bytes(&file.to_bytes()).unwrap().metadata).unwrap();
     assert_eq!(found.eos_token_ids, [2, 9]);
-    assert_eq!(
-        (found.bos_token_id, found.temperature),
-        (Some(1), Some(0.25))
-    );
+    assert_eq!((found.bos_token_id, found.temperature), (Some(1), Some(0.25)));
 }

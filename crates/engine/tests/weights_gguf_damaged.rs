@@ -37,11 +37,7 @@ fn every_truncation_is_an_error() {
     let bytes = small_model("llama").file.to_bytes();
     assert!(Gguf::from_bytes(&bytes).is_ok());
     for len in 0..bytes.len() {
-        assert!(
-            Gguf::from_bytes(&bytes[..len]).is_err(),
-            "{len} of {} bytes",
-            bytes.len()
-        );
+        assert!(Gguf::from_bytes(&bytes[..len]).is_err(), "{len} of {} bytes", bytes.len());
     }
 }
 
@@ -82,10 +78,7 @@ fn nested_arrays_and_unknown_value_types_are_refused_by_key() {
         let mut file = small_model("llama").file;
         file.set("a.key", value);
         let error = error_of(&file).to_string();
-        assert!(
-            error.contains("a.key") && error.contains(expected),
-            "{error}"
-        );
+        assert!(error.contains("a.key") && error.contains(expected), "{error}");
     }
 }
 
@@ -111,10 +104,7 @@ fn absurd_dimensions_and_offsets_are_refused_by_tensor() {
         vec![1 << 16, 1 << 16, 1 << 16, 1 << 16],
     ] {
         let error = spoil(&|tensor| tensor.dims = dims.clone());
-        let is_bad = matches!(
-            error,
-            GgufError::BadTensor { .. } | GgufError::Truncated { .. }
-        );
+        let is_bad = matches!(error, GgufError::BadTensor { .. } | GgufError::Truncated { .. });
         assert!(is_bad, "{dims:?}: {error}");
     }
     let error = spoil(&|tensor| {
@@ -130,21 +120,13 @@ fn absurd_dimensions_and_offsets_are_refused_by_tensor() {
         let error = spoil(&|tensor| tensor.offset = Some(offset));
         assert!(matches!(error, GgufError::Truncated { .. }), "{error}");
     }
-    for (type_id, expected) in [
-        (13, "Q5_K"),
-        (24, "I8"),
-        (4, "number 4"),
-        (u32::MAX, "number"),
-    ] {
+    for (type_id, expected) in [(13, "Q5_K"), (24, "I8"), (4, "number 4"), (u32::MAX, "number")] {
         let error = spoil(&|tensor| tensor.type_id = type_id);
         assert!(
             matches!(&error, GgufError::UnsupportedType { found, .. } if found.contains(expected)),
             "{error}"
         );
-        assert!(
-            error.to_string().contains("Q6_K"),
-            "names what can be read: {error}"
-        );
+        assert!(error.to_string().contains("Q6_K"), "names what can be read: {error}");
     }
 }
 
@@ -160,25 +142,13 @@ fn overlapping_and_doubled_tensors_are_refused() {
     let again = file.tensors[3].clone();
     file.tensors.push(again);
     let error = error_of(&file);
-    assert!(
-        matches!(error, GgufError::Duplicate { what: "tensor", .. }),
-        "{error}"
-    );
+    assert!(matches!(error, GgufError::Duplicate { what: "tensor", .. }), "{error}");
 
     let mut file = small_model("llama").file;
     let again = file.pairs[2].clone();
     file.pairs.push(again);
     let error = error_of(&file);
-    assert!(
-        matches!(
-            error,
-            GgufError::Duplicate {
-                what: "metadata key",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, GgufError::Duplicate { what: "metadata key", .. }), "{error}");
 }
 
 #[test]
@@ -197,8 +167,7 @@ fn alignment_is_honoured_and_checked() {
 #[test]
 fn one_part_of_a_split_model_is_refused() {
     let mut file = small_model("llama").file;
-    file.set("split.no", u32_value(1))
-        .set("split.count", u32_value(3));
+    file.set("split.no", u32_value(1)).set("split.count", u32_value(3));
     let error = error_of(&file);
     assert_eq!(error, GgufError::Split { part: 2, count: 3 });
     file.set("split.count", u32_value(1));
@@ -216,9 +185,7 @@ fn assert_readable(bytes: &[u8]) {
         let row_bytes = tensor.format.row_bytes(num_cols).unwrap();
         for row_idx in [0, tensor.range.len() / row_bytes - 1] {
             let start = tensor.range.start + row_idx * row_bytes;
-            tensor
-                .format
-                .dequantize_row(&bytes[start..start + row_bytes], &mut row);
+            tensor.format.dequantize_row(&bytes[start..start + row_bytes], &mut row);
         }
     }
     let Ok(checkpoint) = checkpoint_from_bytes("mutated", bytes.to_vec()) else {
@@ -232,11 +199,7 @@ fn assert_readable(bytes: &[u8]) {
 /// Length of header, metadata and directory: where a flip does something.
 fn directory_len(bytes: &[u8]) -> usize {
     let gguf = Gguf::from_bytes(bytes).unwrap();
-    gguf.tensors
-        .iter()
-        .map(|tensor| tensor.range.start)
-        .min()
-        .unwrap()
+    gguf.tensors.iter().map(|tensor| tensor.range.start).min().unwrap()
 }
 
 #[test]

@@ -54,10 +54,7 @@ fn write_shards(dir: &TempDir, tensors: &Tensors) {
     let names: Vec<&String> = tensors.keys().collect();
     let (first, second) = names.split_at(names.len() / 2);
     for (file, names) in [("a.safetensors", first), ("b.safetensors", second)] {
-        let part = names
-            .iter()
-            .map(|&name| (name.clone(), tensors[name].clone()))
-            .collect();
+        let part = names.iter().map(|&name| (name.clone(), tensors[name].clone())).collect();
         write(dir, file, safetensors_bytes(&part));
         weight_map.extend(names.iter().map(|&name| (name.clone(), json!(file))));
     }
@@ -75,16 +72,8 @@ fn one_file_or_many_are_the_same_model() {
     write(&dir, "model.safetensors", safetensors_bytes(&tensors));
     assert_tensors(&dir, &tensors);
     let model = weights::open(dir.path()).unwrap();
-    assert_eq!(
-        model.generation_config().eos_token_ids,
-        [7],
-        "from config.json"
-    );
-    assert_eq!(
-        model.generation_config().bos_token_id,
-        Some(1),
-        "llama's default"
-    );
+    assert_eq!(model.generation_config().eos_token_ids, [7], "from config.json");
+    assert_eq!(model.generation_config().bos_token_id, Some(1), "llama's default");
     let num_parameters: usize = tensors.values().map(|(_, values)| values.len()).sum();
     assert_eq!(model.num_parameters(), num_parameters as u64);
     assert_eq!(model.weight_bytes(), 4 * num_parameters as u64);
@@ -96,14 +85,8 @@ fn one_file_or_many_are_the_same_model() {
 #[test]
 fn sixteen_bit_tensors_are_widened() {
     for (dtype, format, narrow) in [
-        (
-            "F16",
-            TensorFormat::F16,
-            (|x| half::f16::from_f32(x).to_bits()) as fn(f32) -> u16,
-        ),
-        ("BF16", TensorFormat::BF16, |x| {
-            half::bf16::from_f32(x).to_bits()
-        }),
+        ("F16", TensorFormat::F16, (|x| half::f16::from_f32(x).to_bits()) as fn(f32) -> u16),
+        ("BF16", TensorFormat::BF16, |x| half::bf16::from_f32(x).to_bits()),
     ] {
         let tensors = small_model("llama").expected;
         let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
@@ -116,11 +99,7 @@ fn sixteen_bit_tensors_are_widened() {
             );
         }
         let dir = directory();
-        write(
-            &dir,
-            "model.safetensors",
-            with_header(&json!(header).to_string(), &data),
-        );
+        write(&dir, "model.safetensors", with_header(&json!(header).to_string(), &data));
         // The test's numbers are exact in both formats.
         assert_tensors(&dir, &tensors);
         assert!(
@@ -143,10 +122,7 @@ fn broken_sets_of_shards_are_named() {
 
     write(&dir, "b.safetensors", safetensors_bytes(&tensors));
     let doubled = error(dir.path());
-    assert!(
-        matches!(doubled, WeightsError::DuplicateTensor { .. }),
-        "{doubled}"
-    );
+    assert!(matches!(doubled, WeightsError::DuplicateTensor { .. }), "{doubled}");
 
     let lost = "model.norm.weight";
     let part = tensors
@@ -161,11 +137,7 @@ fn broken_sets_of_shards_are_named() {
         "{missing}"
     );
 
-    write(
-        &dir,
-        "model.safetensors.index.json",
-        r#"{"weight_map": {"x": "../x.safetensors"}}"#,
-    );
+    write(&dir, "model.safetensors.index.json", r#"{"weight_map": {"x": "../x.safetensors"}}"#);
     assert!(error(dir.path()).to_string().contains("../x.safetensors"));
 }
 
@@ -176,9 +148,7 @@ fn missing_misshapen_unknown_and_quantized_tensors_are_named() {
         change(&mut tensors);
         let dir = directory();
         write(&dir, "model.safetensors", safetensors_bytes(&tensors));
-        weights::open(dir.path())
-            .map(|_| ())
-            .map_err(|error| error.to_string())
+        weights::open(dir.path()).map(|_| ()).map_err(|error| error.to_string())
     };
     let missing = open_with(&|tensors| drop(tensors.remove("lm_head.weight"))).unwrap_err();
     assert!(missing.contains("`lm_head.weight` is missing"), "{missing}");
@@ -191,10 +161,7 @@ fn missing_misshapen_unknown_and_quantized_tensors_are_named() {
         "{misshapen}"
     );
     let unknown = open_with(&|tensors| {
-        tensors.insert(
-            "model.layers.0.self_attn.q_proj.bias".to_owned(),
-            (vec![1], vec![1.0]),
-        );
+        tensors.insert("model.layers.0.self_attn.q_proj.bias".to_owned(), (vec![1], vec![1.0]));
     })
     .unwrap_err();
     assert!(unknown.contains("q_proj.bias"), "{unknown}");
@@ -210,10 +177,7 @@ fn missing_misshapen_unknown_and_quantized_tensors_are_named() {
     let header = r#"{"model.norm.weight":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#;
     write(&dir, "model.safetensors", with_header(header, &[0; 8]));
     let quantized = error(dir.path()).to_string();
-    assert!(
-        quantized.contains("`model.norm.weight`") && quantized.contains("I64"),
-        "{quantized}"
-    );
+    assert!(quantized.contains("`model.norm.weight`") && quantized.contains("I64"), "{quantized}");
     assert!(quantized.contains("F32, F16, BF16"), "{quantized}");
 }
 
@@ -233,24 +197,12 @@ fn a_second_copy_of_a_tied_embedding_is_not_counted() {
 #[test]
 fn what_is_no_model_gets_a_hint() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(
-        error(&dir.path().join("nowhere"))
-            .to_string()
-            .contains("nowhere")
-    );
+    assert!(error(&dir.path().join("nowhere")).to_string().contains("nowhere"));
     assert!(error(dir.path()).to_string().contains("no config.json"));
-    write(
-        &dir,
-        "model.Q4_1.gguf",
-        small_model("llama").file.to_bytes(),
-    );
+    write(&dir, "model.Q4_1.gguf", small_model("llama").file.to_bytes());
     assert!(error(dir.path()).to_string().contains("did you mean"));
     assert!(weights::open(&dir.path().join("model.Q4_1.gguf")).is_ok());
-    write(
-        &dir,
-        "model.safetensors",
-        safetensors_bytes(&Tensors::new()),
-    );
+    write(&dir, "model.safetensors", safetensors_bytes(&Tensors::new()));
     let hint = error(&dir.path().join("model.safetensors")).to_string();
     assert!(hint.contains("give the directory"), "{hint}");
     write(&dir, "pytorch_model.bin", "PK");
@@ -267,11 +219,7 @@ fn every_truncation_of_a_safetensors_file_is_an_error() {
     let bytes = safetensors_bytes(&small_model("llama").expected);
     assert!(safetensors_from_bytes(&bytes).is_ok());
     for len in 0..bytes.len() {
-        assert!(
-            safetensors_from_bytes(&bytes[..len]).is_err(),
-            "{len} of {}",
-            bytes.len()
-        );
+        assert!(safetensors_from_bytes(&bytes[..len]).is_err(), "{len} of {}", bytes.len());
     }
 }
 
@@ -296,10 +244,7 @@ fn hostile_safetensors_headers_are_refused() {
         ),
     ] {
         let error = safetensors_from_bytes(&with_header(&header, &[0; 4])).unwrap_err();
-        assert!(
-            matches!(error, SafetensorsError::Invalid { .. }),
-            "{header}: {error}"
-        );
+        assert!(matches!(error, SafetensorsError::Invalid { .. }), "{header}: {error}");
     }
     for found in [MAX_HEADER_BYTES + 1, u64::MAX] {
         let error = safetensors_from_bytes(&found.to_le_bytes()).unwrap_err();

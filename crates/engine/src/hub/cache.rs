@@ -27,9 +27,7 @@ impl ModelCache {
     /// `$XDG_CACHE_HOME/kvasir/models`, or `~/.cache/kvasir/models`.
     pub(super) fn from_env() -> Result<ModelCache, HubError> {
         let base = etcetera::base_strategy::Xdg::new().map_err(|_| HubError::NoCacheDir)?;
-        Ok(ModelCache::at(
-            base.cache_dir().join("kvasir").join("models"),
-        ))
+        Ok(ModelCache::at(base.cache_dir().join("kvasir").join("models")))
     }
 
     pub(super) fn at(root: PathBuf) -> ModelCache {
@@ -77,9 +75,7 @@ pub(super) fn lock_folder(folder: &Path, progress: &dyn Progress) -> Result<Fold
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), HubError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".kvasir-")
-            .tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(".kvasir-").tempfile_in(folder)?;
         file.write_all(content)?;
         publish(file, path)
     };
@@ -102,8 +98,5 @@ pub(super) fn publish(file: tempfile::NamedTempFile, path: &Path) -> io::Result<
 
 /// The size of the file `path`, if it is one.
 pub(super) fn file_size(path: &Path) -> Option<u64> {
-    fs::metadata(path)
-        .ok()
-        .filter(fs::Metadata::is_file)
-        .map(|metadata| metadata.len())
+    fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
 }

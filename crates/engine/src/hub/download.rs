@@ -138,11 +138,7 @@ fn request_headers(wanted: &Wanted<'_>, part: &Part) -> Vec<(header::HeaderName,
         }
         return headers;
     }
-    wanted
-        .have_etag
-        .map(|etag| (header::IF_NONE_MATCH, etag.to_owned()))
-        .into_iter()
-        .collect()
+    wanted.have_etag.map(|etag| (header::IF_NONE_MATCH, etag.to_owned())).into_iter().collect()
 }
 
 /// Appends the body to the part file; what arrived before a cut stays.
@@ -224,10 +220,7 @@ fn finish(wanted: &Wanted<'_>, part: &mut Part, resumed_at: u64) -> Result<Fetch
         .and_then(|()| fs::rename(&part.path, wanted.path))
         .map_err(|source| HubError::io("finish", wanted.path, source))?;
     remove(&version_path(&part.path))?;
-    Ok(Fetched::New {
-        etag: part.version.etag.clone(),
-        size_bytes: part.len,
-    })
+    Ok(Fetched::New { etag: part.version.etag.clone(), size_bytes: part.len })
 }
 
 impl Part {
@@ -245,14 +238,7 @@ impl Part {
             .ok()
             .and_then(|json| serde_json::from_slice(&json).ok())
             .unwrap_or_default();
-        let mut part = Part {
-            path,
-            file,
-            len: 0,
-            hasher: Sha256::new(),
-            version,
-            most: 0,
-        };
+        let mut part = Part { path, file, len: 0, hasher: Sha256::new(), version, most: 0 };
         if part.is_of(wanted) {
             part.hash_existing()?;
         } else {
@@ -358,9 +344,7 @@ impl Part {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), HubError> {
-        self.file
-            .write_all(bytes)
-            .map_err(|source| HubError::io("write", &self.path, source))?;
+        self.file.write_all(bytes).map_err(|source| HubError::io("write", &self.path, source))?;
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
         Ok(())
@@ -394,9 +378,8 @@ fn etag(response: &Response<Body>) -> Option<String> {
 /// The length of the file's bytes; a compressed body's length is another.
 fn content_length(response: &Response<Body>) -> Option<u64> {
     let headers = response.headers();
-    let encoded = headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding != "identity");
+    let encoded =
+        headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
     if encoded {
         return None;
     }
@@ -406,11 +389,7 @@ fn content_length(response: &Response<Body>) -> Option<u64> {
 
 /// First byte and total size of `Content-Range: bytes START-END/TOTAL`.
 fn content_range(response: &Response<Body>) -> Option<(u64, Option<u64>)> {
-    let value = response
-        .headers()
-        .get(header::CONTENT_RANGE)?
-        .to_str()
-        .ok()?;
+    let value = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (start, _end) = range.split_once('-')?;
     Some((start.parse().ok()?, total.parse().ok()))

@@ -180,11 +180,7 @@ impl HubError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 HubError::DiskFull { path }
             }
-            _ => HubError::Io {
-                action,
-                path,
-                source,
-            },
+            _ => HubError::Io { action, path, source },
         }
     }
 }

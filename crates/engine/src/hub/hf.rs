@@ -95,19 +95,9 @@ pub(super) fn pull(
         .clone();
     let mut manifest = Manifest::load(folder);
     manifest.commit = listing.commit;
-    let files = listing
-        .siblings
-        .into_iter()
-        .map(|file| (file.name.clone(), file));
-    let mut pull = Pull {
-        client,
-        name,
-        folder,
-        files: files.collect(),
-        revision,
-        manifest,
-        progress,
-    };
+    let files = listing.siblings.into_iter().map(|file| (file.name.clone(), file));
+    let mut pull =
+        Pull { client, name, folder, files: files.collect(), revision, manifest, progress };
     match &name.gguf {
         Some(gguf) => pull.fetch_gguf(gguf),
         None => pull.fetch_model(),
@@ -125,10 +115,7 @@ fn list(client: &Client, name: &HfName, progress: &dyn Progress) -> Result<Listi
         let mut response = client.get(&url, &[], &[StatusCode::OK])?;
         let body = response.body_mut().with_config().limit(MAX_LISTING_BYTES);
         let json = body.read_to_vec().map_err(|error| {
-            Attempt::again(HubError::BadReply {
-                url: url.clone(),
-                detail: error.to_string(),
-            })
+            Attempt::again(HubError::BadReply { url: url.clone(), detail: error.to_string() })
         })?;
         serde_json::from_slice(&json).map_err(|error| {
             Attempt::Final(HubError::BadReply {
@@ -137,15 +124,8 @@ fn list(client: &Client, name: &HfName, progress: &dyn Progress) -> Result<Listi
             })
         })
     })?;
-    match listing
-        .siblings
-        .iter()
-        .find(|file| !is_safe_file_name(&file.name))
-    {
-        Some(file) => Err(HubError::UnsafeFileName {
-            repo: name.repo(),
-            name: file.name.clone(),
-        }),
+    match listing.siblings.iter().find(|file| !is_safe_file_name(&file.name)) {
+        Some(file) => Err(HubError::UnsafeFileName { repo: name.repo(), name: file.name.clone() }),
         None => Ok(listing),
     }
 }
@@ -154,10 +134,7 @@ impl Pull<'_> {
     fn fetch_gguf(&mut self, gguf: &str) -> Result<PathBuf, HubError> {
         if !self.files.contains_key(gguf) {
             return Err(match self.gguf_choices() {
-                Some(choices) => HubError::ChooseGguf {
-                    repo: self.name.repo(),
-                    choices,
-                },
+                Some(choices) => HubError::ChooseGguf { repo: self.name.repo(), choices },
                 None => self.not_a_model(gguf),
             });
         }
@@ -169,22 +146,15 @@ impl Pull<'_> {
         let has_weights = self.files.keys().any(|name| is_weights(name));
         if !has_weights {
             return Err(match self.gguf_choices() {
-                Some(choices) => HubError::ChooseGguf {
-                    repo: self.name.repo(),
-                    choices,
-                },
+                Some(choices) => HubError::ChooseGguf { repo: self.name.repo(), choices },
                 None => self.not_a_model("*.safetensors"),
             });
         }
         if !self.files.contains_key("config.json") {
             return Err(self.not_a_model("config.json"));
         }
-        let mut wanted: Vec<String> = self
-            .files
-            .keys()
-            .filter(|name| is_metadata(name))
-            .cloned()
-            .collect();
+        let mut wanted: Vec<String> =
+            self.files.keys().filter(|name| is_metadata(name)).cloned().collect();
         // Until the last file is there, the folder must not pass for a model.
         self.manifest.complete = false;
         self.manifest.store(self.folder)?;
@@ -213,18 +183,11 @@ impl Pull<'_> {
             if self.files.contains_key(SINGLE) {
                 return Ok(vec![SINGLE.to_owned()]);
             }
-            return Ok(self
-                .files
-                .keys()
-                .filter(|name| is_weights(name))
-                .cloned()
-                .collect());
+            return Ok(self.files.keys().filter(|name| is_weights(name)).cloned().collect());
         }
         let path = self.folder.join(INDEX);
-        let shards = read_shards(&path).map_err(|detail| HubError::BadReply {
-            url: self.url(INDEX),
-            detail,
-        })?;
+        let shards = read_shards(&path)
+            .map_err(|detail| HubError::BadReply { url: self.url(INDEX), detail })?;
         match shards.iter().find(|shard| !self.files.contains_key(*shard)) {
             Some(shard) => Err(self.not_a_model(&format!("{shard}, which its {INDEX} names"))),
             None => Ok(shards.into_iter().collect()),
@@ -271,13 +234,8 @@ impl Pull<'_> {
     /// not find two sets of weights.
     fn forget_others(&mut self, wanted: &[String]) -> Result<(), HubError> {
         let stale = |name: &String| !wanted.contains(name) && !is_gguf(name);
-        let others: Vec<String> = self
-            .manifest
-            .files
-            .keys()
-            .filter(|name| stale(name))
-            .cloned()
-            .collect();
+        let others: Vec<String> =
+            self.manifest.files.keys().filter(|name| stale(name)).cloned().collect();
         for name in others {
             self.manifest.files.remove(&name);
             // The manifest is ours, but it is a file: trust no name in it.
@@ -311,10 +269,7 @@ impl Pull<'_> {
     }
 
     fn not_a_model(&self, what: &str) -> HubError {
-        HubError::NotAModel {
-            repo: self.name.repo(),
-            what: what.to_owned(),
-        }
+        HubError::NotAModel { repo: self.name.repo(), what: what.to_owned() }
     }
 }
 
@@ -347,9 +302,7 @@ fn read_shards(path: &Path) -> Result<BTreeSet<String>, String> {
     }
     let size = super::cache::file_size(path).unwrap_or(0);
     if size > MAX_INDEX_BYTES {
-        return Err(format!(
-            "the shard index has {size} bytes, more than {MAX_INDEX_BYTES}"
-        ));
+        return Err(format!("the shard index has {size} bytes, more than {MAX_INDEX_BYTES}"));
     }
     let json = fs::read(path).map_err(|error| error.to_string())?;
     let index: Index = serde_json::from_slice(&json)

@@ -42,11 +42,7 @@ pub(super) enum Attempt {
 impl Attempt {
     /// A failure that says nothing of the next attempt.
     pub(super) fn again(error: HubError) -> Attempt {
-        Attempt::Again {
-            error,
-            made_progress: false,
-            wait: None,
-        }
+        Attempt::Again { error, made_progress: false, wait: None }
     }
 }
 
@@ -58,9 +54,7 @@ impl From<HubError> for Attempt {
 
 impl Client {
     pub(super) fn new(endpoint: &str, token: Option<String>, retry_delay: Duration) -> Client {
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::PlatformVerifier)
-            .build();
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .user_agent(concat!("kvasir/", env!("CARGO_PKG_VERSION")))
@@ -73,12 +67,7 @@ impl Client {
             .tls_config(tls)
             .build()
             .new_agent();
-        Client {
-            agent,
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            token,
-            retry_delay,
-        }
+        Client { agent, endpoint: endpoint.trim_end_matches('/').to_owned(), token, retry_delay }
     }
 
     /// The URL of `path`, which begins with `/` and is percent-encoded.
@@ -100,9 +89,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let response = request
-            .call()
-            .map_err(|error| explain_failure(url, &error))?;
+        let response = request.call().map_err(|error| explain_failure(url, &error))?;
         if accepted.contains(&response.status()) {
             return Ok(response);
         }
@@ -120,24 +107,15 @@ impl Client {
             let (error, made_progress, wait) = match attempt() {
                 Ok(value) => return Ok(value),
                 Err(Attempt::Final(error)) => return Err(error),
-                Err(Attempt::Again {
-                    error,
-                    made_progress,
-                    wait,
-                }) => (error, made_progress, wait),
+                Err(Attempt::Again { error, made_progress, wait }) => (error, made_progress, wait),
             };
             failures = if made_progress { 1 } else { failures + 1 };
             if failures >= MAX_ATTEMPTS {
                 return Err(error);
             }
             let backoff = self.retry_delay.saturating_mul(1 << (failures - 1));
-            let delay = wait
-                .map_or(backoff, |wait| wait.max(backoff))
-                .min(MAX_DELAY);
-            progress.note(&format!(
-                "{error}; trying again in {:.1} s",
-                delay.as_secs_f64()
-            ));
+            let delay = wait.map_or(backoff, |wait| wait.max(backoff)).min(MAX_DELAY);
+            progress.note(&format!("{error}; trying again in {:.1} s", delay.as_secs_f64()));
             std::thread::sleep(delay);
         }
     }
@@ -170,10 +148,7 @@ fn retry_after(response: &Response<Body>) -> Option<Duration> {
 
 /// Tells what may pass (a dropped connection) from what will not (a refused one, a bad URL).
 fn explain_failure(url: &str, error: &ureq::Error) -> Attempt {
-    let offline = HubError::Offline {
-        address: origin(url).to_owned(),
-        detail: error.to_string(),
-    };
+    let offline = HubError::Offline { address: origin(url).to_owned(), detail: error.to_string() };
     match error {
         ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
             Attempt::Final(offline)
@@ -182,19 +157,16 @@ fn explain_failure(url: &str, error: &ureq::Error) -> Attempt {
             Attempt::again(offline)
         }
         ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Attempt::Final(offline),
-        other => Attempt::Final(HubError::BadReply {
-            url: url.to_owned(),
-            detail: other.to_string(),
-        }),
+        other => {
+            Attempt::Final(HubError::BadReply { url: url.to_owned(), detail: other.to_string() })
+        }
     }
 }
 
 /// `scheme://host:port` of a URL.
 fn origin(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
-    url[start..]
-        .find('/')
-        .map_or(url, |end| &url[..start + end])
+    url[start..].find('/').map_or(url, |end| &url[..start + end])
 }
 
 /// `text` with everything but unreserved characters percent-encoded (RFC 3986), `/` kept.

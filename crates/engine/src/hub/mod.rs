@@ -65,11 +65,7 @@ impl Hub {
     /// # Errors
     /// [`HubError::NoCacheDir`].
     pub fn from_env() -> Result<Hub, HubError> {
-        let set = |name| {
-            std::env::var(name)
-                .ok()
-                .filter(|value: &String| !value.is_empty())
-        };
+        let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
         Ok(Hub {
             cache: ModelCache::from_env()?,
             endpoint: set("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()),

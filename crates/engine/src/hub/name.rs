@@ -48,14 +48,10 @@ impl ModelName {
         let looks_like_path = name.contains(['/', '\\'])
             || name.starts_with('.')
             || path.extension().is_some_and(|extension| {
-                ["gguf", "safetensors"]
-                    .iter()
-                    .any(|known| extension.eq_ignore_ascii_case(known))
+                ["gguf", "safetensors"].iter().any(|known| extension.eq_ignore_ascii_case(known))
             });
         if looks_like_path {
-            return Err(HubError::NoSuchPath {
-                path: path.to_path_buf(),
-            });
+            return Err(HubError::NoSuchPath { path: path.to_path_buf() });
         }
         let candidates = KNOWN_MODELS
             .iter()
@@ -74,18 +70,13 @@ impl HfName {
     /// # Errors
     /// [`HubError::BadReference`].
     pub fn parse(reference: &str) -> Result<HfName, HubError> {
-        let bad = |reason| HubError::BadReference {
-            reference: format!("hf:{reference}"),
-            reason,
-        };
+        let bad = |reason| HubError::BadReference { reference: format!("hf:{reference}"), reason };
         let (repo, gguf) = match reference.split_once(':') {
             Some((repo, file)) => (repo, Some(file)),
             None => (reference, None),
         };
         let (repo, revision) = repo.split_once('@').unwrap_or((repo, "main"));
-        let (org, model) = repo
-            .split_once('/')
-            .ok_or_else(|| bad("names no organisation"))?;
+        let (org, model) = repo.split_once('/').ok_or_else(|| bad("names no organisation"))?;
         if !is_plain_segment(org) || !is_plain_segment(model) {
             return Err(bad(
                 "has an organisation or model that is empty or has letters other than A-Z a-z 0-9 . _ -",
@@ -96,9 +87,7 @@ impl HfName {
         }
         if let Some(file) = gguf {
             if !is_safe_file_name(file) || !file.to_ascii_lowercase().ends_with(".gguf") {
-                return Err(bad(
-                    "chooses a file that is not a GGUF file of the repository",
-                ));
+                return Err(bad("chooses a file that is not a GGUF file of the repository"));
             }
         }
         Ok(HfName {
@@ -148,12 +137,7 @@ pub fn nearest_name<'a>(
     let word = word.to_ascii_lowercase();
     candidates
         .into_iter()
-        .map(|name| {
-            (
-                strsim::jaro_winkler(&word, &name.to_ascii_lowercase()),
-                name,
-            )
-        })
+        .map(|name| (strsim::jaro_winkler(&word, &name.to_ascii_lowercase()), name))
         .filter(|(similarity, _)| *similarity > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
@@ -193,10 +177,7 @@ mod tests {
             "org/m ",
             "org/m:",
         ] {
-            assert!(
-                matches!(HfName::parse(name), Err(HubError::BadReference { .. })),
-                "{name}"
-            );
+            assert!(matches!(HfName::parse(name), Err(HubError::BadReference { .. })), "{name}");
         }
     }
 
@@ -222,10 +203,7 @@ mod tests {
     #[test]
     fn missing_paths_are_called_paths() {
         for name in ["nowhere/model", "absent.gguf", "./absent"] {
-            assert!(
-                matches!(ModelName::parse(name), Err(HubError::NoSuchPath { .. })),
-                "{name}"
-            );
+            assert!(matches!(ModelName::parse(name), Err(HubError::NoSuchPath { .. })), "{name}");
         }
     }
 }

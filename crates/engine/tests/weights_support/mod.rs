@@ -255,11 +255,8 @@ impl SmallModel {
 
     /// With the first layer only.
     pub fn one_layer(mut self, arch: &str) -> Self {
-        self.file
-            .tensors
-            .retain(|tensor| !tensor.name.starts_with("blk.1."));
-        self.expected
-            .retain(|name, _| !name.starts_with("model.layers.1."));
+        self.file.tensors.retain(|tensor| !tensor.name.starts_with("blk.1."));
+        self.expected.retain(|name, _| !name.starts_with("model.layers.1."));
         self.file.set(&format!("{arch}.block_count"), u32_value(1));
         self
     }
