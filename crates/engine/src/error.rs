@@ -72,6 +72,9 @@ pub enum LlmError {
         /// Tokens of the model.
         vocab_size: usize,
     },
+    /// The model cannot be written in another form.
+    #[error(transparent)]
+    Convert(Box<crate::weights::convert::ConvertError>),
     /// The engine failed in the middle of its work.
     #[error(transparent)]
     Step(#[from] StepError),

@@ -1,6 +1,7 @@
 //! The engine: weights, tokenizer, chat template and the run loop that joins them to a backend.
 
 mod builder;
+mod convert;
 mod error;
 mod glue;
 pub mod hub;
@@ -13,6 +14,7 @@ pub mod text;
 pub mod weights;
 
 pub use builder::{Backend, LlmBuilder};
+pub use convert::convert_to_hf_dir;
 pub use engine_core::dtype::DType;
 pub use engine_core::request::{FinishReason, SamplingParams, TokenId};
 pub use engine_core::scheduler::SchedulerStats;
