@@ -9,8 +9,8 @@ use crate::workspace::{Package, TextFile, packages, read, text_files};
 /// Crates that may have `unsafe`: SIMD intrinsics and shared output buffers; memory maps.
 const UNSAFE_CRATES: &[&str] = &["kernels-cpu", "host-io"];
 
-/// Tests that cannot be written without it: what they link or count is the allocator itself.
-const UNSAFE_TESTS: &[&str] = &[];
+/// Tests that cannot be written without it: a program without std brings its own allocator.
+const UNSAFE_TESTS: &[&str] = &["crates/engine-core/tests/no-std-link/program.rs"];
 
 const FORBID: &str = "#![forbid(unsafe_code)]";
 
