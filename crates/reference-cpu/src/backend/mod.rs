@@ -13,8 +13,8 @@ pub use storage::{Buffer, KvCache, Matrix};
 
 /// Runs the functions of [`crate::ops`] (`--backend reference`).
 ///
-/// Values are held in f32, rounded to the format that they stand for. Fresh memory is NaN, so that
-/// whoever reads what nobody wrote finds out. Rows are independent of their number, their company
+/// Values are held in f32, rounded to the format that they stand for. Fresh memory (up
+/// to 1 GiB a piece) is NaN, so that whoever reads what nobody wrote finds out. Rows are independent of their number, their company
 /// and the number of threads.
 #[derive(Clone, Debug)]
 pub struct ReferenceCpu {

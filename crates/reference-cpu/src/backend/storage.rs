@@ -158,13 +158,28 @@ impl KvCache {
     }
 }
 
-/// `len` NaNs; `None` for a length that overflowed.
+/// Elements up to which fresh memory is NaN: 1 GiB.
+const MAX_NAN_LEN: usize = 1 << 28;
+
+/// `len` values that nobody has written; `None` for a length that overflowed.
+///
+/// NaN, so that reading them shows; but zeros above [`MAX_NAN_LEN`], whose pages the system hands
+/// out when they are written: an engine reserves a pool of gigabytes and may use little of it.
 pub(super) fn unwritten(what: &'static str, len: Option<usize>) -> Result<Vec<f32>, OpError> {
     let requested_bytes = (len.unwrap_or(usize::MAX) as u64).saturating_mul(4);
+    let refused = OpError::OutOfMemory { what, requested_bytes };
+    let Some(len) = len else {
+        return Err(refused);
+    };
+    // Asks first, because `vec!` aborts where memory is refused.
     let mut values = Vec::new();
-    if len.is_none_or(|len| values.try_reserve_exact(len).is_err()) {
-        return Err(OpError::OutOfMemory { what, requested_bytes });
+    if values.try_reserve_exact(len).is_err() {
+        return Err(refused);
     }
-    values.resize(len.unwrap_or(0), f32::NAN);
+    if len > MAX_NAN_LEN {
+        drop(values);
+        return Ok(vec![0.0; len]);
+    }
+    values.resize(len, f32::NAN);
     Ok(values)
 }
