@@ -144,8 +144,8 @@ pub struct KvWrite<'a, O: Ops + ?Sized> {
 /// its sequence, all read from the cache, the step's own rows included.
 ///
 /// `out = softmax(scale · q · Kᵀ) · V` per head; query head `h` reads KV head
-/// `h / (num_qo_heads / num_kv_heads)`. Softmax and sums in f32; q, and the probabilities relative to
-/// a running maximum, may be rounded to the cache's format before they meet K and V.
+/// `h / (num_qo_heads / num_kv_heads)`. Softmax and sums in f32; q is rounded to the cache's format,
+/// and the probabilities, relative to a running maximum, may be.
 /// Shapes: `q` `[num_tokens, num_qo_heads · head_dim]` f32; `out` the same, a matrix-input buffer.
 /// Slots that no attended position maps to may hold NaN.
 #[derive(Debug)]

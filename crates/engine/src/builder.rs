@@ -15,6 +15,7 @@ use reference_cpu::ReferenceCpu;
 
 use crate::error::LlmError;
 use crate::glue;
+use crate::hub::{self, Quiet};
 use crate::llm::{Llm, LlmParts};
 use crate::run_loop::{Engine, RunLoop};
 use crate::weights;
@@ -116,7 +117,11 @@ impl LlmBuilder {
     /// # Errors
     /// [`LlmError`], naming the file, tensor or option at fault.
     pub fn build(self) -> Result<Llm, LlmError> {
-        let model = weights::open(&self.model)?;
+        let path = match self.model.to_str() {
+            Some(name) => hub::resolve(name, &Quiet)?,
+            None => self.model.clone(),
+        };
+        let model = weights::open(&path)?;
         let tokenizer = glue::tokenizer(&model)?;
         let chat_template = glue::chat_template(&model, tokenizer.as_ref())?;
         let run_loop = match self.backend {

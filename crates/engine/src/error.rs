@@ -6,6 +6,7 @@ use engine_core::sampling::ParamError;
 use engine_core::scheduler::{ConfigError, Refusal};
 use kernels_cpu::StartError;
 
+use crate::hub::HubError;
 use crate::run_loop::StepError;
 use crate::text::{ChatTemplateError, TokenizerError};
 use crate::weights::WeightsError;
@@ -15,6 +16,9 @@ use crate::weights::gguf::MetadataError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LlmError {
+    /// The model is not here and cannot be fetched.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The model files are unreadable or not of a known architecture.
     #[error(transparent)]
     Weights(#[from] WeightsError),

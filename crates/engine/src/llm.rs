@@ -62,9 +62,10 @@ pub(crate) struct LlmParts {
 }
 
 impl Llm {
-    /// Starts with the model at `path`: a GGUF file or a Hugging Face directory.
-    pub fn builder(path: impl Into<PathBuf>) -> LlmBuilder {
-        LlmBuilder::new(path.into())
+    /// Starts with `model`: a GGUF file, a Hugging Face directory, or a name that
+    /// [`crate::hub::resolve`] knows, fetched on first use.
+    pub fn builder(model: impl Into<PathBuf>) -> LlmBuilder {
+        LlmBuilder::new(model.into())
     }
 
     pub(crate) fn new(parts: LlmParts) -> Llm {

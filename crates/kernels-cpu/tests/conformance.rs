@@ -33,8 +33,8 @@ fn close_to_the_oracle(isa: CpuIsa) {
 fn rows_are_independent(isa: CpuIsa) {
     let Some(isa) = available(isa) else { return };
     for dtype in DTYPES {
-        let mut backends = [backend(isa, dtype, 1), backend(isa, dtype, 2), backend(isa, dtype, 5)];
-        conformance::row_independence(&mut backends, &DTYPES)
+        let mut backends = [backend(isa, dtype, 1), backend(isa, dtype, 3)];
+        conformance::row_independence(&mut backends, &[dtype])
             .unwrap_or_else(|failure| panic!("{} {dtype}: {failure}", isa.name()));
     }
 }
