@@ -1,6 +1,8 @@
 //! The committed seeds of the fuzz targets are what this file writes: small valid files, so that a
 //! fuzzer starts behind the first checks. With `KVASIR_UPDATE_SEEDS=1` the test writes them anew.
 
+#[path = "../../../fuzz/src/invariants.rs"]
+mod invariants;
 mod weights_support;
 
 use serde_json::json;
@@ -111,4 +113,19 @@ fn committed_seeds_are_current() {
             );
         }
     }
+}
+
+/// A target whose seeds are all refused would never see what lies behind the first check.
+#[test]
+fn seeds_are_accepted() {
+    for (name, bytes) in gguf_seeds() {
+        assert!(invariants::gguf(&bytes), "{name}");
+    }
+    for (name, bytes) in config_seeds() {
+        assert_eq!(invariants::config(&bytes), name != "index.json", "{name}");
+    }
+    let safetensors =
+        std::fs::read(repository("fuzz/seeds/safetensors/llama.safetensors")).unwrap();
+    assert!(invariants::safetensors(&safetensors));
+    assert!(!invariants::safetensors(&safetensors[1..]));
 }

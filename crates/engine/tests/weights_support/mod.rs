@@ -4,6 +4,8 @@
 //! every rule: counts, offsets and alignment can be given by hand.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod hf;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -29,14 +29,13 @@ pub(in crate::weights) fn config_json(
     set("max_position_embeddings", json!(config.max_position_embeddings));
     set("rms_norm_eps", json!(shortest(config.rms_norm_eps)));
     set("tie_word_embeddings", json!(config.tie_word_embeddings));
-    set("attention_bias", json!(config.qkv_bias && config.o_bias));
-    set("mlp_bias", json!(config.mlp_bias));
     // Under both names, as the older one is deprecated in transformers 5.
     set("dtype", json!(dtype.name()));
     set("torch_dtype", json!(dtype.name()));
     set("bos_token_id", json!(generation.bos_token_id));
     set("eos_token_id", token_ids(&generation.eos_token_ids));
     set("use_cache", json!(true));
+    write_biases(config, &mut map);
     write_rope(&config.rope, config.head_dim, &mut map);
     write_windows(config, &mut map)?;
     Ok(Value::Object(map))
@@ -82,6 +81,17 @@ fn check_biases(config: &ModelConfig) -> Result<(), String> {
             "biases on (q, k and v: {}; attention output: {}; MLP: {})",
             config.qkv_bias, config.o_bias, config.mlp_bias
         ))
+    }
+}
+
+/// The switches that the family's config class has; Mistral and Qwen2 have none.
+fn write_biases(config: &ModelConfig, map: &mut Map<String, Value>) {
+    let architecture = config.architecture;
+    if matches!(architecture, Architecture::Llama | Architecture::Qwen3) {
+        map.insert("attention_bias".to_owned(), json!(config.qkv_bias));
+    }
+    if architecture == Architecture::Llama {
+        map.insert("mlp_bias".to_owned(), json!(config.mlp_bias));
     }
 }
 
@@ -142,6 +152,7 @@ fn scaling_json(scaling: &RopeScaling) -> Option<Value> {
             "rope_type": "longrope",
             "short_factor": factors,
             "long_factor": factors,
+            "factor": 1.0,
             "attention_factor": 1.0,
         }),
     })
