@@ -53,6 +53,7 @@ impl Tokenizer {
         inner.with_padding(None);
         let special = config.special_tokens(&mut inner)?;
         config.set_post_processor(&mut inner, &special)?;
+        check_post_processor(&inner, checked.num_ids)?;
         let chat_template = source_in_dir(dir)?;
         Tokenizer::assemble(inner, checked.num_ids, special, chat_template).map(Some)
     }
@@ -141,5 +142,22 @@ impl Config {
             token(add_eos, "eos_token", special.eos),
         )?);
         Ok(())
+    }
+}
+
+/// What goes around a text is the same for every text, so an empty one shows whether it is in the vocabulary.
+fn check_post_processor(
+    inner: &tokenizers::Tokenizer,
+    num_ids: usize,
+) -> Result<(), TokenizerError> {
+    let around = guard(|| inner.encode_fast("", true))
+        .map_err(|reason| TokenizerError::Parse { file: "the post-processor".into(), reason })?;
+    match around.get_ids().iter().find(|&&id| id as usize >= num_ids) {
+        None => Ok(()),
+        Some(&id) => Err(TokenizerError::IdOutOfRange {
+            what: "a token that the post-processor adds".into(),
+            id: id.into(),
+            vocab_size: num_ids,
+        }),
     }
 }

@@ -94,6 +94,15 @@ impl Budget {
         Ok(())
     }
 
+    /// Pays for finding one item of `value`: in a text or in something that is only walked over, all before
+    /// it are passed.
+    pub(super) fn inspect_access(&self, value: &Value) -> Result<(), Error> {
+        match value.kind() {
+            ValueKind::String | ValueKind::Iterable => self.inspect_surface(value),
+            _ => self.spend_items(1),
+        }
+    }
+
     /// Pays for walking over the items of `value`, but not for what is in them.
     pub(super) fn inspect_surface(&self, value: &Value) -> Result<(), Error> {
         match value.as_str() {

@@ -14,6 +14,9 @@ use super::strftime::strftime;
 /// Widest indentation of the `indent` filter.
 const MAX_INDENT: usize = 256;
 
+/// How the values that go into a function and come out of it are paid for.
+type Price = fn(&Budget, &Value) -> Result<(), Error>;
+
 /// Adds all filters, tests and functions.
 pub(super) fn add(
     environment: &mut Environment<'_>,
@@ -28,30 +31,37 @@ pub(super) fn add(
 
 /// minijinja's filters whose result is at most a few times as large as what they are given.
 fn add_minijinja_filters(environment: &mut Environment<'_>, budget: &Arc<Budget>) {
-    let all = [
-        ("abs", Value::from_function(filters::abs)),
-        ("capitalize", Value::from_function(filters::capitalize)),
+    // These hand on values that are paid for already.
+    let access = [
         ("count", Value::from_function(filters::length)),
         ("d", Value::from_function(filters::default)),
         ("default", Value::from_function(filters::default)),
+        ("first", Value::from_function(filters::first)),
+        ("last", Value::from_function(filters::last)),
+        ("length", Value::from_function(filters::length)),
+    ];
+    // These walk over a value's items, but not into them.
+    let walk = [
+        ("items", Value::from_function(filters::items)),
+        ("list", Value::from_function(filters::list)),
+        ("reverse", Value::from_function(filters::reverse)),
+    ];
+    // These read all of a value.
+    let read = [
+        ("abs", Value::from_function(filters::abs)),
+        ("capitalize", Value::from_function(filters::capitalize)),
         ("dictsort", Value::from_function(filters::dictsort)),
         ("e", Value::from_function(filters::escape)),
         ("escape", Value::from_function(filters::escape)),
-        ("first", Value::from_function(filters::first)),
         ("float", Value::from_function(filters::float)),
         ("groupby", Value::from_function(filters::groupby)),
         ("int", Value::from_function(filters::int)),
-        ("items", Value::from_function(filters::items)),
-        ("last", Value::from_function(filters::last)),
-        ("length", Value::from_function(filters::length)),
-        ("list", Value::from_function(filters::list)),
         ("lower", Value::from_function(filters::lower)),
         ("map", Value::from_function(filters::map)),
         ("max", Value::from_function(filters::max)),
         ("min", Value::from_function(filters::min)),
         ("reject", Value::from_function(filters::reject)),
         ("rejectattr", Value::from_function(filters::rejectattr)),
-        ("reverse", Value::from_function(filters::reverse)),
         ("round", Value::from_function(filters::round)),
         ("safe", Value::from_function(filters::safe)),
         ("select", Value::from_function(filters::select)),
@@ -62,24 +72,31 @@ fn add_minijinja_filters(environment: &mut Environment<'_>, budget: &Arc<Budget>
         ("unique", Value::from_function(filters::unique)),
         ("upper", Value::from_function(filters::upper)),
     ];
-    for (name, filter) in all {
-        environment.add_filter(name, paid(filter, budget));
+    for (name, filter) in access {
+        environment.add_filter(name, paid(filter, Budget::inspect_access, budget));
+    }
+    for (name, filter) in walk {
+        environment.add_filter(name, paid(filter, Budget::inspect_surface, budget));
+    }
+    for (name, filter) in read {
+        environment.add_filter(name, paid(filter, Budget::inspect, budget));
     }
 }
 
 /// Wraps a function so that all of its arguments and its result are paid for.
 fn paid(
     function: Value,
+    price: Price,
     budget: &Arc<Budget>,
 ) -> impl Fn(&mut State, Rest<ValueOrKwargs>) -> Result<Value, Error> + Send + Sync + 'static {
     let budget = Arc::clone(budget);
     move |state, arguments| {
         let arguments: Vec<Value> = arguments.0.into_iter().map(Value::from).collect();
         for argument in arguments.iter() {
-            budget.inspect(argument)?;
+            price(&budget, argument)?;
         }
         let result = function.call(state, &arguments)?;
-        budget.inspect(&result)?;
+        price(&budget, &result)?;
         Ok(result)
     }
 }
@@ -268,7 +285,7 @@ fn add_functions(environment: &mut Environment<'_>, budget: &Arc<Budget>, now: O
         ("namespace", Value::from_function(functions::namespace)),
         ("dict", Value::from_function(functions::dict)),
     ] {
-        environment.add_function(name, paid(function, budget));
+        environment.add_function(name, paid(function, Budget::inspect, budget));
     }
     environment.add_function("raise_exception", |message: String| {
         Err::<Value, _>(invalid("raised").with_source(Raised(message)))

@@ -1,9 +1,8 @@
 //! Chat templates: messages to a prompt, as transformers renders them with Jinja.
 //!
-//! A template comes with a model, from anybody. It is run with minijinja on a machine of limited means: no
-//! files, no other templates, limited steps ([fuel](RenderOptions)), and every operation that makes or reads
-//! data is paid for from a budget, so that neither time nor memory depends on what the template
-//! wants. See [`sandbox`] for how.
+//! A template comes with a model, from anybody. It runs in minijinja with limited means: no files, no other
+//! templates, limited steps, and every operation that makes or reads data is paid for from a budget, so that
+//! neither time nor memory depends on what the template wants. `sandbox` says how.
 
 mod budget;
 mod error;

@@ -53,7 +53,7 @@ pub(super) fn add(environment: &mut Environment<'_>, budget: &Arc<Budget>) {
     environment.add_filter(
         names::SLICE,
         move |value: Value, start: Value, stop: Value, step: Value| {
-            paid.inspect(&value)?;
+            paid.inspect_surface(&value)?;
             slice(&value, &start, &stop, &step)
         },
     );
@@ -159,8 +159,8 @@ fn arithmetic(
 
 /// `value[key]`.
 fn item(value: &Value, key: &Value, budget: &Budget) -> Result<Value, Error> {
-    budget.inspect_surface(value)?;
-    budget.inspect_surface(key)?;
+    budget.inspect_access(value)?;
+    budget.inspect_access(key)?;
     if value.is_undefined() {
         return Err(invalid(format!("cannot look up {key} in something undefined")));
     }

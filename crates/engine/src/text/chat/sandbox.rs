@@ -24,8 +24,8 @@ const BASE_FUEL: u64 = 500_000;
 const FUEL_PER_MESSAGE: u64 = 5_000;
 /// Depth of nested macros, loops and conditions; a macro counts as four.
 const RECURSION_LIMIT: usize = 200;
-/// Largest prompt, in bytes, on top of what the messages have.
-const BASE_OUTPUT_BYTES: usize = 16 << 20;
+/// Largest prompt.
+const MAX_PROMPT_BYTES: usize = 16 << 20;
 /// A filter slot that means "look the filter up by name".
 const NO_SLOT: u8 = u8::MAX;
 /// What the template is called in minijinja's messages.
@@ -57,9 +57,9 @@ pub(super) fn render(
         &mut machinery::make_string_output(&mut prompt),
         AutoEscape::None,
     )?;
-    if prompt.len() > BASE_OUTPUT_BYTES {
+    if prompt.len() > MAX_PROMPT_BYTES {
         return Err(limit_error(format!(
-            "its output has {} bytes, more than the limit of {BASE_OUTPUT_BYTES}",
+            "its output has {} bytes, more than the limit of {MAX_PROMPT_BYTES}",
             prompt.len()
         ))
         .into());
