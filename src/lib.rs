@@ -1,1 +1,2 @@
 //! Kvasir: an LLM inference engine and kernel workspace.
+#![forbid(unsafe_code)]

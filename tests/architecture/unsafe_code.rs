@@ -52,6 +52,14 @@ fn the_other_crates_forbid_unsafe_code() {
 }
 
 #[test]
+fn every_exception_is_needed() {
+    for path in UNSAFE_TESTS {
+        let code = without_comments_and_strings(&read(Path::new(path)).text);
+        assert!(has_word(&code, "unsafe"), "{path} has no unsafe code: take it off the list");
+    }
+}
+
+#[test]
 fn misplaced_unsafe_code_is_seen() {
     let at = |path: &str| TextFile {
         path: path.into(),

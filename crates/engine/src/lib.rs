@@ -1,4 +1,5 @@
 //! The engine: weights, tokenizer, chat template and the run loop that joins them to a backend.
+#![forbid(unsafe_code)]
 
 mod builder;
 mod convert;

@@ -116,19 +116,16 @@ impl Fuzzer {
 
     /// Runs one target from its seeds; what it did, or why it failed.
     fn run(&self, target: &str, bounds: &Bounds) -> Result<String> {
-        let seeds = self.root.join("fuzz/seeds").join(target);
-        let num_seeds = fs::read_dir(&seeds).map_or(0, Iterator::count);
-        ensure!(num_seeds > 0 || target == CANARY, "no seeds in fuzz/seeds/{target}");
+        let seeds = seed_folders(&self.root.join("fuzz/seeds"), target)?;
+        let num_seeds = num_files(&seeds)?;
+        ensure!(num_seeds > 0, "no seeds in fuzz/seeds/{target}");
         // New inputs go to a corpus of this run, so that every run starts from the seeds alone.
         let corpus = self.work_dir.join(format!("{target}-corpus"));
         let artifacts = self.work_dir.join(format!("{target}-artifacts"));
         fs::create_dir_all(&corpus)?;
         fs::create_dir_all(&artifacts)?;
         let mut command = self.command("run");
-        command.arg(target).arg(&corpus);
-        if num_seeds > 0 {
-            command.arg(&seeds);
-        }
+        command.arg(target).arg(&corpus).args(&seeds);
         command.args(["--", "-seed=1", "-print_final_stats=1"]);
         command.arg(format!("-runs={}", bounds.runs));
         command.arg(format!("-max_total_time={}", bounds.max_total_time_s));
@@ -141,6 +138,25 @@ impl Fuzzer {
             .with_context(|| format!("cannot run the fuzz target {target}"))?;
         verdict(target, success, &text, num_seeds)
     }
+}
+
+/// Where a target's first inputs are. The canary gets everyone's, for it must find what it claims
+/// does not exist.
+fn seed_folders(seeds: &Path, target: &str) -> Result<Vec<PathBuf>> {
+    if target != CANARY {
+        return Ok(vec![seeds.join(target)]);
+    }
+    let entries = fs::read_dir(seeds).with_context(|| format!("no {}", seeds.display()))?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn num_files(folders: &[PathBuf]) -> Result<usize> {
+    let mut num_files = 0;
+    for folder in folders {
+        let entries = fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))?;
+        num_files += entries.count();
+    }
+    Ok(num_files)
 }
 
 /// Judges a run by its exit status and libFuzzer's own words.
@@ -204,6 +220,20 @@ mod tests {
         assert!(verdict("gguf", false, CRASH, 3).is_err());
         assert!(verdict("gguf", true, CRASH, 3).is_err());
         assert!(verdict(CANARY, false, CRASH, 0).is_ok());
+    }
+
+    #[test]
+    fn the_canary_gets_the_seeds_of_every_target() {
+        let dir = tempfile::tempdir().unwrap();
+        for target in ["config", "gguf"] {
+            fs::create_dir(dir.path().join(target)).unwrap();
+            fs::write(dir.path().join(target).join("seed"), "x").unwrap();
+        }
+        let own = seed_folders(dir.path(), "gguf").unwrap();
+        assert_eq!(own, [dir.path().join("gguf")]);
+        let all = seed_folders(dir.path(), CANARY).unwrap();
+        assert_eq!((num_files(&own).unwrap(), num_files(&all).unwrap()), (1, 2));
+        assert!(num_files(&seed_folders(dir.path(), "gone").unwrap()).is_err());
     }
 
     #[test]
