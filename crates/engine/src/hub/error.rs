@@ -18,7 +18,7 @@ pub enum HubError {
         known: String,
     },
     /// The name is a path, and nothing is there.
-    #[error("no file or directory `{}`; check the path, or name a model (kvasir pull --help)", path.display())]
+    #[error("no file or directory `{}`; check the path, or write hf:ORG/MODEL for a model on a hub", path.display())]
     NoSuchPath {
         /// As given.
         path: PathBuf,

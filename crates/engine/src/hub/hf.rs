@@ -213,7 +213,10 @@ impl Pull<'_> {
             label,
             size_bytes: remote.size_bytes(),
             sha256: remote.sha256(),
-            have_etag: entry.and_then(|entry| entry.etag.as_deref()),
+            // Where the listing names the content, it has just said that this is another.
+            have_etag: entry
+                .filter(|_| remote.sha256().is_none() && remote.blob_id.is_none())
+                .and_then(|entry| entry.etag.as_deref()),
         };
         if let Fetched::New { etag, size_bytes } =
             download::fetch(self.client, &wanted, self.progress)?

@@ -85,10 +85,9 @@ impl HfName {
         if revision.len() > 200 || !revision.split('/').all(is_plain_segment) {
             return Err(bad("has a revision that is no branch, tag or commit"));
         }
-        if let Some(file) = gguf {
-            if !is_safe_file_name(file) || !file.to_ascii_lowercase().ends_with(".gguf") {
-                return Err(bad("chooses a file that is not a GGUF file of the repository"));
-            }
+        let is_gguf = |file: &str| file.to_ascii_lowercase().ends_with(".gguf");
+        if gguf.is_some_and(|file| !is_safe_file_name(file) || !is_gguf(file)) {
+            return Err(bad("chooses a file that is not a GGUF file of the repository"));
         }
         Ok(HfName {
             org: org.to_owned(),

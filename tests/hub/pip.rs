@@ -1,5 +1,4 @@
 //! Models that have a name of their own, fetched with a stand-in for pip.
-#![cfg(unix)]
 
 use std::fs;
 use std::io::{Cursor, Write};

@@ -1,14 +1,12 @@
 //! `hf:` models against a local server: whole pulls, interrupted ones, and servers that misbehave.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::server::{FakeHub, Resource, file, file_path, noise, sha256};
 use engine::hub::{Hub, HubError, ModelName, Quiet};
 use serde_json::json;
-use support::{FakeHub, Resource, file, file_path, noise, sha256};
 
 const CONFIG: &[u8] = br#"{"model_type": "llama"}"#;
 
@@ -246,6 +244,19 @@ fn a_revision_that_moves_replaces_its_files() {
 }
 
 #[test]
+fn a_listing_that_names_new_content_outweighs_an_old_validator() {
+    let server = FakeHub::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (noise(5_000, 19), noise(5_000, 20));
+    let etag = Some("\"never-changes\"".to_owned());
+    serve_model(&server, Resource { etag: etag.clone(), ..file(&old) });
+    pull(&server, folder.path()).unwrap();
+    serve_model(&server, Resource { etag, ..file(&new) });
+    let path = pull(&server, folder.path()).unwrap();
+    assert!(fs::read(path.join("model.safetensors")).unwrap() == new);
+}
+
+#[test]
 fn a_shard_that_is_not_there_is_named() {
     let server = FakeHub::start();
     let folder = tempfile::tempdir().unwrap();
@@ -465,4 +476,52 @@ fn two_pulls_at_once_share_the_work() {
         }
     });
     assert_eq!(server.file_requests("model.safetensors").len(), 1);
+}
+
+#[test]
+fn the_command_pulls_and_prints_the_path_last() {
+    let server = FakeHub::start();
+    let cache = tempfile::tempdir().unwrap();
+    serve_model(&server, file(&noise(3_000, 16)));
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_kvasir"))
+        .args(["pull", "hf:org/model"])
+        .env("XDG_CACHE_HOME", cache.path())
+        .env("HF_ENDPOINT", server.url())
+        .env("HF_TOKEN", "secret-token")
+        .output()
+        .unwrap();
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let path = cache.path().join("kvasir/models/hf/org/model/main");
+    assert_eq!(stdout.lines().last(), path.to_str());
+    assert!(path.join("model.safetensors").exists());
+    assert!(stderr.contains("fetching model.safetensors"), "progress is shown: {stderr}");
+    assert!(!stderr.contains("secret-token"));
+    assert_eq!(server.requests()[0].headers["authorization"], "Bearer secret-token");
+}
+
+#[test]
+fn the_command_tells_failures_of_the_user_from_others() {
+    let server = FakeHub::start();
+    let cache = tempfile::tempdir().unwrap();
+    let pull = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_kvasir"))
+            .args(["pull", "hf:org/model"])
+            .env("XDG_CACHE_HOME", cache.path())
+            .env("HF_ENDPOINT", server.url())
+            .env_remove("HF_TOKEN")
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, stderr) = pull();
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("\nhint: check the spelling"), "{stderr}");
+    let weights = noise(3_000, 17);
+    serve_model(&server, file(&weights));
+    server.put_file("main", "model.safetensors", &noise(3_000, 18));
+    let (code, stderr) = pull();
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("error: model.safetensors has sha256"), "{stderr}");
 }

@@ -1,0 +1,68 @@
+//! From flags to a running engine.
+
+use engine::{Llm, LlmError};
+
+use crate::cli::args::{BackendArg, EngineArgs, GenerateArgs};
+use crate::cli::bars::DownloadBars;
+use crate::cli::error::CliError;
+
+/// Finds the model, fetching it if need be, and loads it.
+pub(super) fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
+    let engine = &args.engine;
+    refuse_idle_options(engine)?;
+    let path = engine::hub::resolve(&engine.model, &DownloadBars::new())?;
+    let mut builder = Llm::builder(path).backend(engine.backend.into());
+    if let Some(isa) = engine.cpu_isa.isa() {
+        builder = builder.cpu_isa(isa);
+    }
+    if let Some(dtype) = engine.dtype.dtype() {
+        builder = builder.dtype(dtype);
+    }
+    if let Some(dtype) = engine.kv_cache_dtype.dtype() {
+        builder = builder.kv_cache_dtype(dtype);
+    }
+    if let Some(tokens) = engine.max_model_len {
+        builder = builder.max_model_len(tokens);
+    }
+    if let Some(count) = engine.max_num_seqs {
+        builder = builder.max_num_seqs(count);
+    }
+    if let Some(tokens) = engine.max_num_batched_tokens {
+        builder = builder.max_num_batched_tokens(tokens);
+    }
+    if let Some(tokens) = engine.block_size {
+        builder = builder.block_size(tokens);
+    }
+    if let Some(bytes) = engine.kv_cache_memory_bytes {
+        builder = builder.kv_cache_memory_bytes(bytes);
+    }
+    if let Some(count) = engine.threads {
+        builder = builder.threads(count);
+    }
+    if let Some(seed) = args.sampling.seed {
+        builder = builder.seed(seed);
+    }
+    builder.build().map_err(|error| engine_error(&error))
+}
+
+/// The reference has one way to compute; an option for another would be ignored.
+fn refuse_idle_options(engine: &EngineArgs) -> Result<(), CliError> {
+    let options =
+        [("--cpu-isa", engine.cpu_isa.isa().is_some()), ("--threads", engine.threads.is_some())];
+    match options.iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) if engine.backend == BackendArg::Reference => {
+            Err(CliError::usage(format!("{flag} has no effect with --backend reference"))
+                .with_hint("leave it out, or use --backend cpu"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells what the user can mend from what is our fault.
+pub(super) fn engine_error(error: &LlmError) -> CliError {
+    if !error.is_users() {
+        CliError::from_internal_error(error)
+    } else {
+        CliError::from_usage_error(error)
+    }
+}

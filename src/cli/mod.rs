@@ -1,0 +1,69 @@
+//! The command line: what can be asked for, and who does it.
+
+mod args;
+mod bars;
+mod convert;
+mod error;
+mod generate;
+mod in_order;
+mod inspect;
+mod jsonl;
+mod output_line;
+mod overrides;
+mod pull;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use args::GenerateArgs;
+use convert::ConvertArgs;
+use inspect::InspectArgs;
+use pull::PullArgs;
+
+/// Run language models.
+#[derive(Debug, Parser)]
+#[command(name = "kvasir", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer a prompt, or every line of a JSONL file
+    Generate(Box<GenerateArgs>),
+    /// Fetch a model and print where it is
+    Pull(PullArgs),
+    /// Write a model as a Hugging Face directory
+    Convert(ConvertArgs),
+    /// Show what a model is made of
+    Inspect(InspectArgs),
+}
+
+/// Does what the arguments say. The exit code is 0 for success, 2 for what the user can mend, and
+/// 1 for anything else.
+pub(crate) fn main() -> ExitCode {
+    // clap prints its own errors and exits with 2, or with 0 after --help.
+    let done = match Cli::parse().command {
+        Command::Generate(args) => generate::run(*args),
+        Command::Pull(args) => pull::run(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_arguments_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}
