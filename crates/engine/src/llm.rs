@@ -132,6 +132,7 @@ impl Llm {
         prompt: Prompt,
         params: SamplingParams,
     ) -> Result<RequestId, LlmError> {
+        params.validate()?;
         params.validate_for_vocab(self.config.vocab_size)?;
         if self.tokenizer.is_none() && !params.stop.is_empty() {
             return Err(LlmError::NoTokenizer { what: "a stop text" });
