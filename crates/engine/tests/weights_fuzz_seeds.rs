@@ -96,6 +96,7 @@ fn committed_seeds_are_current() {
     for (target, seeds) in [
         ("gguf", gguf_seeds()),
         ("config", config_seeds()),
+        ("canary", vec![("empty.gguf", GgufFile::default().to_bytes())]),
         ("safetensors", vec![("llama.safetensors", safetensors)]),
     ] {
         let dir = repository("fuzz/seeds").join(target);

@@ -19,7 +19,7 @@ fn model_path() -> PathBuf {
     let path = cache.join("kvasir/models/SmolLM2-135M-Instruct.Q4_1.gguf");
     assert!(
         path.exists(),
-        "{} is missing: run `cargo run --release -- pull smollm2-135m-instruct`, or set KVASIR_TEST_MODEL to the file",
+        "{} is missing: run `cargo run --release -- pull smollm2-135m`, or set KVASIR_TEST_MODEL to the file",
         path.display()
     );
     path
