@@ -62,6 +62,7 @@ fn prepared<'a>(
     command.env(TEST_MODEL_VAR, context.test_model()?);
     if options.long {
         command.env("PROPTEST_CASES", LONG_PROPTEST_CASES);
+        command.env("KVASIR_LONG", "1");
     }
     Ok(command)
 }
