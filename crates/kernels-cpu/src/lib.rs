@@ -1,7 +1,7 @@
 //! The fast CPU backend: SIMD kernels chosen at run time, one thread pool, paged KV.
 //!
 //! **Reduction class.** Every dot product is one chain over k in order (pairs of k for bfloat16),
-//! every attention row walks KV tiles of [`ops::KV_TILE`] positions at absolute borders and merges
+//! every attention row walks KV tiles of `ops::KV_TILE` positions at absolute borders and merges
 //! them in position order. Row counts, batch mates, chunk borders, block sizes and threads choose
 //! only how many chains run side by side, so they cannot change a bit.
 //!
