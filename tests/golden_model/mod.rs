@@ -54,7 +54,7 @@ pub fn smollm2() -> PathBuf {
     }
 }
 
-/// `cargo xtask test --long` asks for whole products instead of a covering selection.
+/// `cargo xtask test --long` asks for all golden rows instead of some.
 pub fn is_long() -> bool {
     std::env::var_os("KVASIR_LONG").is_some()
 }

@@ -28,8 +28,8 @@ pub struct Options {
     /// Stop at the first part that fails.
     #[arg(long)]
     fail_fast: bool,
-    /// Search longer: whole products of settings instead of covering ones, more property-test cases,
-    /// minutes instead of seconds per fuzz target.
+    /// Search longer: all golden rows where some stand for them, more property-test cases, minutes
+    /// instead of seconds per fuzz target.
     #[arg(long)]
     long: bool,
 }
