@@ -34,7 +34,7 @@ pub(crate) struct StepReport {
     pub(crate) finished: Vec<FinishedSeq>,
 }
 
-/// Why a step failed. The requests of the step are lost to the caller; others go on.
+/// Why a step failed. Every request in flight ends with it; the engine takes new ones.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError {
