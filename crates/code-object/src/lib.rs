@@ -1,0 +1,2 @@
+//! gfx942 code objects, as the launcher and the emulator read them.
+#![forbid(unsafe_code)]

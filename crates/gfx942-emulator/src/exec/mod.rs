@@ -1,0 +1,5 @@
+//! Execution: waves, registers, memory.
+
+mod wave;
+
+pub use wave::{Lanes, Mode, Wave};

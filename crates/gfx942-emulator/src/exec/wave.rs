@@ -1,0 +1,126 @@
+//! The architectural state of one wave.
+
+use crate::WAVE_SIZE;
+use crate::isa::Operand;
+
+/// One register across the wave.
+pub type Lanes = [u32; WAVE_SIZE];
+
+/// Vector registers of a wave: 256 VGPRs, then 256 AccVGPRs.
+const NUM_VECTOR_REGISTERS: usize = 512;
+
+/// Scalar operand codes that name a register.
+const NUM_SCALAR_REGISTERS: usize = 128;
+
+/// The MODE register (manual, 3.5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mode(pub u32);
+
+impl Mode {
+    /// Rounding of f32: 0 nearest even, 1 up, 2 down, 3 toward zero.
+    pub const fn round_f32(self) -> u32 {
+        self.0 & 3
+    }
+
+    /// Rounding of f16 and f64, in the same code.
+    pub const fn round_f16_f64(self) -> u32 {
+        self.0 >> 2 & 3
+    }
+
+    /// f32 denormals: bit 0 sources are kept, bit 1 results are kept.
+    pub const fn denorm_f32(self) -> u32 {
+        self.0 >> 4 & 3
+    }
+
+    /// f16 and f64 denormals, in the same code.
+    pub const fn denorm_f16_f64(self) -> u32 {
+        self.0 >> 6 & 3
+    }
+
+    /// Whether a clamp turns NaN into 0.
+    pub const fn dx10_clamp(self) -> bool {
+        self.0 >> 8 & 1 != 0
+    }
+
+    /// Whether signalling NaNs are quieted and `min`/`max` follow IEEE 754-2008.
+    pub const fn ieee(self) -> bool {
+        self.0 >> 9 & 1 != 0
+    }
+
+    /// Whether f16 and FP8 overflows saturate.
+    pub const fn fp16_ovfl(self) -> bool {
+        self.0 >> 23 & 1 != 0
+    }
+}
+
+/// The architectural state of one wave.
+pub struct Wave {
+    /// Byte offset of the next instruction in the code.
+    pub pc: u64,
+    /// Active lanes.
+    pub exec: u64,
+    /// The scalar condition code.
+    pub scc: bool,
+    /// Floating-point and other modes.
+    pub mode: Mode,
+    scalar: [u32; NUM_SCALAR_REGISTERS],
+    vector: Box<[Lanes]>,
+}
+
+impl Wave {
+    /// A wave at `pc` whose registers all hold `poison`.
+    pub fn new(pc: u64, mode: Mode, exec: u64, poison: u32) -> Self {
+        Self {
+            pc,
+            exec,
+            scc: false,
+            mode,
+            scalar: [poison; NUM_SCALAR_REGISTERS],
+            vector: vec![[poison; WAVE_SIZE]; NUM_VECTOR_REGISTERS].into(),
+        }
+    }
+
+    /// The vector register at `index` (0–255 VGPRs, 256–511 AccVGPRs: [`Operand::vector_index`]).
+    pub fn vector(&self, index: usize) -> &Lanes {
+        &self.vector[index]
+    }
+
+    /// The same, to write.
+    pub fn vector_mut(&mut self, index: usize) -> &mut Lanes {
+        &mut self.vector[index]
+    }
+
+    /// The scalar register with operand code `code`, below 128.
+    pub fn scalar(&self, code: u16) -> u32 {
+        match code {
+            126 => self.exec as u32,
+            127 => (self.exec >> 32) as u32,
+            _ => self.scalar[usize::from(code)],
+        }
+    }
+
+    /// Two scalar registers, low half first.
+    pub fn scalar64(&self, code: u16) -> u64 {
+        u64::from(self.scalar(code)) | u64::from(self.scalar(code + 1)) << 32
+    }
+
+    /// Writes the scalar register with operand code `code`, below 128.
+    pub fn set_scalar(&mut self, code: u16, value: u32) {
+        match code {
+            126 => self.exec = self.exec & !0xffff_ffff | u64::from(value),
+            127 => self.exec = self.exec & 0xffff_ffff | u64::from(value) << 32,
+            _ => self.scalar[usize::from(code)] = value,
+        }
+    }
+
+    /// Writes two scalar registers, low half first.
+    pub fn set_scalar64(&mut self, code: u16, value: u64) {
+        self.set_scalar(code, value as u32);
+        self.set_scalar(code + 1, (value >> 32) as u32);
+    }
+
+    /// `vcc`.
+    pub fn vcc(&self) -> u64 {
+        self.scalar64(Operand::VCC.0)
+    }
+}

@@ -1,0 +1,12 @@
+//! The instruction set: what the bits of an instruction mean, and how LLVM spells it.
+//!
+//! Source: "AMD Instinct MI300 Instruction Set Architecture" (CDNA3), chapters 5 to 13; LLVM is the arbiter of
+//! spelling and of what decodes at all.
+
+mod inst;
+mod op;
+mod operand;
+
+pub use inst::{Dpp, Extra, Flags, Format, Inst, Modifiers, Sdwa, SdwaSelect};
+pub use op::Op;
+pub use operand::Operand;
