@@ -53,7 +53,7 @@ pub fn doctest(context: &Context, options: &Options) -> Result<()> {
     process::run(prepared(&mut tests, context, options)?)
 }
 
-/// Gives tests the real model and the number of property-test cases.
+/// Gives tests the real model, the number of property-test cases, and what they may not skip.
 fn prepared<'a>(
     command: &'a mut Command,
     context: &Context,
@@ -63,6 +63,9 @@ fn prepared<'a>(
     if options.long {
         command.env("PROPTEST_CASES", LONG_PROPTEST_CASES);
         command.env("KVASIR_LONG", "1");
+    }
+    if options.require_hip {
+        command.env(hip_toolchain::REQUIRE_HIP_VAR, "1");
     }
     Ok(command)
 }
