@@ -14,7 +14,6 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use hip_toolchain::{Made, Toolchain};
 
-use crate::context::Context;
 use crate::process;
 
 /// What the kernels need of a compiler, in a few lines: the runtime's headers, FP8 and MFMA.
@@ -28,26 +27,20 @@ extern \"C\" __global__ void probe(f32x4 *c, const long *a) {
 ";
 
 /// Prints the path of a hipcc that targets gfx942, and makes one first if there is none.
-pub fn run(context: &Context) -> Result<()> {
-    println!("{}", ensure(context)?.hipcc().display());
+pub fn run() -> Result<()> {
+    println!("{}", ensure()?.hipcc().display());
     Ok(())
 }
 
 /// A toolchain, made if there is none.
-pub fn ensure(context: &Context) -> Result<Toolchain> {
+pub fn ensure() -> Result<Toolchain> {
     match Toolchain::find() {
         Err(hip_toolchain::Error::NotFound { .. }) => {}
         found_or_unusable => return Ok(found_or_unusable?),
     }
     let made = Made::in_cache().context("no home folder: set HOME or XDG_CACHE_HOME")?;
-    let toolchain = make_once(&made).context(
-        "cannot make a HIP toolchain: install ROCm 6 or later and set ROCM_PATH or HIPCC",
-    )?;
-    // Its table of kernels is empty if it was built before there was a compiler.
-    let mut clean = process::cargo(&context.root);
-    clean.args(["clean", "--quiet", "-p", "kernels-hip"]);
-    process::run(&mut clean)?;
-    Ok(toolchain)
+    make_once(&made)
+        .context("cannot make a HIP toolchain: install ROCm 6 or later and set ROCM_PATH or HIPCC")
 }
 
 /// Makes it unless another process, which is waited for, has made it meanwhile.

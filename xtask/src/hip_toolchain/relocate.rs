@@ -33,7 +33,10 @@ const PROGRAMS: [&str; 2] = ["hipcc", "hipconfig"];
 const LIBRARIES: [&str; 2] = ["libLLVM.so", "libclang-cpp.so"];
 
 /// What an unpacked toolchain does not need to compile for a GPU.
-const DROPPED: [&str; 6] = ["etc", "var", "usr/sbin", "usr/lib32", "usr/libx32", "usr/share"];
+const DROPPED: [&str; 5] = ["etc", "var", "usr/sbin", "usr/lib32", "usr/libx32"];
+
+/// What is kept of `usr/share`: the version of HIP, which clang reads.
+const SHARED: &str = "hip";
 
 /// Patches, prunes and configures the toolchain in `made`.
 pub fn relocate(made: &Made) -> Result<()> {
@@ -96,13 +99,15 @@ fn only_file(folder: &Path, prefix: &str) -> Result<PathBuf> {
     anyhow::bail!("no {prefix}* in {}", folder.display())
 }
 
-/// clang reads its options from a file beside it: where HIP and the device libraries are.
+/// clang reads its options from a file beside it: where HIP, the device libraries and the C++ headers
+/// are, which must not be the machine's.
 fn configure_clang(llvm: &Path) -> Result<()> {
     let version = only_folder(&llvm.join("lib/clang"), "")?;
     let version = version.file_name().context("a folder has a name")?.to_string_lossy();
     let options = format!(
         "--rocm-path=<CFGDIR>/../../..\n\
          --hip-path=<CFGDIR>/../../..\n\
+         --sysroot=<CFGDIR>/../../../..\n\
          --rocm-device-lib-path=<CFGDIR>/../lib/clang/{version}/amdgcn/bitcode\n"
     );
     fs::write(llvm.join("bin/clang++.cfg"), options)?;
@@ -135,6 +140,12 @@ fn prune(root: &Path, llvm: &Path) -> Result<()> {
         let folder = root.join(folder);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
+        }
+    }
+    for entry in fs::read_dir(root.join("usr/share"))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && entry.file_name() != SHARED {
+            fs::remove_dir_all(entry.path())?;
         }
     }
     let kept = |names: &[&str], name: &str| names.contains(&name) || name.ends_with(".cfg");
@@ -187,11 +198,13 @@ mod tests {
         write(dir.path().join("usr/bin/patchelf"));
         write(dir.path().join("usr/lib/x86_64-linux-gnu/libc.a"));
         write(dir.path().join("usr/share/doc/libc6/copyright"));
+        write(dir.path().join("usr/share/hip/version"));
         prune(dir.path(), &llvm).unwrap();
         assert!(llvm.join("bin/clang").exists() && llvm.join("bin/clang++.cfg").exists());
         assert!(!llvm.join("bin/opt").exists());
         assert!(!dir.path().join("usr/bin/patchelf").exists());
         assert!(!dir.path().join("usr/lib/x86_64-linux-gnu/libc.a").exists());
         assert!(!dir.path().join("usr/share/doc").exists());
+        assert!(dir.path().join("usr/share/hip/version").exists());
     }
 }
