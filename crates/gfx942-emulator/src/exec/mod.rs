@@ -1,7 +1,26 @@
 //! Execution: waves, registers, memory.
+//!
+//! [`step()`] executes one instruction of one [`Wave`] in a [`Context`], through the module of its [`Unit`]:
+//! `salu`, `control`, `valu`, `packed`, `mfma`, `memory`.
 
+mod context;
+mod control;
+pub mod memory;
+mod mfma;
+mod observer;
+mod packed;
+mod program;
+mod salu;
+mod step;
 mod trap;
+mod unit;
+mod valu;
 mod wave;
 
+pub use context::{Context, Options, Ulp, WaveId};
+pub use observer::{Access, AccessKind, Observer, Space};
+pub use program::{Program, Slot};
+pub use step::{Flow, step};
 pub use trap::Trap;
+pub use unit::Unit;
 pub use wave::{Lanes, Mode, Wave};

@@ -1,0 +1,77 @@
+//! The seam for whoever watches execution: sanitizers, counters, traces.
+
+use super::program::Slot;
+use super::{Flow, Wave, WaveId};
+
+/// Watches the waves of a launch. A launch is generic in it, so that what is not overridden costs nothing.
+///
+/// Each thread of a launch has its own, made by [`fork`](Self::fork); at the end they are merged into the first, in the
+/// order of the threads. Work-groups reach threads in any order.
+pub trait Observer: Send {
+    /// One for another thread, with the same settings and nothing seen.
+    fn fork(&self) -> Self;
+
+    /// Takes in what another thread's saw.
+    fn merge(&mut self, other: Self);
+
+    /// A work-group starts with `num_waves` waves.
+    fn work_group(&mut self, _id: WaveId, _num_waves: usize) {}
+
+    /// The wave is about to execute the instruction at its pc.
+    fn before(&mut self, _id: WaveId, _wave: &Wave, _slot: &Slot) {}
+
+    /// The wave has executed `slot`, which was at `pc`. Not called if it trapped.
+    fn after(&mut self, _id: WaveId, _wave: &Wave, _slot: &Slot, _pc: u64, _flow: Flow) {}
+
+    /// An instruction of the wave touched memory, between its `before` and its `after`.
+    fn access(&mut self, _id: WaveId, _access: &Access<'_>) {}
+
+    /// All waves of the work-group that have not ended have met at a barrier. `ended`: some had ended before.
+    fn barrier(&mut self, _id: WaveId, _ended: bool) {}
+}
+
+/// Nobody watches.
+impl Observer for () {
+    fn fork(&self) {}
+
+    fn merge(&mut self, (): ()) {}
+}
+
+/// What an access does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AccessKind {
+    /// It reads.
+    Load,
+    /// It writes.
+    Store,
+    /// It reads and writes.
+    Atomic,
+}
+
+/// The memory that an access touches, after the apertures of FLAT are resolved.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Space {
+    /// Device memory, through the vector caches.
+    Global,
+    /// Device memory, through the scalar cache.
+    Scalar,
+    /// The work-group's LDS: addresses are offsets in it.
+    Lds,
+    /// The lane's scratch: addresses are offsets in it.
+    Scratch,
+}
+
+/// One instruction's access to one memory (direct-to-LDS loads report two).
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// What it does.
+    pub kind: AccessKind,
+    /// Where.
+    pub space: Space,
+    /// Bit `i`: lane `i` takes part (bit 0 alone for scalar accesses).
+    pub lanes: u64,
+    /// The address of each lane that takes part, in order of lanes.
+    pub addresses: &'a [u64; crate::WAVE_SIZE],
+    /// Bytes per lane.
+    pub num_bytes: usize,
+}
