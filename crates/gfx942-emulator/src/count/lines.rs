@@ -59,6 +59,6 @@ mod tests {
     fn scattered_lanes_touch_a_line_each_and_order_does_not_matter() {
         assert_eq!(lines(u64::MAX, 4, |lane| lane * 4096).len(), 64);
         assert_eq!(lines(u64::MAX, 4, |lane| (63 - lane) * 4), [0, 1]);
-        assert_eq!(lines(0b101, 4, |lane| 512 - lane * 128), [2, 4]);
+        assert_eq!(lines(0b101, 4, |lane| 512u64.wrapping_sub(lane * 128)), [2, 4]);
     }
 }
