@@ -38,6 +38,7 @@ pub fn test(context: &Context, options: &Options) -> Result<()> {
     let mut tests = process::cargo(&context.root);
     if process::succeeds(process::cargo(&context.root).args(["nextest", "--version"])) {
         tests.args(["nextest", "run", "--locked", "--workspace"]);
+        tests.args(["--profile", if options.long { "long" } else { "default" }]);
     } else {
         println!("cargo-nextest is not installed: running the same tests with cargo test");
         tests.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
