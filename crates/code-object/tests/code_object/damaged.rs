@@ -75,6 +75,21 @@ fn every_byte_may_be_wrong() {
 }
 
 #[test]
+fn a_relocation_may_point_anywhere() {
+    let (_, seed) = seeds().pop().unwrap();
+    let record = [0x650_u64, 3 << 32 | 3].map(u64::to_le_bytes).concat();
+    let at = seed.windows(16).position(|window| window == record).expect("the seed's relocation");
+    let mut num_accepted = 0;
+    for offset in (0..0x800).chain([u64::MAX, u64::MAX - 7, 1 << 63]) {
+        let mut bytes = seed.clone();
+        bytes[at..at + 8].copy_from_slice(&offset.to_le_bytes());
+        num_accepted += usize::from(invariants::code_object(&bytes));
+    }
+    // Everywhere in the three segments (0x580, 4 and 0xa8 bytes) but in their last seven bytes.
+    assert_eq!(num_accepted, 0x580 - 7 + 0xa8 - 7);
+}
+
+#[test]
 fn every_file_may_end_early() {
     for (_, seed) in seeds() {
         for len in 0..seed.len() {
