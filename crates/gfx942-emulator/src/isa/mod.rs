@@ -5,6 +5,7 @@
 
 mod decode;
 mod inst;
+mod matrix;
 mod op;
 mod operand;
 mod table;
@@ -12,6 +13,7 @@ mod text;
 
 pub use decode::{DecodeError, decode};
 pub use inst::{Dpp, Extra, Flags, Format, Inst, Modifiers, Sdwa, SdwaSelect};
+pub use matrix::{CYCLES_PER_PASS, matrix_cycles};
 pub use op::Op;
 pub use operand::Operand;
 pub use table::{Kind, OpInfo, Slot, traits};
