@@ -6,7 +6,7 @@
 mod context;
 mod control;
 pub mod memory;
-mod mfma;
+pub mod mfma;
 mod observer;
 mod packed;
 mod program;
