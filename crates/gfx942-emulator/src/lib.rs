@@ -4,6 +4,7 @@
 
 pub mod exec;
 pub mod isa;
+pub mod numeric;
 
 /// Lanes of a wave.
 pub const WAVE_SIZE: usize = 64;
