@@ -19,9 +19,10 @@ pub(super) fn execute(wave: &mut Wave, inst: &Inst) -> Result<Flow, Trap> {
         s_cbranch_execz => branch(wave.exec == 0),
         s_cbranch_execnz => branch(wave.exec != 0),
         // No debugger is attached.
-        s_cbranch_cdbgsys | s_cbranch_cdbguser | s_cbranch_cdbgsys_or_user | s_cbranch_cdbgsys_and_user => {
-            branch(false)
-        }
+        s_cbranch_cdbgsys
+        | s_cbranch_cdbguser
+        | s_cbranch_cdbgsys_or_user
+        | s_cbranch_cdbgsys_and_user => branch(false),
         s_getpc_b64 => set_scalar64(wave, inst.dst, next).map(|()| Flow::Next),
         s_setpc_b64 => Ok(Flow::Jump(address(wave, inst)?)),
         s_swappc_b64 => {
@@ -45,8 +46,8 @@ pub(super) fn execute(wave: &mut Wave, inst: &Inst) -> Result<Flow, Trap> {
             Ok(Flow::Next)
         }
         // They order or pace what this emulator does at once.
-        s_nop | s_waitcnt | s_sleep | s_wakeup | s_setprio | s_icache_inv | s_incperflevel | s_decperflevel
-        | s_ttracedata => Ok(Flow::Next),
+        s_nop | s_waitcnt | s_sleep | s_wakeup | s_setprio | s_icache_inv | s_incperflevel
+        | s_decperflevel | s_ttracedata => Ok(Flow::Next),
         s_trap => Err(Trap::Undefined(trap_message(inst.offset as u32 & 0xff))),
         _ => Err(Trap::Unimplemented(inst.op.name().into())),
     }

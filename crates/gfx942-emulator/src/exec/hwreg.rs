@@ -38,7 +38,10 @@ pub(super) fn read(wave: &Wave, simm16: u32) -> Result<u32, Trap> {
 pub(super) fn write(wave: &mut Wave, simm16: u32, value: u32) -> Result<(), Trap> {
     let field = Field::of(simm16);
     if field.register != MODE {
-        return Err(Trap::Unimplemented(format!("s_setreg of hardware register {}", field.register)));
+        return Err(Trap::Unimplemented(format!(
+            "s_setreg of hardware register {}",
+            field.register
+        )));
     }
     let mask = field.mask << field.offset;
     wave.mode = Mode(wave.mode.0 & !mask | value << field.offset & mask);
@@ -47,5 +50,8 @@ pub(super) fn write(wave: &mut Wave, simm16: u32, value: u32) -> Result<(), Trap
 
 /// SCC, EXECZ, VCCZ and VALID; no traps, no debugger.
 fn status(wave: &Wave) -> u32 {
-    u32::from(wave.scc) | u32::from(wave.exec == 0) << 9 | u32::from(wave.vcc() == 0) << 10 | 1 << 16
+    u32::from(wave.scc)
+        | u32::from(wave.exec == 0) << 9
+        | u32::from(wave.vcc() == 0) << 10
+        | 1 << 16
 }

@@ -6,6 +6,7 @@
 mod context;
 mod control;
 mod hwreg;
+mod index;
 pub mod memory;
 mod mfma;
 mod observer;
@@ -28,4 +29,5 @@ pub use sources::{PRIVATE_APERTURE, SHARED_APERTURE};
 pub use step::{Flow, step};
 pub use trap::Trap;
 pub use unit::Unit;
+pub(crate) use valu::Simd;
 pub use wave::{Lanes, Mode, Wave};

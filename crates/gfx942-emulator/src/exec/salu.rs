@@ -133,11 +133,13 @@ impl Scalar<'_> {
             s_add_i32 => self.signed(i32::overflowing_add),
             s_sub_i32 => self.signed(i32::overflowing_sub),
             s_addc_u32 => {
-                let sum = u64::from(self.a32()?) + u64::from(self.b32()?) + u64::from(self.wave.scc);
+                let sum =
+                    u64::from(self.a32()?) + u64::from(self.b32()?) + u64::from(self.wave.scc);
                 self.carry((sum as u32, sum >> 32 != 0))
             }
             s_subb_u32 => {
-                let difference = i64::from(self.a32()?) - i64::from(self.b32()?) - i64::from(self.wave.scc);
+                let difference =
+                    i64::from(self.a32()?) - i64::from(self.b32()?) - i64::from(self.wave.scc);
                 self.carry((difference as u32, difference < 0))
             }
             s_min_i32 => self.select(|a, b| (a as i32) < b as i32),
@@ -145,12 +147,16 @@ impl Scalar<'_> {
             s_max_i32 => self.select(|a, b| a as i32 >= b as i32),
             s_max_u32 => self.select(|a, b| a >= b),
             s_mul_i32 => self.put32(self.a32()?.wrapping_mul(self.b32()?)),
-            s_mul_hi_u32 => self.put32((u64::from(self.a32()?) * u64::from(self.b32()?) >> 32) as u32),
-            s_mul_hi_i32 => {
-                self.put32((i64::from(self.a32()? as i32) * i64::from(self.b32()? as i32) >> 32) as u32)
+            s_mul_hi_u32 => {
+                self.put32((u64::from(self.a32()?) * u64::from(self.b32()?) >> 32) as u32)
             }
+            s_mul_hi_i32 => self.put32(
+                (i64::from(self.a32()? as i32) * i64::from(self.b32()? as i32) >> 32) as u32,
+            ),
             s_abs_i32 => self.test32((self.a32()? as i32).wrapping_abs() as u32),
-            s_absdiff_i32 => self.test32((self.a32()?.wrapping_sub(self.b32()?) as i32).wrapping_abs() as u32),
+            s_absdiff_i32 => {
+                self.test32((self.a32()?.wrapping_sub(self.b32()?) as i32).wrapping_abs() as u32)
+            }
             s_sext_i32_i8 => self.put32(self.a32()? as i8 as u32),
             s_sext_i32_i16 => self.put32(self.a32()? as i16 as u32),
             s_lshl1_add_u32 => self.shift_add(1),
@@ -203,8 +209,11 @@ impl Scalar<'_> {
             }
             s_bitset0_b32 => self.put32(self.d32()? & !(1 << (self.a32()? & 31))),
             s_bitset1_b32 => self.put32(self.d32()? | 1 << (self.a32()? & 31)),
-            s_bitset0_b64 => self.put64(scalar64(self.wave, self.inst, self.inst.dst)? & !(1 << (self.a32()? & 63))),
-            s_bitset1_b64 => self.put64(scalar64(self.wave, self.inst, self.inst.dst)? | 1 << (self.a32()? & 63)),
+            s_bitset0_b64 => self
+                .put64(scalar64(self.wave, self.inst, self.inst.dst)? & !(1 << (self.a32()? & 63))),
+            s_bitset1_b64 => {
+                self.put64(scalar64(self.wave, self.inst, self.inst.dst)? | 1 << (self.a32()? & 63))
+            }
             s_bfm_b32 => self.put32(((1 << (self.a32()? & 31)) - 1) << (self.b32()? & 31)),
             s_bfm_b64 => self.put64(((1 << (self.a32()? & 63)) - 1) << (self.b32()? & 63)),
             s_bfe_u32 => {
@@ -295,7 +304,9 @@ impl Scalar<'_> {
                 self.put32(value)
             }
             s_setreg_b32 => hwreg::write(self.wave, unsigned, self.d32()?).map(|()| true),
-            s_setreg_imm32_b32 => hwreg::write(self.wave, unsigned, self.inst.literal).map(|()| true),
+            s_setreg_imm32_b32 => {
+                hwreg::write(self.wave, unsigned, self.inst.literal).map(|()| true)
+            }
             _ => Ok(false),
         }
     }
@@ -339,8 +350,12 @@ impl Scalar<'_> {
         use Op::*;
         let m0 = self.wave.scalar(Operand::M0.0);
         match self.inst.op {
-            s_movrels_b32 => self.put32(scalar32(self.wave, self.inst, indexed(self.inst.src[0], m0)?)?),
-            s_movrels_b64 => self.put64(scalar64(self.wave, self.inst, indexed(self.inst.src[0], m0)?)?),
+            s_movrels_b32 => {
+                self.put32(scalar32(self.wave, self.inst, indexed(self.inst.src[0], m0)?)?)
+            }
+            s_movrels_b64 => {
+                self.put64(scalar64(self.wave, self.inst, indexed(self.inst.src[0], m0)?)?)
+            }
             s_movreld_b32 => {
                 let value = self.a32()?;
                 set_scalar32(self.wave, indexed(self.inst.dst, m0)?, value).map(|()| true)
@@ -375,7 +390,9 @@ impl Scalar<'_> {
 fn indexed(operand: Operand, index: u32) -> Result<Operand, Trap> {
     match u64::from(operand.0) + u64::from(index) {
         code @ 0..=101 => Ok(Operand(code as u16)),
-        code => Err(Trap::Undefined(format!("m0 moves s{} to s{code}, beyond the SGPRs", operand.0))),
+        code => {
+            Err(Trap::Undefined(format!("m0 moves s{} to s{code}, beyond the SGPRs", operand.0)))
+        }
     }
 }
 

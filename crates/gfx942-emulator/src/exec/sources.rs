@@ -57,7 +57,11 @@ pub(super) fn scalar(wave: &Wave, inst: &Inst, operand: Operand, kind: Kind) -> 
         Operand::EXECZ => Ok(u64::from(wave.exec == 0)),
         Operand::SCC => Ok(u64::from(wave.scc)),
         Operand(235..=238) if kind.is_wide() => Ok(aperture(operand)),
-        _ => Err(Trap::Unimplemented(format!("operand {} as a source of {}", operand.0, inst.op.name()))),
+        _ => Err(Trap::Unimplemented(format!(
+            "operand {} as a source of {}",
+            operand.0,
+            inst.op.name()
+        ))),
     }
 }
 
@@ -106,7 +110,10 @@ fn register(wave: &Wave, operand: Operand, kind: Kind) -> Result<u64, Trap> {
         return Ok(u64::from(wave.scalar(operand.0)));
     }
     if operand.0 % 2 != 0 {
-        return Err(Trap::Undefined(format!("64 bits are read from scalar register {}, which is odd", operand.0)));
+        return Err(Trap::Undefined(format!(
+            "64 bits are read from scalar register {}, which is odd",
+            operand.0
+        )));
     }
     Ok(wave.scalar64(operand.0))
 }
@@ -143,7 +150,8 @@ fn inline_float(operand: Operand, kind: Kind) -> u64 {
     // ±0.5, ±1, ±2, ±4, then 1/(2π).
     let index = usize::from(operand.0 - 240);
     if kind.is_half() {
-        const F16: [u16; 9] = [0x3800, 0xb800, 0x3c00, 0xbc00, 0x4000, 0xc000, 0x4400, 0xc400, 0x3118];
+        const F16: [u16; 9] =
+            [0x3800, 0xb800, 0x3c00, 0xbc00, 0x4000, 0xc000, 0x4400, 0xc400, 0x3118];
         u64::from(F16[index])
     } else if kind.is_wide() {
         const F64: [f64; 8] = [0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 4.0, -4.0];

@@ -34,9 +34,15 @@ pub(super) struct Call<'w> {
 }
 
 impl<'w> Call<'w> {
-    pub fn new(wave: &'w mut Wave, inst: &'w Inst, options: &'w Options, simd: Simd) -> Result<Self, Trap> {
+    pub fn new(
+        wave: &'w mut Wave,
+        inst: &'w Inst,
+        options: &'w Options,
+        simd: Simd,
+    ) -> Result<Self, Trap> {
         let modifiers = inst.modifiers;
-        let plain = modifiers.neg | modifiers.abs | modifiers.op_sel == 0 && inst.extra == Extra::None;
+        let plain =
+            modifiers.neg | modifiers.abs | modifiers.op_sel == 0 && inst.extra == Extra::None;
         let mut mask = wave.exec;
         if let Extra::Dpp(dpp) = inst.extra {
             mask &= modify::dpp_writes(dpp, wave.exec)?;
@@ -63,7 +69,11 @@ impl<'w> Call<'w> {
 
     /// Source `index`.
     #[inline(always)]
-    pub fn source<'a, T: Value>(&'a self, index: usize, staging: &'a mut Staging) -> Result<Source<'a>, Trap> {
+    pub fn source<'a, T: Value>(
+        &'a self,
+        index: usize,
+        staging: &'a mut Staging,
+    ) -> Result<Source<'a>, Trap> {
         let operand = self.inst.src[index];
         if self.plain && !flushes_sources(T::KIND, self.wave) {
             if let Some(register) = operand.vector_index() {
@@ -75,7 +85,10 @@ impl<'w> Call<'w> {
 
     /// What the destination holds, as a source.
     #[inline(always)]
-    pub fn destination<'a, T: Value>(&'a self, staging: &'a mut Staging) -> Result<Source<'a>, Trap> {
+    pub fn destination<'a, T: Value>(
+        &'a self,
+        staging: &'a mut Staging,
+    ) -> Result<Source<'a>, Trap> {
         match self.inst.dst.vector_index() {
             Some(register) if !flushes_sources(T::KIND, self.wave) => self.register::<T>(register),
             _ => self.stage(self.inst.dst, 3, T::KIND, staging),
@@ -85,7 +98,11 @@ impl<'w> Call<'w> {
     #[inline(always)]
     fn register<T: Value>(&self, register: usize) -> Result<Source<'_>, Trap> {
         let low = self.wave.vector(register);
-        if T::KIND.is_wide() { Ok([low, self.wave.vector(second(register)?)]) } else { Ok([low, low]) }
+        if T::KIND.is_wide() {
+            Ok([low, self.wave.vector(second(register)?)])
+        } else {
+            Ok([low, low])
+        }
     }
 
     /// A source that has to be made: a constant, or a register seen through modifiers.
@@ -101,7 +118,14 @@ impl<'w> Call<'w> {
         let (low, mut high) = match operand.vector_index() {
             Some(register) => {
                 let low = low.write(*self.wave.vector(register));
-                (low, if wide { Some(high.write(*self.wave.vector(second(register)?))) } else { None })
+                (
+                    low,
+                    if wide {
+                        Some(high.write(*self.wave.vector(second(register)?)))
+                    } else {
+                        None
+                    },
+                )
             }
             None => {
                 let value = scalar(self.wave, self.inst, operand, kind)?;
@@ -153,7 +177,10 @@ impl<'w> Call<'w> {
     #[inline(never)]
     fn finish(&mut self, kind: Kind, result: &mut [Lanes]) -> Result<(), Trap> {
         let Some(register) = self.inst.dst.vector_index() else {
-            return Err(Trap::Undefined(format!("{} has no vector destination", self.inst.op.name())));
+            return Err(Trap::Undefined(format!(
+                "{} has no vector destination",
+                self.inst.op.name()
+            )));
         };
         modify::result(self, kind, result)?;
         match result {
@@ -183,35 +210,64 @@ impl<'w> Call<'w> {
 
     /// `dst = f(src0, src1)`.
     #[inline(always)]
-    pub fn map2<A: Value, B: Value, R: Value>(&mut self, f: impl Fn(A, B) -> R) -> Result<(), Trap> {
+    pub fn map2<A: Value, B: Value, R: Value>(
+        &mut self,
+        f: impl Fn(A, B) -> R,
+    ) -> Result<(), Trap> {
+        self.lanes2(|_, a, b| f(a, b))
+    }
+
+    /// `dst = f(lane, src0, src1)`.
+    #[inline(always)]
+    pub fn lanes2<A: Value, B: Value, R: Value>(
+        &mut self,
+        f: impl Fn(usize, A, B) -> R,
+    ) -> Result<(), Trap> {
         let mut staging = [STAGING; 2];
         let [s0, s1] = &mut staging;
         let result = {
             let (a, b) = (self.source::<A>(0, s0)?, self.source::<B>(1, s1)?);
-            R::collect(|i| f(at(a, i), at(b, i)))
+            R::collect(|i| f(i, at(a, i), at(b, i)))
         };
         self.write::<R>(result)
     }
 
     /// `dst = f(src0, src1, src2)`.
     #[inline(always)]
-    pub fn map3<A: Value, B: Value, C: Value, R: Value>(&mut self, f: impl Fn(A, B, C) -> R) -> Result<(), Trap> {
+    pub fn map3<A: Value, B: Value, C: Value, R: Value>(
+        &mut self,
+        f: impl Fn(A, B, C) -> R,
+    ) -> Result<(), Trap> {
+        self.lanes3(|_, a, b, c| f(a, b, c))
+    }
+
+    /// `dst = f(lane, src0, src1, src2)`.
+    #[inline(always)]
+    pub fn lanes3<A: Value, B: Value, C: Value, R: Value>(
+        &mut self,
+        f: impl Fn(usize, A, B, C) -> R,
+    ) -> Result<(), Trap> {
         let mut staging = [STAGING; 3];
         let [s0, s1, s2] = &mut staging;
         let result = {
-            let (a, b, c) = (self.source::<A>(0, s0)?, self.source::<B>(1, s1)?, self.source::<C>(2, s2)?);
-            R::collect(|i| f(at(a, i), at(b, i), at(c, i)))
+            let (a, b, c) =
+                (self.source::<A>(0, s0)?, self.source::<B>(1, s1)?, self.source::<C>(2, s2)?);
+            R::collect(|i| f(i, at(a, i), at(b, i), at(c, i)))
         };
         self.write::<R>(result)
     }
 
     /// `dst = f(src0, src1, dst)`.
     #[inline(always)]
-    pub fn accumulate<A: Value, B: Value, R: Value>(&mut self, f: impl Fn(A, B, R) -> R) -> Result<(), Trap> {
+    pub fn accumulate<A: Value, B: Value, R: Value>(
+        &mut self,
+        f: impl Fn(A, B, R) -> R,
+    ) -> Result<(), Trap> {
         let mut staging = [STAGING; 3];
         let [s0, s1, s2] = &mut staging;
         let result = {
-            let (a, b, c) = (self.source::<A>(0, s0)?, self.source::<B>(1, s1)?, self.destination::<R>(s2)?);
+            let (a, b, c) =
+                (self.source::<A>(0, s0)?, self.source::<B>(1, s1)?, self.destination::<R>(s2)?);
             R::collect(|i| f(at(a, i), at(b, i), at(c, i)))
         };
         self.write::<R>(result)
@@ -241,7 +297,10 @@ fn second(register: usize) -> Result<usize, Trap> {
 
 #[cold]
 fn beyond(register: usize) -> Trap {
-    Trap::Undefined(format!("64 bits from vector register {} on, which is the last one", register % 256))
+    Trap::Undefined(format!(
+        "64 bits from vector register {} on, which is the last one",
+        register % 256
+    ))
 }
 
 /// Whether MODE asks for denormal sources to be read as zeros. f16 has its own rules, at the operation.
@@ -270,7 +329,9 @@ pub(super) fn pack(f: impl Fn(usize) -> bool) -> u64 {
     let flags: [u8; WAVE_SIZE] = array::from_fn(|i| u8::from(f(i)));
     let mut mask = 0;
     for (i, byte) in flags.chunks_exact(8).enumerate() {
-        let byte = u64::from_le_bytes([byte[0], byte[1], byte[2], byte[3], byte[4], byte[5], byte[6], byte[7]]);
+        let byte = u64::from_le_bytes([
+            byte[0], byte[1], byte[2], byte[3], byte[4], byte[5], byte[6], byte[7],
+        ]);
         // The product's top byte gathers the lowest bits of the eight bytes, the first one lowest.
         mask |= (byte.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }

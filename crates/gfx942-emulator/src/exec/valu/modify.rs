@@ -153,8 +153,22 @@ fn keeps_high_half(op: Op) -> bool {
     use Op::*;
     matches!(
         op,
-        v_mad_f16 | v_mad_u16 | v_mad_i16 | v_fma_f16 | v_div_fixup_f16 | v_min3_f16 | v_min3_i16 | v_min3_u16
-            | v_max3_f16 | v_max3_i16 | v_max3_u16 | v_med3_f16 | v_med3_i16 | v_med3_u16 | v_add_i16 | v_sub_i16
+        v_mad_f16
+            | v_mad_u16
+            | v_mad_i16
+            | v_fma_f16
+            | v_div_fixup_f16
+            | v_min3_f16
+            | v_min3_i16
+            | v_min3_u16
+            | v_max3_f16
+            | v_max3_i16
+            | v_max3_u16
+            | v_med3_f16
+            | v_med3_i16
+            | v_med3_u16
+            | v_add_i16
+            | v_sub_i16
     )
 }
 
@@ -182,7 +196,8 @@ fn select(select: SdwaSelect, sext: bool, lanes: &mut Lanes) {
     let above = 32 - width - shift;
     for lane in lanes {
         let aligned = *lane << above;
-        *lane = if sext { (aligned as i32 >> (32 - width)) as u32 } else { aligned >> (32 - width) };
+        *lane =
+            if sext { (aligned as i32 >> (32 - width)) as u32 } else { aligned >> (32 - width) };
     }
 }
 
@@ -194,7 +209,9 @@ fn place_sdwa(sdwa: Sdwa, old: &Lanes, new: &mut Lanes) -> Result<(), Trap> {
     let mask = ((1 << width) - 1) << shift;
     match sdwa.dst_unused {
         0 => merge(old, new, |_, new| new << shift & mask),
-        1 => merge(old, new, |_, new| (((new << (32 - width)) as i32 >> (32 - width)) as u32) << shift),
+        1 => merge(old, new, |_, new| {
+            (((new << (32 - width)) as i32 >> (32 - width)) as u32) << shift
+        }),
         2 => merge(old, new, |old, new| old & !mask | new << shift & mask),
         other => return Err(Trap::Undefined(format!("dst_unused {other} is reserved"))),
     }

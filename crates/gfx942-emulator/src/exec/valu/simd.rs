@@ -14,6 +14,10 @@ enum Level {
 }
 
 impl Simd {
+    /// What every machine can do.
+    #[cfg(test)]
+    pub const BASELINE: Self = Self(Level::Baseline);
+
     /// What this machine can do.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
@@ -41,11 +45,15 @@ impl Simd {
 macro_rules! multiversion {
     ($name:ident, $body:ident) => {
         #[doc = concat!("[`", stringify!($body), "`], for the machine at hand.")]
-        pub(super) fn $name(call: &mut $crate::exec::valu::call::Call<'_>) -> Result<(), $crate::exec::Trap> {
+        pub(super) fn $name(
+            call: &mut $crate::exec::valu::call::Call<'_>,
+        ) -> Result<(), $crate::exec::Trap> {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,f16c")]
-                fn v3(call: &mut $crate::exec::valu::call::Call<'_>) -> Result<(), $crate::exec::Trap> {
+                fn v3(
+                    call: &mut $crate::exec::valu::call::Call<'_>,
+                ) -> Result<(), $crate::exec::Trap> {
                     $body(call)
                 }
                 if call.simd.is_v3() {

@@ -40,7 +40,7 @@ macro_rules! value {
         }
         registers
     }};
-    ($($type:ty: $kind:ident, $num:literal, |$low:pat_param, $high:pat_param| $of:expr, |$value:ident| $bits:expr;)+) => {$(
+    ($($type:ty: $kind:ident, $num:tt, |$low:pat_param, $high:pat_param| $of:expr, |$value:ident| $bits:expr;)+) => {$(
         impl Value for $type {
             const KIND: Kind = Kind::$kind;
 
