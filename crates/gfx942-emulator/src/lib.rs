@@ -2,6 +2,7 @@
 //!
 //! The way of an instruction: bytes ► [`isa::decode`] ► [`isa::Inst`] ► [`exec`] ► registers and memory.
 
+pub mod count;
 pub mod exec;
 pub mod isa;
 pub mod numeric;
