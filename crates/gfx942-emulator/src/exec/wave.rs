@@ -90,6 +90,16 @@ impl Wave {
         &mut self.vector[index]
     }
 
+    /// `N` vector registers from `index` on.
+    pub fn vectors<const N: usize>(&self, index: usize) -> &[Lanes; N] {
+        self.vector[index..].first_chunk().expect("a caller checks the registers' numbers")
+    }
+
+    /// The same, to write.
+    pub fn vectors_mut<const N: usize>(&mut self, index: usize) -> &mut [Lanes; N] {
+        self.vector[index..].first_chunk_mut().expect("a caller checks the registers' numbers")
+    }
+
     /// The scalar register with operand code `code`, below 128.
     pub fn scalar(&self, code: u16) -> u32 {
         match code {

@@ -1,0 +1,76 @@
+//! Scratch: the private memory of each lane.
+
+use bytemuck::Pod;
+
+use crate::exec::Lanes;
+
+/// The scratch of a wave's lanes. As on the hardware, dwords of the same address lie side by side.
+pub struct Scratch {
+    rows: Vec<Lanes>,
+    num_bytes: usize,
+}
+
+impl Scratch {
+    /// `num_bytes` for each lane, of dwords that all read `poison`.
+    pub fn new(num_bytes: usize, poison: u32) -> Self {
+        let mut scratch = Self { rows: Vec::new(), num_bytes };
+        scratch.reset(num_bytes, poison);
+        scratch
+    }
+
+    /// The same for the next wave.
+    pub fn reset(&mut self, num_bytes: usize, poison: u32) {
+        self.num_bytes = num_bytes;
+        self.rows.clear();
+        self.rows.resize(num_bytes.div_ceil(4), [poison; crate::WAVE_SIZE]);
+    }
+
+    /// Bytes per lane.
+    pub fn num_bytes(&self) -> usize {
+        self.num_bytes
+    }
+
+    /// Whether a lane has `num_bytes` at `address`.
+    pub(super) fn has(&self, address: u64, num_bytes: usize) -> bool {
+        address <= self.num_bytes as u64 && num_bytes as u64 <= self.num_bytes as u64 - address
+    }
+
+    /// The dword at `address`, a multiple of 4, in all lanes.
+    pub(super) fn row(&self, address: u64) -> Option<&Lanes> {
+        self.rows.get(address as usize / 4)
+    }
+
+    /// The same, to write.
+    pub(super) fn row_mut(&mut self, address: u64) -> Option<&mut Lanes> {
+        self.rows.get_mut(address as usize / 4)
+    }
+
+    /// Reads at `address` of `lane`; `None` if it is outside.
+    pub(super) fn load<T: Pod>(&self, lane: usize, address: u64) -> Option<T> {
+        if !self.has(address, size_of::<T>()) {
+            return None;
+        }
+        if size_of::<T>() == 4 && address % 4 == 0 {
+            return Some(bytemuck::cast(self.rows[address as usize / 4][lane]));
+        }
+        let mut value = T::zeroed();
+        for (i, byte) in bytemuck::bytes_of_mut(&mut value).iter_mut().enumerate() {
+            let at = address as usize + i;
+            *byte = (self.rows[at / 4][lane] >> (at % 4 * 8)) as u8;
+        }
+        Some(value)
+    }
+
+    /// Writes at `address` of `lane`; `None` if it is outside.
+    pub(super) fn store<T: Pod>(&mut self, lane: usize, address: u64, value: T) -> Option<()> {
+        if !self.has(address, size_of::<T>()) {
+            return None;
+        }
+        for (i, &byte) in bytemuck::bytes_of(&value).iter().enumerate() {
+            let at = address as usize + i;
+            let (dword, shift) = (&mut self.rows[at / 4][lane], at % 4 * 8);
+            *dword = *dword & !(0xff << shift) | u32::from(byte) << shift;
+        }
+        Some(())
+    }
+}
