@@ -76,7 +76,7 @@ fn ci_runs_what_the_readme_says() {
     assert!(read(Path::new("README.md")).text.contains(COMMAND));
     let script = read(Path::new(".ci/run")).text;
     let last = script.lines().last().unwrap_or_default();
-    assert_eq!(last, format!("exec {COMMAND}"));
+    assert_eq!(last, format!("exec {COMMAND} --require-hip"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod context;
+mod hip_toolchain;
 mod peers;
 mod process;
 mod python;
@@ -19,6 +20,8 @@ use context::Context;
 enum Task {
     /// Run everything that CI runs, part by part, and print a table of the results.
     Test(test::Options),
+    /// Print the path of a hipcc that targets gfx942; where there is none, make one in the cache folder.
+    HipToolchain,
     /// Build other engines, run them beside Kvasir, and print the ratios. Not part of CI.
     Peers(peers::Options),
 }
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let task = Task::parse();
     let done = Context::new().and_then(|context| match task {
         Task::Test(options) => test::run(&context, &options),
+        Task::HipToolchain => hip_toolchain::run().map(|()| ExitCode::SUCCESS),
         Task::Peers(options) => peers::run(&context, &options).map(|()| ExitCode::SUCCESS),
     });
     done.unwrap_or_else(|error| {

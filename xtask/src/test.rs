@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that CI runs.
 
 mod fuzz;
+mod hip;
 mod nightly;
 mod oracles;
 mod rust;
@@ -32,6 +33,9 @@ pub struct Options {
     /// instead of seconds per fuzz target.
     #[arg(long)]
     long: bool,
+    /// Fail where there is no hipcc that targets gfx942, rather than skip what needs one.
+    #[arg(long)]
+    require_hip: bool,
 }
 
 /// One part of the tests. A new one is a row in [`PARTS`]; everything else walks that table.
@@ -44,6 +48,11 @@ struct Part {
 /// In the order in which they run: what fails fastest comes first.
 const PARTS: &[Part] = &[
     Part { name: "fmt", about: "the formatting is rustfmt's", run: rust::fmt },
+    Part {
+        name: "hip",
+        about: "a hipcc that targets gfx942 is here; made if it can be",
+        run: hip::toolchain,
+    },
     Part { name: "clippy", about: "no warnings from clippy, in any target", run: rust::clippy },
     Part { name: "doc", about: "the documentation builds without warnings", run: rust::doc },
     Part {

@@ -2,8 +2,10 @@
 //!
 //! The way of an instruction: bytes ► [`isa::decode`] ► [`isa::Inst`] ► [`exec`] ► registers and memory.
 
+pub mod count;
 pub mod exec;
 pub mod isa;
+pub mod numeric;
 
 /// Lanes of a wave.
 pub const WAVE_SIZE: usize = 64;

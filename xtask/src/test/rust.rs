@@ -38,6 +38,7 @@ pub fn test(context: &Context, options: &Options) -> Result<()> {
     let mut tests = process::cargo(&context.root);
     if process::succeeds(process::cargo(&context.root).args(["nextest", "--version"])) {
         tests.args(["nextest", "run", "--locked", "--workspace"]);
+        tests.args(["--profile", if options.long { "long" } else { "default" }]);
     } else {
         println!("cargo-nextest is not installed: running the same tests with cargo test");
         tests.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
@@ -53,7 +54,7 @@ pub fn doctest(context: &Context, options: &Options) -> Result<()> {
     process::run(prepared(&mut tests, context, options)?)
 }
 
-/// Gives tests the real model and the number of property-test cases.
+/// Gives tests the real model, the number of property-test cases, and what they may not skip.
 fn prepared<'a>(
     command: &'a mut Command,
     context: &Context,
@@ -63,6 +64,9 @@ fn prepared<'a>(
     if options.long {
         command.env("PROPTEST_CASES", LONG_PROPTEST_CASES);
         command.env("KVASIR_LONG", "1");
+    }
+    if options.require_hip {
+        command.env(hip_toolchain::REQUIRE_HIP_VAR, "1");
     }
     Ok(command)
 }

@@ -4,9 +4,11 @@
 //! spelling and of what decodes at all.
 
 mod inst;
+mod matrix;
 mod op;
 mod operand;
 
 pub use inst::{Dpp, Extra, Flags, Format, Inst, Modifiers, Sdwa, SdwaSelect};
+pub use matrix::{CYCLES_PER_PASS, matrix_cycles};
 pub use op::Op;
 pub use operand::Operand;

@@ -7,6 +7,7 @@ use super::lds::Lds;
 use super::raw::Unit;
 use super::scratch::Scratch;
 use crate::WAVE_SIZE;
+use crate::exec::Lanes;
 
 /// Which lanes access what.
 #[derive(Clone, Copy)]
@@ -15,13 +16,25 @@ pub(super) struct Targets {
     pub(super) addresses: [u64; WAVE_SIZE],
     /// The lanes that take part.
     pub(super) lanes: u64,
+    /// Whether all addresses are known to be the same.
+    same: bool,
 }
 
 impl Targets {
     /// All of `lanes` at what `address` gives for each.
     #[inline(always)]
     pub(super) fn new(lanes: u64, address: impl Fn(usize) -> u64) -> Self {
-        Self { addresses: std::array::from_fn(address), lanes }
+        Self { addresses: std::array::from_fn(address), lanes, same: false }
+    }
+
+    /// All of `lanes` at one address.
+    pub(super) fn same(lanes: u64, address: u64) -> Self {
+        Self { addresses: [address; WAVE_SIZE], lanes, same: true }
+    }
+
+    /// The one address of all lanes, if there is one.
+    pub(super) fn one_address(&self) -> Option<u64> {
+        self.same.then_some(self.addresses[0])
     }
 
     /// The same, `offset` bytes on.
@@ -55,6 +68,16 @@ pub(super) fn for_lanes(lanes: u64, mut action: impl FnMut(usize)) {
     while rest != 0 {
         action(rest.trailing_zeros() as usize);
         rest &= rest - 1;
+    }
+}
+
+/// Copies `lanes` of a register.
+#[inline(always)]
+pub(super) fn copy_lanes(to: &mut Lanes, from: &Lanes, lanes: u64) {
+    if lanes == u64::MAX {
+        *to = *from;
+    } else {
+        for_lanes(lanes, |lane| to[lane] = from[lane]);
     }
 }
 

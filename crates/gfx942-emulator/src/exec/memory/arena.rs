@@ -324,7 +324,8 @@ impl Allocator {
         }
         let num_chunks = Self::num_chunks(num_bytes);
         let fits = |&(_, &size): &(&u64, &u64)| size >= num_chunks;
-        let hole = (self.holes.range(self.cursor..).find(fits)).or_else(|| self.holes.iter().find(fits));
+        let hole =
+            (self.holes.range(self.cursor..).find(fits)).or_else(|| self.holes.iter().find(fits));
         let Some((&start, &size)) = hole else { return Err(ArenaError::Fragmented(num_bytes)) };
         self.holes.remove(&start);
         if size > num_chunks {

@@ -149,8 +149,8 @@ macro_rules! floats {
                 if let Some(nan) = nan {
                     return nan | QUIET;
                 }
-                let [old, value] = [old, value]
-                    .map(|bits| $float::from_bits(flush(bits, denormals & 1 != 0)));
+                let [old, value] =
+                    [old, value].map(|bits| $float::from_bits(flush(bits, denormals & 1 != 0)));
                 let sum = old + value;
                 if sum.is_nan() {
                     return INFINITY | QUIET;
@@ -206,7 +206,8 @@ fn packed(old: u32, value: u32, add: impl Fn(u16, u16) -> u16) -> u32 {
 
 fn add_f16(old: u16, value: u16, denormals: u32) -> u16 {
     const QUIET: u16 = 0x200;
-    let flush = |bits: u16, keep: bool| if !keep && bits & 0x7c00 == 0 { bits & 0x8000 } else { bits };
+    let flush =
+        |bits: u16, keep: bool| if !keep && bits & 0x7c00 == 0 { bits & 0x8000 } else { bits };
     if let Some(nan) = [old, value].into_iter().find(|&bits| f16::from_bits(bits).is_nan()) {
         return nan | QUIET;
     }
@@ -218,7 +219,8 @@ fn add_f16(old: u16, value: u16, denormals: u32) -> u16 {
 
 fn add_bf16(old: u16, value: u16, denormals: u32) -> u16 {
     const QUIET: u16 = 0x40;
-    let flush = |bits: u16, keep: bool| if !keep && bits & 0x7f80 == 0 { bits & 0x8000 } else { bits };
+    let flush =
+        |bits: u16, keep: bool| if !keep && bits & 0x7f80 == 0 { bits & 0x8000 } else { bits };
     if let Some(nan) = [old, value].into_iter().find(|&bits| bf16::from_bits(bits).is_nan()) {
         return nan | QUIET;
     }

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::access::{Targets, for_lanes};
+use super::access::{Targets, copy_lanes};
 use super::flat::{perform_atomic, perform_load, perform_store};
 use super::format;
 use super::ops::{Action, Load, Store, action};
 use super::resource::{BufferTargets, resource, targets};
 use super::to_lds;
 use super::transfer::registers;
+use crate::WAVE_SIZE;
 use crate::exec::{Context, Observer, Space, Trap, Wave};
 use crate::isa::{Flags, Inst, Operand};
 
@@ -77,8 +78,7 @@ pub(super) fn execute<O: Observer>(
 /// Writes 0 for `lanes`.
 fn clear(wave: &mut Wave, index: usize, num_dwords: usize, lanes: u64) {
     for register in index..index + num_dwords {
-        let row = wave.vector_mut(register);
-        for_lanes(lanes, |lane| row[lane] = 0);
+        copy_lanes(wave.vector_mut(register), &[0; WAVE_SIZE], lanes);
     }
 }
 
@@ -151,7 +151,10 @@ fn load_to_lds<O: Observer>(
     }
     let start = (wave.scalar(Operand::M0.0) & 0xffff).wrapping_add_signed(inst.offset);
     if start % 4 != 0 {
-        return Err(Trap::Undefined(format!("{}: LDS offset {start} is no multiple of 4", inst.op.name())));
+        return Err(Trap::Undefined(format!(
+            "{}: LDS offset {start} is no multiple of 4",
+            inst.op.name()
+        )));
     }
     let inside = targets.targets.only(targets.in_range(0));
     to_lds(context, wave.exec, &inside, load, start)

@@ -1,6 +1,6 @@
 //! Lanes that read other lanes through the LDS crossbar: `ds_swizzle_b32`, `ds_permute_b32`, `ds_bpermute_b32`.
 
-use super::access::for_lanes;
+use super::access::{copy_lanes, for_lanes};
 use super::transfer::registers;
 use crate::WAVE_SIZE;
 use crate::exec::{Lanes, Trap, Wave};
@@ -28,8 +28,7 @@ pub(super) fn execute(wave: &mut Wave, inst: &Inst) -> Result<(), Trap> {
             push(data, lanes, |lane| lane_at(addresses[lane].wrapping_add(offset)))
         }
     };
-    let row = wave.vector_mut(dst);
-    for_lanes(lanes, |lane| row[lane] = result[lane]);
+    copy_lanes(wave.vector_mut(dst), &result, lanes);
     Ok(())
 }
 
@@ -70,8 +69,11 @@ fn swizzle(offset: u32, lane: usize) -> usize {
         0xc000.. => {
             let (mask, distance) = (field(0), field(5));
             let right = offset >> 10 & 1 != 0;
-            let turned =
-                if right { in_group.wrapping_sub(distance) } else { in_group.wrapping_add(distance) };
+            let turned = if right {
+                in_group.wrapping_sub(distance)
+            } else {
+                in_group.wrapping_add(distance)
+            };
             (in_group & mask | turned & !mask) & 0x1f
         }
         0x8000.. => in_group & !3 | offset >> (2 * (in_group & 3)) & 3,

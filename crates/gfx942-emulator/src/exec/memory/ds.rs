@@ -1,11 +1,12 @@
 //! DS instructions: LDS (manual, 12.12).
 
-use super::access::Targets;
+use super::access::{Targets, copy_lanes, for_lanes};
 use super::atomic::{Atomic, Denormals, Update};
 use super::crossing;
 use super::flat::{perform_load, perform_store};
 use super::ops::{Load, Part, Store};
 use super::transfer::{self, AtomicRegisters, Done, check_aligned, finish, registers};
+use crate::WAVE_SIZE;
 use crate::exec::{AccessKind, Context, Observer, Space, Trap, Wave};
 use crate::isa::{Flags, Inst, Op, Operand};
 
@@ -168,8 +169,7 @@ fn exchange2<O: Observer>(
     let old = dst + num_dwords;
     for (i, row) in second.iter().enumerate() {
         let lanes = wave.exec;
-        let target = wave.vector_mut(old + i);
-        super::for_lanes(lanes, |lane| target[lane] = row[lane]);
+        copy_lanes(wave.vector_mut(old + i), row, lanes);
     }
     let registers = AtomicRegisters { value: old, other: None, old: Some(old) };
     atomic(wave, context, kind, &second_targets, registers)
@@ -185,7 +185,7 @@ fn count<O: Observer>(
     let dst = registers(inst.dst, 1)?;
     let address = (wave.scalar(Operand::M0.0) & 0xffff).wrapping_add(inst.offset as u32);
     let (lanes, num_lanes) = (wave.exec, wave.exec.count_ones());
-    let targets = Targets::new(lanes & lanes.wrapping_neg(), |_| address.into());
+    let targets = Targets::same(lanes & lanes.wrapping_neg(), address.into());
     check_aligned(&targets, 4)?;
     let lds = &mut *context.memory.lds;
     let old = lds.load::<u32>(address.into());
@@ -197,8 +197,7 @@ fn count<O: Observer>(
         lds.store(address.into(), new);
     }
     let outside = if old.is_some() { 0 } else { targets.lanes };
-    let row = wave.vector_mut(dst);
-    super::for_lanes(lanes, |lane| row[lane] = old.unwrap_or(0));
+    copy_lanes(wave.vector_mut(dst), &[old.unwrap_or(0); WAVE_SIZE], lanes);
     let (kind, space) = (AccessKind::Atomic, Space::Lds);
     finish(context, Done { kind, space, targets: &targets, num_bytes: 4, outside })
 }
@@ -217,15 +216,14 @@ fn exchange_if<O: Observer>(
     }
     let mut outside = 0;
     let lds = &mut *context.memory.lds;
-    super::for_lanes(targets.lanes, |lane| {
+    for_lanes(targets.lanes, |lane| {
         let address = targets.addresses[lane];
         let new = [wave.vector(data)[lane], wave.vector(data + 1)[lane]];
         let old = lds.load::<[u32; 2]>(address);
         outside |= u64::from(old.is_none()) << lane;
         let old = old.unwrap_or([0; 2]);
-        let kept: [u32; 2] = std::array::from_fn(|i| {
-            if new[i] >> 31 != 0 { new[i] & !(1 << 31) } else { old[i] }
-        });
+        let kept: [u32; 2] =
+            std::array::from_fn(|i| if new[i] >> 31 != 0 { new[i] & !(1 << 31) } else { old[i] });
         lds.store(address, kept);
         wave.vector_mut(dst)[lane] = old[0];
         wave.vector_mut(dst + 1)[lane] = old[1];

@@ -67,7 +67,7 @@ fn scratch_targets(wave: &Wave, inst: &Inst) -> Result<Targets, Trap> {
         start = start.wrapping_add(scalar(wave, base)?);
     }
     if !address.is_some() {
-        return Ok(Targets::new(wave.exec, |_| start.into()));
+        return Ok(Targets::same(wave.exec, start.into()));
     }
     let offsets = wave.vector(registers(address, 1)?);
     Ok(Targets::new(wave.exec, |lane| start.wrapping_add(offsets[lane]).into()))
@@ -136,7 +136,10 @@ pub(super) fn perform_load<O: Observer>(
     let memory = &mut context.memory;
     let outside = match space {
         Space::Lds => transfer::load(memory.lds, targets, load, wave, index),
-        Space::Scratch => transfer::load(memory.scratch, targets, load, wave, index),
+        Space::Scratch => match memory.scratch.load_rows(targets, load.num_bytes, wave, index) {
+            Some(()) => 0,
+            None => transfer::load(memory.scratch, targets, load, wave, index),
+        },
         _ => transfer::load(&mut memory.arena, targets, load, wave, index),
     };
     let (kind, num_bytes) = (AccessKind::Load, load.num_bytes);
@@ -155,7 +158,10 @@ pub(super) fn perform_store<O: Observer>(
     let memory = &mut context.memory;
     let outside = match space {
         Space::Lds => transfer::store(memory.lds, targets, store, wave, index),
-        Space::Scratch => transfer::store(memory.scratch, targets, store, wave, index),
+        Space::Scratch => match memory.scratch.store_rows(targets, store.num_bytes, wave, index) {
+            Some(()) => 0,
+            None => transfer::store(memory.scratch, targets, store, wave, index),
+        },
         _ => transfer::store(&mut memory.arena, targets, store, wave, index),
     };
     let (kind, num_bytes) = (AccessKind::Store, store.num_bytes);

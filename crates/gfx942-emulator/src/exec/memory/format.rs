@@ -117,8 +117,10 @@ impl Number {
             Self::Float => match width {
                 32 => return unsigned,
                 // The small ones are f16 without a sign and with a shorter mantissa.
-                _ => f16::from_bits((unsigned << (if width == 16 { 0 } else { 15 - width })) as u16)
-                    .to_f32(),
+                _ => {
+                    f16::from_bits((unsigned << (if width == 16 { 0 } else { 15 - width })) as u16)
+                        .to_f32()
+                }
             },
         };
         float.to_bits()
@@ -288,7 +290,9 @@ pub(super) fn store<O: Observer>(
     if formatted.num_components < element.widths.len() {
         return Err(Trap::Unimplemented(format!("{} to a wider format", inst.op.name())));
     }
-    if inst.format == Format::Mubuf && resource.dst_sel[..element.widths.len()] != [4, 5, 6, 7][..element.widths.len()] {
+    if inst.format == Format::Mubuf
+        && resource.dst_sel[..element.widths.len()] != [4, 5, 6, 7][..element.widths.len()]
+    {
         return Err(Trap::Unimplemented(format!("{} with dst_sel", inst.op.name())));
     }
     let targets = &targets_in_range(wave, inst, resource, element)?;

@@ -1,8 +1,11 @@
 //! Scratch: the private memory of each lane.
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 
-use crate::exec::Lanes;
+use super::access::{Targets, copy_lanes};
+use crate::exec::{Lanes, Wave};
 
 /// The scratch of a wave's lanes. As on the hardware, dwords of the same address lie side by side.
 pub struct Scratch {
@@ -31,18 +34,45 @@ impl Scratch {
     }
 
     /// Whether a lane has `num_bytes` at `address`.
-    pub(super) fn has(&self, address: u64, num_bytes: usize) -> bool {
+    fn has(&self, address: u64, num_bytes: usize) -> bool {
         address <= self.num_bytes as u64 && num_bytes as u64 <= self.num_bytes as u64 - address
     }
 
-    /// The dword at `address`, a multiple of 4, in all lanes.
-    pub(super) fn row(&self, address: u64) -> Option<&Lanes> {
-        self.rows.get(address as usize / 4)
+    /// Where whole dwords at one address for all lanes are, as spills have them.
+    fn rows(&self, targets: &Targets, num_bytes: usize) -> Option<Range<usize>> {
+        let address = targets.one_address()?;
+        let first = address as usize / 4;
+        let whole = address % 4 == 0 && num_bytes % 4 == 0 && self.has(address, num_bytes);
+        whole.then_some(first..first + num_bytes / 4)
     }
 
-    /// The same, to write.
-    pub(super) fn row_mut(&mut self, address: u64) -> Option<&mut Lanes> {
-        self.rows.get_mut(address as usize / 4)
+    /// Loads whole dwords at one address for all lanes; `None`, and nothing done, if it is something else.
+    pub(super) fn load_rows(
+        &self,
+        targets: &Targets,
+        num_bytes: usize,
+        wave: &mut Wave,
+        index: usize,
+    ) -> Option<()> {
+        for (i, row) in self.rows[self.rows(targets, num_bytes)?].iter().enumerate() {
+            copy_lanes(wave.vector_mut(index + i), row, targets.lanes);
+        }
+        Some(())
+    }
+
+    /// The same to store.
+    pub(super) fn store_rows(
+        &mut self,
+        targets: &Targets,
+        num_bytes: usize,
+        wave: &Wave,
+        index: usize,
+    ) -> Option<()> {
+        let rows = self.rows(targets, num_bytes)?;
+        for (i, row) in self.rows[rows].iter_mut().enumerate() {
+            copy_lanes(row, wave.vector(index + i), targets.lanes);
+        }
+        Some(())
     }
 
     /// Reads at `address` of `lane`; `None` if it is outside.

@@ -102,7 +102,7 @@ fn place(wave: &Wave, inst: &Inst, base: Base) -> Result<Place, Trap> {
 
 /// A scalar access, as that of lane 0.
 fn targets(address: u64) -> Targets {
-    Targets::new(1, |_| address)
+    Targets::same(1, address)
 }
 
 fn load<O: Observer>(

@@ -172,11 +172,14 @@ pub(super) struct Done<'a> {
 
 /// Traps if a lane missed, unless that is LDS, which lets it pass (manual, 3.6.1); then tells the observer.
 #[inline(always)]
-pub(super) fn finish<O: Observer>(context: &mut Context<'_, O>, done: Done<'_>) -> Result<(), Trap> {
+pub(super) fn finish<O: Observer>(
+    context: &mut Context<'_, O>,
+    done: Done<'_>,
+) -> Result<(), Trap> {
     if done.outside != 0 && done.space != Space::Lds {
         return Err(missed(context, &done));
     }
-    let Done { kind, space, targets: Targets { addresses, lanes }, num_bytes, outside } = done;
+    let Done { kind, space, targets: Targets { addresses, lanes, .. }, num_bytes, outside } = done;
     let access = Access { kind, space, lanes: *lanes, addresses, num_bytes, outside };
     context.observer.access(context.id, &access);
     Ok(())
@@ -187,7 +190,9 @@ fn missed<O>(context: &Context<'_, O>, done: &Done<'_>) -> Trap {
     let lane = done.outside.trailing_zeros() as usize;
     let address = done.targets.addresses[lane];
     let reason = match done.space {
-        Space::Scratch => format!("a lane has {} bytes of scratch", context.memory.scratch.num_bytes()),
+        Space::Scratch => {
+            format!("a lane has {} bytes of scratch", context.memory.scratch.num_bytes())
+        }
         _ => context.memory.arena.describe(address),
     };
     memory_trap(lane, done.kind, address, done.num_bytes, reason)
