@@ -323,14 +323,8 @@ impl Allocator {
             return Err(ArenaError::OutOfMemory { asked: num_bytes, left, capacity });
         }
         let num_chunks = Self::num_chunks(num_bytes);
-        let fits = |&(_, &size): &(&u64, &u64)| size >= num_chunks;
-        let hole =
-            (self.holes.range(self.cursor..).find(fits)).or_else(|| self.holes.iter().find(fits));
-        let Some((&start, &size)) = hole else { return Err(ArenaError::Fragmented(num_bytes)) };
-        self.holes.remove(&start);
-        if size > num_chunks {
-            self.holes.insert(start + num_chunks, size - num_chunks);
-        }
+        let start = self.find(num_chunks).ok_or(ArenaError::Fragmented(num_bytes))?;
+        self.take(start, num_chunks);
         self.cursor = start + num_chunks;
         match kind {
             MemoryKind::Device => self.usage.in_use += pages,
@@ -338,6 +332,31 @@ impl Allocator {
         }
         self.usage.peak = self.usage.peak.max(self.usage.in_use);
         Ok(start)
+    }
+
+    /// Where that many chunks are free: from the cursor on if possible, else from the start.
+    fn find(&self, num_chunks: u64) -> Option<u64> {
+        let cursor = self.cursor;
+        let around = self.holes.range(..cursor).next_back();
+        if around.is_some_and(|(start, size)| cursor + num_chunks <= start + size) {
+            return Some(cursor);
+        }
+        let fits = |&(_, &size): &(&u64, &u64)| size >= num_chunks;
+        let hole = self.holes.range(cursor..).find(fits).or_else(|| self.holes.iter().find(fits));
+        hole.map(|(&start, _)| start)
+    }
+
+    /// Takes chunks out of the hole that they are in.
+    fn take(&mut self, start: u64, num_chunks: u64) {
+        let Some((&hole, &size)) = self.holes.range(..=start).next_back() else { return };
+        self.holes.remove(&hole);
+        let (end, hole_end) = (start + num_chunks, hole + size);
+        if hole < start {
+            self.holes.insert(hole, start - hole);
+        }
+        if end < hole_end {
+            self.holes.insert(end, hole_end - end);
+        }
     }
 
     /// Chunks of an allocation and of the gap behind it.

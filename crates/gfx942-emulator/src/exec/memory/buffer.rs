@@ -150,7 +150,7 @@ fn load_to_lds<O: Observer>(
         return Err(Trap::Undefined(format!("{} with lds", inst.op.name())));
     }
     let start = (wave.scalar(Operand::M0.0) & 0xffff).wrapping_add_signed(inst.offset);
-    if start % 4 != 0 {
+    if !start.is_multiple_of(4) {
         return Err(Trap::Undefined(format!(
             "{}: LDS offset {start} is no multiple of 4",
             inst.op.name()

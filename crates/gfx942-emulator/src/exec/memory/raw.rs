@@ -165,9 +165,10 @@ macro_rules! unit {
                     // SAFETY: the caller's promise, and aligned.
                     unsafe { $atomic::from_ptr(pointer.cast()) }.load(Relaxed)
                 } else {
-                    // SAFETY: the caller's promise: both halves are inside.
-                    let (low, high) =
-                        unsafe { ($half::load(pointer), $half::load(pointer.add(HALF))) };
+                    // SAFETY: the caller's promise: the low half is inside.
+                    let low = unsafe { $half::load(pointer) };
+                    // SAFETY: the same for the high half.
+                    let high = unsafe { $half::load(pointer.add(HALF)) };
                     $word::from(low) | $word::from(high) << (8 * HALF)
                 }
             }

@@ -147,7 +147,8 @@ pub(super) fn targets(
         let tid = if resource.add_tid { lane as u64 } else { 0 };
         indices.map_or(0, |row| u64::from(row[lane])) + tid
     };
-    let offset = |lane: usize| offsets.map_or(0, |row| u64::from(row[lane])) + inst.offset as u64;
+    let offset =
+        |lane: usize| offsets.map_or(0, |row| u64::from(row[lane])) + u64::from(inst.offset as u32);
     let targets = Targets::new(wave.exec, |lane| {
         start.wrapping_add(resource.buffer_offset(index(lane), offset(lane)))
     });

@@ -42,7 +42,9 @@ impl Scratch {
     fn rows(&self, targets: &Targets, num_bytes: usize) -> Option<Range<usize>> {
         let address = targets.one_address()?;
         let first = address as usize / 4;
-        let whole = address % 4 == 0 && num_bytes % 4 == 0 && self.has(address, num_bytes);
+        let whole = address.is_multiple_of(4)
+            && num_bytes.is_multiple_of(4)
+            && self.has(address, num_bytes);
         whole.then_some(first..first + num_bytes / 4)
     }
 
@@ -80,7 +82,7 @@ impl Scratch {
         if !self.has(address, size_of::<T>()) {
             return None;
         }
-        if size_of::<T>() == 4 && address % 4 == 0 {
+        if size_of::<T>() == 4 && address.is_multiple_of(4) {
             return Some(bytemuck::cast(self.rows[address as usize / 4][lane]));
         }
         let mut value = T::zeroed();
