@@ -134,8 +134,8 @@ impl Flags {
 /// | SOP1, SOP2, SOPC | sdst | – | ssrc0, ssrc1 |
 /// | SOPK | sdst (the register that is compared, read or written) | – | – ; `offset` is simm16 |
 /// | SOPP | – | – | – ; `offset` is simm16 |
-/// | SMEM | sdata | – | sbase, soffset ; `offset` |
-/// | VOP1, VOP2, VOP3, VOP3P, MAI | vdst | carry or compare mask | src0, src1, src2 (an implicit `vcc` carry-in included) |
+/// | SMEM | sdata, also where it is read | – | sbase, soffset ; `offset` |
+/// | VOP1, VOP2, VOP3, VOP3P, MAI | vdst | carry or compare mask | src0, src1, src2 (an implicit `vcc` carry-in and the literal of `v_fmamk` and its like included) |
 /// | VOPC | – | the mask: `vcc`, or SDWA's and VOP3's own | src0, src1 |
 /// | DS | vdst | – | addr, data0, data1 ; `offset` is offset0 + 256 × offset1 |
 /// | FLAT, GLOBAL, SCRATCH | vdst | – | addr, data, saddr ; `offset` in bytes, signed |
@@ -164,6 +164,6 @@ pub struct Inst {
     pub modifiers: Modifiers,
     /// A second word that changes how operands are read.
     pub extra: Extra,
-    /// MTBUF: the data format (bits 3:0) and the number format (bits 6:4).
+    /// MTBUF: the data format (bits 3:0) and the number format (bits 6:4). `s_atc_probe`: its permission bits.
     pub buffer_format: u8,
 }

@@ -7,7 +7,6 @@ use super::lds::Lds;
 use super::raw::Unit;
 use super::scratch::Scratch;
 use crate::WAVE_SIZE;
-use crate::exec::Lanes;
 
 /// Which lanes access what.
 #[derive(Clone, Copy)]
@@ -68,16 +67,6 @@ pub(super) fn for_lanes(lanes: u64, mut action: impl FnMut(usize)) {
     while rest != 0 {
         action(rest.trailing_zeros() as usize);
         rest &= rest - 1;
-    }
-}
-
-/// Copies `lanes` of a register.
-#[inline(always)]
-pub(super) fn copy_lanes(to: &mut Lanes, from: &Lanes, lanes: u64) {
-    if lanes == u64::MAX {
-        *to = *from;
-    } else {
-        for_lanes(lanes, |lane| to[lane] = from[lane]);
     }
 }
 

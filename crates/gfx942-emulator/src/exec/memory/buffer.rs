@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::access::{Targets, copy_lanes};
+use super::access::Targets;
 use super::flat::{perform_atomic, perform_load, perform_store};
 use super::format;
 use super::ops::{Action, Load, Store, action};
@@ -78,7 +78,7 @@ pub(super) fn execute<O: Observer>(
 /// Writes 0 for `lanes`.
 fn clear(wave: &mut Wave, index: usize, num_dwords: usize, lanes: u64) {
     for register in index..index + num_dwords {
-        copy_lanes(wave.vector_mut(register), &[0; WAVE_SIZE], lanes);
+        wave.set_vector(register, lanes, &[0; WAVE_SIZE]);
     }
 }
 
@@ -157,5 +157,5 @@ fn load_to_lds<O: Observer>(
         )));
     }
     let inside = targets.targets.only(targets.in_range(0));
-    to_lds(context, wave.exec, &inside, load, start)
+    to_lds(context, Space::Global, wave.exec, &inside, load, start)
 }

@@ -1,6 +1,6 @@
 //! Lanes that read other lanes through the LDS crossbar: `ds_swizzle_b32`, `ds_permute_b32`, `ds_bpermute_b32`.
 
-use super::access::{copy_lanes, for_lanes};
+use super::access::for_lanes;
 use super::transfer::registers;
 use crate::WAVE_SIZE;
 use crate::exec::{Lanes, Trap, Wave};
@@ -28,7 +28,7 @@ pub(super) fn execute(wave: &mut Wave, inst: &Inst) -> Result<(), Trap> {
             push(data, lanes, |lane| lane_at(addresses[lane].wrapping_add(offset)))
         }
     };
-    copy_lanes(wave.vector_mut(dst), &result, lanes);
+    wave.set_vector(dst, lanes, &result);
     Ok(())
 }
 

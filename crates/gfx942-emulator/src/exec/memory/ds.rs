@@ -1,6 +1,6 @@
 //! DS instructions: LDS (manual, 12.12).
 
-use super::access::{Targets, copy_lanes, for_lanes};
+use super::access::{Targets, for_lanes};
 use super::atomic::{Atomic, Denormals, Update};
 use super::crossing;
 use super::flat::{perform_load, perform_store};
@@ -169,7 +169,7 @@ fn exchange2<O: Observer>(
     let old = dst + num_dwords;
     for (i, row) in second.iter().enumerate() {
         let lanes = wave.exec;
-        copy_lanes(wave.vector_mut(old + i), row, lanes);
+        wave.set_vector(old + i, lanes, row);
     }
     let registers = AtomicRegisters { value: old, other: None, old: Some(old) };
     atomic(wave, context, kind, &second_targets, registers)
@@ -197,7 +197,7 @@ fn count<O: Observer>(
         lds.store(address.into(), new);
     }
     let outside = if old.is_some() { 0 } else { targets.lanes };
-    copy_lanes(wave.vector_mut(dst), &[old.unwrap_or(0); WAVE_SIZE], lanes);
+    wave.set_vector(dst, lanes, &[old.unwrap_or(0); WAVE_SIZE]);
     let (kind, space) = (AccessKind::Atomic, Space::Lds);
     finish(context, Done { kind, space, targets: &targets, num_bytes: 4, outside })
 }

@@ -8,7 +8,7 @@ use super::transfer::{
 };
 use super::{PRIVATE_BASE, SHARED_BASE, to_lds};
 use crate::exec::{AccessKind, Context, Observer, Space, Trap, Wave};
-use crate::isa::{Flags, Format, Inst};
+use crate::isa::{Flags, Format, Inst, Operand};
 
 /// Bytes of an aperture.
 const APERTURE: u64 = 1 << 32;
@@ -22,22 +22,18 @@ pub(super) fn execute<O: Observer>(
     let Some(action) = action(inst.op) else {
         return Err(Trap::Unimplemented(inst.op.name().into()));
     };
-    match inst.format {
-        Format::Global => {
-            let targets = global_targets(wave, inst)?;
-            if let Action::LoadLds(load) = action {
-                let lds_offset = wave.scalar(crate::isa::Operand::M0.0) & 0x3fffc;
-                let lds_offset = lds_offset.wrapping_add_signed(inst.offset);
-                return to_lds(context, wave.exec, &targets, load, lds_offset);
-            }
-            perform(wave, inst, context, action, Space::Global, &targets)
-        }
-        Format::Scratch => {
-            let targets = scratch_targets(wave, inst)?;
-            perform(wave, inst, context, action, Space::Scratch, &targets)
-        }
-        _ => flat(wave, inst, context, action),
+    let (space, targets) = match inst.format {
+        Format::Global => (Space::Global, global_targets(wave, inst)?),
+        Format::Scratch => (Space::Scratch, scratch_targets(wave, inst)?),
+        _ => return flat(wave, inst, context, action),
+    };
+    if let Action::LoadLds(load) = action {
+        // Bits 17:2 of m0, and the same offset as in memory.
+        let lds_offset = wave.scalar(Operand::M0.0) & 0x3fffc;
+        let lds_offset = lds_offset.wrapping_add_signed(inst.offset);
+        return to_lds(context, space, wave.exec, &targets, load, lds_offset);
     }
+    perform(wave, inst, context, action, space, &targets)
 }
 
 /// Where a GLOBAL instruction goes: a 64-bit address in VGPRs, or one in SGPRs plus 32 bits in a VGPR.

@@ -26,10 +26,10 @@ pub use arena::{Allocation, Arena, ArenaConfig, ArenaError, MemoryKind, Usage};
 pub use lds::{LDS_BYTES, Lds};
 pub use scratch::Scratch;
 
-use self::access::{Targets, for_lanes, gather, scatter};
+use self::access::{Targets, gather, scatter};
 use self::ops::Load;
 use self::transfer::{Done, finish};
-use super::{AccessKind, Context, Observer, Space, Trap, Wave};
+use super::{AccessKind, Context, Lanes, Observer, Space, Trap, Wave};
 use crate::WAVE_SIZE;
 use crate::isa::{Format, Inst};
 
@@ -66,37 +66,48 @@ pub(super) fn execute<O: Observer>(
     }
 }
 
-/// Loads from device memory to LDS: a dword per lane of `lanes`, from `lds_offset` on. Lanes that are not in `targets`
-/// write 0.
+/// Loads from `space`, device memory or scratch, to LDS: a dword per lane of `lanes`, from `lds_offset` on. Lanes that
+/// are not in `targets` write 0.
 ///
 /// Lanes whose place in LDS is not allocated load nothing (manual, 3.11 and 9.1.9.1).
 fn to_lds<O: Observer>(
     context: &mut Context<'_, O>,
+    space: Space,
     lanes: u64,
     targets: &Targets,
     load: Load,
     lds_offset: u32,
 ) -> Result<(), Trap> {
-    let places = Targets::new(lanes, |lane| u64::from(lds_offset) + 4 * lane as u64);
-    let mut inside = 0;
-    let num_bytes = context.memory.lds.bytes().len() as u64;
-    for_lanes(lanes, |lane| inside |= u64::from(places.addresses[lane] + 4 <= num_bytes) << lane);
-    let targets = &targets.only(inside);
-    let mut values = [0; WAVE_SIZE];
-    if targets.lanes != 0 {
-        let arena = &mut context.memory.arena;
-        let outside = match load.num_bytes {
-            1 => gather(arena, targets, |lane, raw: u8| values[lane] = load.extend(raw.into())),
-            2 => gather(arena, targets, |lane, raw: u16| values[lane] = load.extend(raw.into())),
-            _ => gather(arena, targets, |lane, dword| values[lane] = dword),
-        };
-        let (kind, space, num_bytes) = (AccessKind::Load, Space::Global, load.num_bytes);
-        finish(context, Done { kind, space, targets, num_bytes, outside })?;
-    }
     if lanes == 0 {
         return Ok(());
+    }
+    let places = Targets::new(lanes, |lane| u64::from(lds_offset) + 4 * lane as u64);
+    let num_bytes = context.memory.lds.bytes().len() as u64;
+    let targets = &targets.only(places.lanes_where(|address| address + 4 <= num_bytes));
+    let mut values = [0; WAVE_SIZE];
+    if targets.lanes != 0 {
+        let outside = match space {
+            Space::Scratch => gather_dwords(context.memory.scratch, targets, load, &mut values),
+            _ => gather_dwords(&mut context.memory.arena, targets, load, &mut values),
+        };
+        let (kind, num_bytes) = (AccessKind::Load, load.num_bytes);
+        finish(context, Done { kind, space, targets, num_bytes, outside })?;
     }
     let outside = scatter(context.memory.lds, &places, |lane| values[lane]);
     let (kind, space, num_bytes) = (AccessKind::Store, Space::Lds, 4);
     finish(context, Done { kind, space, targets: &places, num_bytes, outside })
+}
+
+/// What each lane loads, as a dword; the lanes for which nothing is there.
+fn gather_dwords(
+    memory: &mut impl access::Memory,
+    targets: &Targets,
+    load: Load,
+    values: &mut Lanes,
+) -> u64 {
+    match load.num_bytes {
+        1 => gather(memory, targets, |lane, raw: u8| values[lane] = load.extend(raw.into())),
+        2 => gather(memory, targets, |lane, raw: u16| values[lane] = load.extend(raw.into())),
+        _ => gather(memory, targets, |lane, dword| values[lane] = dword),
+    }
 }

@@ -229,7 +229,7 @@ fn unpaired(op: Op) -> Option<Atomic> {
         global_atomic_min_f64 | flat_atomic_min_f64 | buffer_atomic_min_f64 => (Update::FloatMin, true),
         global_atomic_max_f64 | flat_atomic_max_f64 | buffer_atomic_max_f64 => (Update::FloatMax, true),
         global_atomic_pk_add_f16 | flat_atomic_pk_add_f16 | buffer_atomic_pk_add_f16 => (Update::PackedAddF16, false),
-        global_atomic_pk_add_bf16 | flat_atomic_pk_add_bf16 | buffer_atomic_pk_add_bf16
+        global_atomic_pk_add_bf16 | flat_atomic_pk_add_bf16
             => (Update::PackedAddBf16, false),
     );
     Some(Atomic { update, wide })
@@ -240,11 +240,11 @@ fn special(op: Op) -> Option<Action> {
     let whole = |num_components| Formatted { num_components, d16: None };
     let half = |num_components, part| Formatted { num_components, d16: Some(part) };
     Some(families!(op,
-        global_load_lds_dword => LoadLds(Load::new(4)),
-        global_load_lds_ubyte => LoadLds(Load::new(1)),
-        global_load_lds_sbyte => LoadLds(Load::signed(1)),
-        global_load_lds_ushort => LoadLds(Load::new(2)),
-        global_load_lds_sshort => LoadLds(Load::signed(2)),
+        global_load_lds_dword | scratch_load_lds_dword => LoadLds(Load::new(4)),
+        global_load_lds_ubyte | scratch_load_lds_ubyte => LoadLds(Load::new(1)),
+        global_load_lds_sbyte | scratch_load_lds_sbyte => LoadLds(Load::signed(1)),
+        global_load_lds_ushort | scratch_load_lds_ushort => LoadLds(Load::new(2)),
+        global_load_lds_sshort | scratch_load_lds_sshort => LoadLds(Load::signed(2)),
         buffer_load_format_x | tbuffer_load_format_x => LoadFormat(whole(1)),
         buffer_load_format_xy | tbuffer_load_format_xy => LoadFormat(whole(2)),
         buffer_load_format_xyz | tbuffer_load_format_xyz => LoadFormat(whole(3)),

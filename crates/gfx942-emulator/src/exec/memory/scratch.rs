@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::access::{Targets, copy_lanes};
+use super::access::{Targets, for_lanes};
 use crate::exec::{Lanes, Wave};
 
 /// The scratch of a wave's lanes. As on the hardware, dwords of the same address lie side by side.
@@ -57,7 +57,7 @@ impl Scratch {
         index: usize,
     ) -> Option<()> {
         for (i, row) in self.rows[self.rows(targets, num_bytes)?].iter().enumerate() {
-            copy_lanes(wave.vector_mut(index + i), row, targets.lanes);
+            wave.set_vector(index + i, targets.lanes, row);
         }
         Some(())
     }
@@ -72,7 +72,8 @@ impl Scratch {
     ) -> Option<()> {
         let rows = self.rows(targets, num_bytes)?;
         for (i, row) in self.rows[rows].iter_mut().enumerate() {
-            copy_lanes(row, wave.vector(index + i), targets.lanes);
+            let new = wave.vector(index + i);
+            for_lanes(targets.lanes, |lane| row[lane] = new[lane]);
         }
         Some(())
     }

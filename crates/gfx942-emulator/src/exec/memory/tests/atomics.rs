@@ -202,7 +202,7 @@ fn threads_do_not_lose_updates() {
                 let (arena, lds, scratch) = (&arena, &mut lds, &mut scratch);
                 let memory = Memory { arena, lds, scratch, clock: 0 };
                 let (options, observer) = (&Options::default(), &mut ());
-                let mut context = Context { memory, options, observer, id: WaveId::default() };
+                let mut context = Context::new(memory, options, observer, WaveId::default());
                 execute(&mut wave, &inst, &mut context).unwrap();
             }
         }

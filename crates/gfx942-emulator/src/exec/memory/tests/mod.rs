@@ -109,7 +109,7 @@ impl Machine {
         };
         let options = &Options::default();
         let observer = &mut self.recorder;
-        let mut context = Context { memory, options, observer, id: WaveId::default() };
+        let mut context = Context::new(memory, options, observer, WaveId::default());
         execute(&mut self.wave, &inst, &mut context)
     }
 

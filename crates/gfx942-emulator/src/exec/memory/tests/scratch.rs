@@ -85,3 +85,20 @@ fn outside_is_a_trap() {
     let Err(Trap::Memory { lane: 50, reason, .. }) = machine.run(load) else { panic!("no trap") };
     assert_eq!(reason, "a lane has 64 bytes of scratch");
 }
+
+#[test]
+fn scratch_goes_to_lds_directly() {
+    let mut machine = Machine::new();
+    machine.set(1, |lane| 0x8000_0080 + lane as u32);
+    let mut store = scratch("store_dword");
+    (store.src[1], store.offset) = (v(1), 8);
+    machine.run(store).unwrap();
+    machine.wave.set_scalar(124, 16);
+    let mut load = scratch("load_lds_sbyte");
+    load.offset = 8;
+    machine.run(load).unwrap();
+    for lane in 0..64 {
+        let expected = (0x80 + lane as u8) as i8 as i32;
+        assert_eq!(machine.lds.bytes()[24 + 4 * lane..][..4], expected.to_le_bytes());
+    }
+}
