@@ -1,5 +1,7 @@
 //! The architectural state of one wave.
 
+use std::ops::Range;
+
 use crate::WAVE_SIZE;
 use crate::isa::Operand;
 
@@ -116,14 +118,19 @@ impl Wave {
         &mut self.vector[index]
     }
 
-    /// `N` vector registers from `index` on.
-    pub fn vectors<const N: usize>(&self, index: usize) -> &[Lanes; N] {
-        self.vector[index..].first_chunk().expect("a caller checks the registers' numbers")
+    /// Consecutive vector registers.
+    pub fn vectors(&self, indices: Range<usize>) -> &[Lanes] {
+        &self.vector[indices]
     }
 
     /// The same, to write.
-    pub fn vectors_mut<const N: usize>(&mut self, index: usize) -> &mut [Lanes; N] {
-        self.vector[index..].first_chunk_mut().expect("a caller checks the registers' numbers")
+    pub fn vectors_mut(&mut self, indices: Range<usize>) -> &mut [Lanes] {
+        &mut self.vector[indices]
+    }
+
+    /// Copies consecutive vector registers to those from `to` on; the two runs may overlap.
+    pub fn copy_vectors(&mut self, from: Range<usize>, to: usize) {
+        self.vector.copy_within(from, to);
     }
 
     /// Writes the lanes in `mask` of the vector register at `index`.

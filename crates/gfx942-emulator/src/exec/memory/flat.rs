@@ -49,7 +49,8 @@ fn global_targets(wave: &Wave, inst: &Inst) -> Result<Targets, Trap> {
 
 /// A 64-bit address in VGPRs.
 fn wide_targets(wave: &Wave, inst: &Inst) -> Result<Targets, Trap> {
-    let [low, high] = wave.vectors::<2>(registers(inst.src[0], 2)?);
+    let index = registers(inst.src[0], 2)?;
+    let (low, high) = (wave.vector(index), wave.vector(index + 1));
     Ok(Targets::new(wave.exec, |lane| {
         (u64::from(low[lane]) | u64::from(high[lane]) << 32).wrapping_add_signed(inst.offset.into())
     }))

@@ -3,7 +3,7 @@
 use super::access::{self, Targets, for_lanes, gather, scatter};
 use super::atomic::{Atomic, Denormals};
 use super::ops::{Load, Store};
-use crate::exec::{Access, AccessKind, Context, Observer, Space, Trap, Wave};
+use crate::exec::{Access, AccessKind, Context, Lanes, Observer, Space, Trap, Wave};
 use crate::isa::Operand;
 
 /// The index of the first of `num_dwords` vector registers.
@@ -72,7 +72,7 @@ fn load_dwords<const N: usize>(
 where
     [u32; N]: access::Element,
 {
-    let rows = wave.vectors_mut::<N>(index);
+    let rows = wave.vectors_mut(index..index + N);
     gather(memory, targets, |lane, dwords: [u32; N]| {
         for (row, dword) in rows.iter_mut().zip(dwords) {
             row[lane] = dword;
@@ -108,7 +108,7 @@ fn store_dwords<const N: usize>(
 where
     [u32; N]: access::Element,
 {
-    let rows = wave.vectors::<N>(index);
+    let rows: [&Lanes; N] = std::array::from_fn(|i| wave.vector(index + i));
     scatter(memory, targets, |lane| std::array::from_fn::<u32, N, _>(|i| rows[i][lane]))
 }
 
