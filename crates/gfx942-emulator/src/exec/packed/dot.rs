@@ -12,7 +12,7 @@ use crate::numeric::{F16Rules, flush_f32};
 pub(super) fn execute(wave: &mut Wave, inst: &Inst) -> Result<(), Trap> {
     let accumulates = inst.op.name().contains("c_");
     let floats = matches!(inst.op, Op::v_dot2_f32_f16 | Op::v_dot2c_f32_f16);
-    if !(floats && !accumulates) {
+    if !floats || accumulates {
         plain(inst, !accumulates)?;
     }
     let kind = if floats { Kind::F16 } else { Kind::B32 };
