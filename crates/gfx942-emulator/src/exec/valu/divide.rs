@@ -198,6 +198,10 @@ fn fixup<T: Float>(approximate: T, denominator: T, numerator: T, invalid: T) -> 
         T::INFINITY.with_sign(negative)
     } else if denominator.is_infinite() || numerator.is_zero() {
         T::ZERO.with_sign(negative)
+    } else if approximate.is_nan() {
+        // Newton's steps gave inf - inf: the quotient is beyond the largest number. The manual has a case for an overflow;
+        // as printed it asks for the denominator's exponent, which cannot be 255 any more. It is the quotient's.
+        T::INFINITY.with_sign(negative)
     } else {
         approximate.with_sign(negative)
     }
