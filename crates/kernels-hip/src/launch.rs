@@ -167,3 +167,57 @@ fn dispatch(kernel: &code_object::Kernel, geometry: Geometry) -> Result<Dispatch
     }
     Ok(Dispatch { grid, workgroup: workgroup_size, dynamic_lds_bytes, ..Dispatch::default() })
 }
+
+#[cfg(test)]
+mod tests {
+    use code_object::{CodeObject, KernargError};
+
+    use super::*;
+    use crate::registry;
+
+    /// `vector_add(out, a, b, n: u64)`, as the compiler described it; nothing where there was no compiler.
+    fn kernel() -> Option<code_object::Kernel> {
+        hip_toolchain::for_tests()?;
+        let row = registry::code_object("vector_add_v1_naive", "gfx942").unwrap();
+        CodeObject::parse(row.bytes).unwrap().kernel("vector_add_v1_naive").cloned()
+    }
+
+    fn pointer() -> Argument<'static> {
+        Argument { kind: Kind::Pointer(0x1000) }
+    }
+
+    #[test]
+    fn arguments_must_be_the_kernels_own() {
+        let Some(kernel) = kernel() else { return };
+        let geometry = Geometry::linear(1, 256);
+        let count = 5_u64;
+        let good = [pointer(), pointer(), pointer(), Argument::value(&count)];
+        check(&kernel, geometry, &good).unwrap();
+        let error = |args: &[Argument<'_>]| match check(&kernel, geometry, args).unwrap_err() {
+            Error::Arguments(error) => error,
+            other => panic!("{other}"),
+        };
+        assert!(matches!(error(&good[..3]), KernargError::Count { expected: 4, found: 3, .. }));
+        let narrow = [pointer(), pointer(), pointer(), Argument::value(&5_u32)];
+        assert!(matches!(
+            error(&narrow),
+            KernargError::Size { index: 3, expected: 8, found: 4, .. }
+        ));
+        let value_for_pointer =
+            [pointer(), Argument::value(&count), pointer(), Argument::value(&count)];
+        assert!(matches!(error(&value_for_pointer), KernargError::Kind { index: 1, .. }));
+        let pointer_for_value = [pointer(), pointer(), pointer(), pointer()];
+        assert!(matches!(error(&pointer_for_value), KernargError::Kind { index: 3, .. }));
+    }
+
+    #[test]
+    fn a_geometry_that_the_kernel_or_hip_does_not_allow_is_refused_with_the_numbers() {
+        let Some(kernel) = kernel() else { return };
+        let error = |geometry| dispatch(&kernel, geometry).unwrap_err().to_string();
+        assert!(error(Geometry::linear(1, 257)).contains("257 work-items"));
+        assert!(error(Geometry::linear(1, 0)).contains("no work-item"));
+        assert!(error(Geometry::linear(1 << 24, 256)).contains("4294967296 work-items"));
+        let whole = dispatch(&kernel, Geometry::linear(3, 256)).unwrap();
+        assert_eq!((whole.grid, whole.workgroup), ([768, 1, 1], [256, 1, 1]));
+    }
+}

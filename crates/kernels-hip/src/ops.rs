@@ -4,10 +4,12 @@
 //! that two of them touch at once holds numbers that nobody promised, and nothing worse.
 
 mod fp8_quantize;
+mod mfma_probe;
 mod rms_norm;
 mod vector_add;
 
 pub use fp8_quantize::{Fp8Quantize, Input};
+pub use mfma_probe::{MfmaProbe, Operands};
 pub use rms_norm::RmsNorm;
 pub use vector_add::VectorAdd;
 
@@ -15,6 +17,9 @@ use crate::result::{Error, Result};
 
 /// Work-items of a work-group, for all of the v1 kernels.
 const WORKGROUP_SIZE: u32 = 256;
+
+/// Lanes of a wave.
+const WAVE_SIZE: usize = 64;
 
 /// A count that a kernel takes as u32.
 fn count(what: &'static str, value: usize) -> Result<u32> {
