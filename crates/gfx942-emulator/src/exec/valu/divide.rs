@@ -4,8 +4,8 @@
 use super::call::{Call, STAGING, at, expand, pack};
 use super::directed;
 use super::value::{F16, Value};
+use crate::exec::Trap;
 use crate::exec::sources::set_scalar64;
-use crate::exec::{Mode, Trap};
 use crate::isa::Op;
 use crate::numeric::{F16Rules, Rounding};
 
@@ -20,8 +20,14 @@ pub(super) fn execute(call: &mut Call<'_>) -> Result<(), Trap> {
     match call.op() {
         v_div_scale_f32 => scale(call, scale_f32),
         v_div_scale_f64 => scale(call, scale_f64),
-        v_div_fixup_f32 => call.map3(|a: f32, b: f32, c: f32| fixup_f32(a, b, c, mode)),
-        v_div_fixup_f64 if mode.round_f16_f64() == 0 => call.map3(fixup_f64),
+        v_div_fixup_f32 => {
+            let rounding = Rounding::of(mode.round_f32());
+            call.map3(|a: f32, b: f32, c: f32| fixup_f32(a, b, c, rounding))
+        }
+        v_div_fixup_f64 => {
+            let rounding = Rounding::of(mode.round_f16_f64());
+            call.map3(|a: f64, b: f64, c: f64| fixup_f64(a, b, c, rounding))
+        }
         v_div_fixup_f16 | v_div_fixup_legacy_f16 => {
             let rules = F16Rules::of(mode);
             call.map3(|a: F16, b: F16, c: F16| {
@@ -155,33 +161,41 @@ fn fma_error(a: f64, b: f64, c: f64, sum: f64) -> f64 {
     ((beta - sum) + beta_error) + alpha_error
 }
 
-/// The quotient `approximate` of `numerator` and `denominator`, with its sign and its special cases.
-fn fixup_f32(approximate: f32, denominator: f32, numerator: f32, mode: Mode) -> f32 {
-    let exponent = |x: f32| (x.to_bits() >> 23 & 0xff) as i32;
-    let special = denominator == 0.0
-        || numerator == 0.0
-        || !denominator.is_finite()
-        || !numerator.is_finite();
-    if !special && exponent(numerator) - exponent(denominator) < -150 {
-        let sign = (denominator.to_bits() ^ numerator.to_bits()) & 0x8000_0000;
-        let away = if sign == 0 { Rounding::Up } else { Rounding::Down };
-        let least = u32::from(Rounding::of(mode.round_f32()) == away);
-        return f32::from_bits(sign | least);
-    }
-    fixup(approximate, denominator, numerator, INVALID_F32)
+macro_rules! fixup {
+    ($name:ident, $float:ty, $fraction:literal, $mask:literal, $underflow:literal, $overflow:literal, $invalid:expr) => {
+        /// The quotient `approximate` of `numerator` and `denominator`, with its sign and its special cases.
+        ///
+        /// Where the quotient is far beyond the range, so is an intermediate result, and `approximate` is a NaN. The
+        /// manual has a case for an overflow, but under a condition (an infinite denominator) that an earlier case has
+        /// taken; it is the difference of exponents that tells, as for the underflow.
+        fn $name(
+            approximate: $float,
+            denominator: $float,
+            numerator: $float,
+            rounding: Rounding,
+        ) -> $float {
+            let exponent = |x: $float| (x.to_bits() >> $fraction & $mask) as i32;
+            let is_special = |x: $float| x == 0.0 || !x.is_finite();
+            if is_special(denominator) || is_special(numerator) {
+                return fixup(approximate, denominator, numerator, $invalid);
+            }
+            let negative = denominator.is_sign_negative() != numerator.is_sign_negative();
+            let is_away = rounding == if negative { Rounding::Down } else { Rounding::Up };
+            match exponent(numerator) - exponent(denominator) {
+                ..$underflow if is_away => <$float>::from_bits(1).with_sign(negative),
+                ..$underflow => <$float>::ZERO.with_sign(negative),
+                $overflow.. if is_away || rounding == Rounding::NearestEven => {
+                    <$float>::INFINITY.with_sign(negative)
+                }
+                $overflow.. => <$float>::MAX.with_sign(negative),
+                _ => approximate.with_sign(negative),
+            }
+        }
+    };
 }
 
-fn fixup_f64(approximate: f64, denominator: f64, numerator: f64) -> f64 {
-    let exponent = |x: f64| (x.to_bits() >> 52 & 0x7ff) as i32;
-    let special = denominator == 0.0
-        || numerator == 0.0
-        || !denominator.is_finite()
-        || !numerator.is_finite();
-    if !special && exponent(numerator) - exponent(denominator) < -1075 {
-        return 0f64.copysign(if denominator.is_sign_negative() { -numerator } else { numerator });
-    }
-    fixup(approximate, denominator, numerator, INVALID_F64)
-}
+fixup!(fixup_f32, f32, 23, 0xff, -150, 129, INVALID_F32);
+fixup!(fixup_f64, f64, 52, 0x7ff, -1075, 1025, INVALID_F64);
 
 /// The part that is alike for all widths.
 fn fixup<T: Float>(approximate: T, denominator: T, numerator: T, invalid: T) -> T {
