@@ -8,7 +8,7 @@ mod control;
 mod hwreg;
 mod index;
 pub mod memory;
-mod mfma;
+pub mod mfma;
 mod observer;
 mod packed;
 mod program;
