@@ -1,11 +1,12 @@
 //! The three steps of division: scale, multiply-add and fix up. Between them the compiler refines an approximate
 //! reciprocal; together they round like IEEE 754.
 
-use super::call::{Call, STAGING, at, expand, pack};
+use super::call::{Call, STAGING, at, pack};
 use super::directed;
-use super::value::{F16, Value};
+use super::value::{F16, Value, collect};
 use crate::exec::Trap;
 use crate::exec::sources::set_scalar64;
+use crate::exec::wave::expand;
 use crate::isa::Op;
 use crate::numeric::{F16Rules, Rounding};
 
@@ -60,7 +61,7 @@ fn scale<T: Value>(call: &mut Call<'_>, f: fn(T, T, T) -> (T, bool)) -> Result<(
     let mut staging = [STAGING; 3];
     let [s0, s1, s2] = &mut staging;
     let (a, b, c) = (call.source::<T>(0, s0)?, call.source::<T>(1, s1)?, call.source::<T>(2, s2)?);
-    let result = T::collect(|i| f(at(a, i), at(b, i), at(c, i)).0);
+    let result = collect!(T, i => f(at(a, i), at(b, i), at(c, i)).0);
     let scaled = pack(|i| f(at(a, i), at(b, i), at(c, i)).1);
     call.write::<T>(result)?;
     set_scalar64(call.wave, call.inst.sdst, scaled & call.mask)
@@ -70,8 +71,9 @@ macro_rules! scale {
     ($name:ident, $float:ty, $fraction:literal, $mask:literal, $far:literal, $tiny:literal, $power:expr) => {
         /// `value` is the denominator or the numerator; the other two are given as well.
         ///
-        /// The manual's condition on the reciprocal names the wrong width for f32: what matters is that `v_rcp` would
-        /// flush it.
+        /// Two places of the manual cannot be meant as they stand. Its condition on the reciprocal names the wrong
+        /// width for f32: what matters is that `v_rcp` would flush it. And a denominator with such a reciprocal would
+        /// overflow if it was scaled up: it is scaled down, so that the quotient is scaled up, as `v_div_fmas` expects.
         fn $name(value: $float, denominator: $float, numerator: $float) -> ($float, bool) {
             let exponent = |x: $float| (x.to_bits() >> $fraction & $mask) as i32;
             let power: $float = $power;
@@ -87,7 +89,7 @@ macro_rules! scale {
             } else if is_denormal(denominator) {
                 (value * power, false)
             } else if tiny_reciprocal && is_denormal(numerator / denominator) {
-                (of_denominator, true)
+                (if value == denominator { value / power } else { value }, true)
             } else if tiny_reciprocal {
                 (value / power, false)
             } else if is_denormal(numerator / denominator) {
