@@ -10,7 +10,7 @@ mod index;
 pub mod memory;
 pub mod mfma;
 mod observer;
-mod packed;
+pub mod packed;
 mod program;
 mod salu;
 mod sources;

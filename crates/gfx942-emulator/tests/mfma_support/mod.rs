@@ -9,6 +9,7 @@ use gfx942_emulator::isa::{Extra, Flags, Format, Inst, Modifiers, Op, Operand};
 pub const MODE: Mode = Mode(0xf0);
 
 /// What the name says: see `_mfma.py`.
+#[allow(dead_code)] // Each test file uses some of it.
 pub struct Shape {
     pub sparse: bool,
     pub side: usize,
