@@ -9,11 +9,12 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, thread};
 
-use hip_toolchain::{Made, Toolchain};
+use hip_toolchain::Toolchain;
 
 const ARCHS_VAR: &str = "KVASIR_HIP_ARCHS";
 const DEFAULT_ARCHS: &str = "gfx942";
@@ -32,7 +33,18 @@ struct Variant {
 /// A compilation: what, and for which architecture.
 type Job<'a> = (&'a Variant, &'a str);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // As it is, line by line: it is the compiler's own message.
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let kernels = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("kernels");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     println!("cargo::rerun-if-changed={}", kernels.display());
@@ -47,7 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect();
     let table = match Toolchain::find() {
         Ok(toolchain) => {
-            watch(&toolchain);
+            // Another compiler in the same place makes other code.
+            println!("cargo::rerun-if-changed={}", toolchain.hipcc().display());
             compile_all(&toolchain, &jobs, &kernels.join("include"), &out)?;
             table(&jobs)
         }
@@ -59,14 +72,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     fs::write(out.join("code_objects.rs"), table)?;
     Ok(())
-}
-
-/// Another compiler in the same place makes other code.
-fn watch(toolchain: &Toolchain) {
-    println!("cargo::rerun-if-changed={}", toolchain.hipcc().display());
-    if let Some(made) = Made::in_cache().filter(Made::is_complete) {
-        println!("cargo::rerun-if-changed={}", made.hipcc().display());
-    }
 }
 
 fn archs() -> Result<Vec<String>, Box<dyn Error>> {
