@@ -135,6 +135,23 @@ impl Wave {
         }
     }
 
+    /// The same wave to start again: `num_registers` VGPRs and AccVGPRs and all scalar registers hold `poison`.
+    pub(crate) fn reset(
+        &mut self,
+        pc: u64,
+        mode: Mode,
+        exec: u64,
+        poison: u32,
+        num_registers: [usize; 2],
+    ) {
+        (self.pc, self.mode, self.exec, self.scc) = (pc, mode, exec, false);
+        self.scalar.fill(poison);
+        let files = self.vector.chunks_exact_mut(NUM_VECTOR_REGISTERS / 2);
+        for (file, count) in files.zip(num_registers) {
+            file.iter_mut().take(count).for_each(|register| register.fill(poison));
+        }
+    }
+
     /// The vector register at `index` (0–255 VGPRs, 256–511 AccVGPRs: [`Operand::vector_index`]).
     pub fn vector(&self, index: usize) -> &Lanes {
         &self.vector[index]
