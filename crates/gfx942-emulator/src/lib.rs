@@ -1,13 +1,14 @@
 //! gfx942 (CDNA3, MI300X) in software: the machine code that hipcc makes, executed on the CPU.
 //!
 //! The way of an instruction: bytes ► [`isa::decode`] ► [`isa::Inst`] ► [`exec`] ► registers and memory. [`launch`] starts kernels, and
-//! [`count`] watches them.
+//! [`count`] and [`sanitize`] watch them.
 
 pub mod count;
 pub mod exec;
 pub mod isa;
 pub mod launch;
 pub mod numeric;
+pub mod sanitize;
 mod simd;
 
 /// Lanes of a wave.
