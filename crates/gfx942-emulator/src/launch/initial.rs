@@ -45,9 +45,9 @@ pub(super) fn service_block(
     };
     let grid = launch.grid_work_items();
     put(2, &3u16.to_le_bytes());
-    for axis in 0..3 {
-        put(4 + 2 * axis, &(launch.block[axis] as u16).to_le_bytes());
-        put(12 + 4 * axis, &grid[axis].to_le_bytes());
+    for (axis, (block, grid)) in launch.block.into_iter().zip(grid).enumerate() {
+        put(4 + 2 * axis, &(block as u16).to_le_bytes());
+        put(12 + 4 * axis, &grid.to_le_bytes());
     }
     let lds_bytes = descriptor.group_segment_fixed_size.saturating_add(launch.dynamic_lds_bytes);
     put(24, &descriptor.private_segment_fixed_size.to_le_bytes());

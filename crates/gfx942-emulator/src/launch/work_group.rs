@@ -207,7 +207,7 @@ enum Turns {
     InOrder {
         last: Option<u32>,
     },
-    Seeded(StdRng),
+    Seeded(Box<StdRng>),
 }
 
 impl Turns {
@@ -216,7 +216,7 @@ impl Turns {
             Order::InOrder => Self::InOrder { last: None },
             Order::Seeded(seed) => {
                 let seed = seed ^ work_group_index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                Self::Seeded(StdRng::seed_from_u64(seed))
+                Self::Seeded(Box::new(StdRng::seed_from_u64(seed)))
             }
         }
     }

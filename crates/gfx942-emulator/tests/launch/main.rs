@@ -119,8 +119,9 @@ fn every_work_item_knows_its_place() {
     let expected: Vec<u32> = (0..gx * gy * gz)
         .flat_map(|group| (0..bx * by * bz).map(move |item| (group, item)))
         .map(|(group, item)| {
-            let group = group % gx | group / gx % gy << 4 | group / (gx * gy) << 8;
-            group | item % bx << 12 | item / bx % by << 18 | item / (bx * by) << 24
+            let [gx, gy, gz] = [group % gx, group / gx % gy, group / (gx * gy)];
+            let [bx, by, bz] = [item % bx, item / bx % by, item / (bx * by)];
+            gx | (gy << 4) | (gz << 8) | (bx << 12) | (by << 18) | (bz << 24)
         })
         .collect();
     let out = device.allocate(&vec![u32::MAX; expected.len()]);

@@ -75,12 +75,12 @@ impl<'w> Call<'w> {
         staging: &'a mut Staging,
     ) -> Result<Source<'a>, Trap> {
         let operand = self.inst.src[index];
-        if self.plain && !flushes_sources(T::KIND, self.wave) {
-            if let Some(register) = operand.vector_index() {
-                return self.register::<T>(register);
+        match operand.vector_index() {
+            Some(register) if self.plain && !flushes_sources(T::KIND, self.wave) => {
+                self.register::<T>(register)
             }
+            _ => self.stage(operand, index, T::KIND, staging),
         }
-        self.stage(operand, index, T::KIND, staging)
     }
 
     /// What the destination holds, as a source.

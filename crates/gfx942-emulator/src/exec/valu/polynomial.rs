@@ -6,13 +6,7 @@ use std::f64::consts::{LN_2, PI, SQRT_2};
 #[inline(always)]
 pub(super) fn exp2(x: f64) -> f64 {
     // Beyond ±300 an f32 is infinite or zero anyway.
-    let clamped = if x > 300.0 {
-        300.0
-    } else if x < -300.0 {
-        -300.0
-    } else {
-        x
-    };
+    let clamped = x.clamp(-300.0, 300.0);
     let whole = round_even(clamped);
     let t = (clamped - whole) * LN_2;
     let sum = polynomial(
@@ -80,9 +74,7 @@ pub(super) fn log2(x: f64) -> f64 {
         result
     } else if x == 0.0 {
         f64::NEG_INFINITY
-    } else if x > 0.0 {
-        x
-    } else if x.is_nan() {
+    } else if x > 0.0 || x.is_nan() {
         x
     } else {
         -f64::NAN.abs()
