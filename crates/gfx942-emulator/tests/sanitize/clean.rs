@@ -1,9 +1,12 @@
 //! Silence on what compilers make of kernels without faults.
 
+use std::fs;
+use std::path::Path;
+
 use code_object::CodeObject;
 use gfx942_emulator::sanitize::Finding;
 
-use crate::device::{Shape, compile, findings};
+use crate::device::{Shape, compile, findings, findings_of_any};
 
 fn lines(level: &str, findings: &[Finding]) -> String {
     findings.iter().map(|finding| format!("  {level} {finding}\n")).collect()
@@ -29,6 +32,32 @@ fn clean_kernels_are_silent() {
                     continue;
                 }
                 wrong += &lines(level, &findings(&object, &kernel.name, shape));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn our_kernels_are_silent() {
+    let Some(toolchain) = hip_toolchain::for_tests() else { return };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels-hip/kernels");
+    let include = format!("-I{}", folder.join("include").display());
+    let mut wrong = String::new();
+    for (family, block) in
+        [("fp8_quantize", None), ("mfma_probe", Some(64)), ("rms_norm", None), ("vector_add", None)]
+    {
+        let files = fs::read_dir(folder.join(family)).expect("kernels-hip is beside this crate");
+        for file in files.map(|file| file.expect("it can be listed").path()) {
+            let text = fs::read_to_string(file).expect("it can be read");
+            for level in ["-O0", "-O3"] {
+                let object = compile(&toolchain, &text, &[level, &include]);
+                let kernels = CodeObject::parse(&object).expect("it is well-formed").kernels;
+                for kernel in kernels {
+                    let most = kernel.metadata.map_or(64, |m| m.max_flat_workgroup_size);
+                    let shape = Shape { grid: 2, block: block.unwrap_or(most), num_threads: 1 };
+                    wrong += &lines(level, &findings_of_any(&object, &kernel.name, shape));
+                }
             }
         }
     }
