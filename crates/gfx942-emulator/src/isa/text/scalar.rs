@@ -1,5 +1,6 @@
 //! SOP2, SOPK, SOP1, SOPC, SOPP.
 
+use super::super::decode::has_immediate;
 use super::super::table::traits::BRANCH;
 use super::super::{Format, Inst, Op};
 use super::Line;
@@ -127,9 +128,6 @@ fn hardware_register(immediate: u16) -> String {
 /// `sendmsg(NAME, OPERATION, stream)`, as numbers where there is no name.
 fn message(immediate: u16) -> String {
     let (id, operation, stream) = (immediate & 15, immediate >> 4 & 7, immediate >> 8 & 3);
-    if immediate & !0x37f != 0 {
-        return immediate.to_string();
-    }
     let name = match id {
         1 => "MSG_INTERRUPT",
         2 => "MSG_GS",
@@ -152,6 +150,7 @@ fn message(immediate: u16) -> String {
         (2 | 3, 1..=3, _) => format!("sendmsg({name}, {}, {stream})", geometry[index]),
         (15, 1..=3, 0) => format!("sendmsg({name}, {})", system[index]),
         (1 | 4..=10, 0, 0) => format!("sendmsg({name})"),
-        _ => format!("sendmsg({id}, {operation}, {stream})"),
+        _ if immediate & !0x37f == 0 => format!("sendmsg({id}, {operation}, {stream})"),
+        _ => immediate.to_string(),
     }
 }
