@@ -6,8 +6,10 @@ use crate::assert_none;
 use crate::code::{has_word, without_comments_and_strings};
 use crate::workspace::{Package, TextFile, packages, read, text_files};
 
-/// Crates that may have `unsafe`: SIMD intrinsics and shared output buffers; memory maps.
-const UNSAFE_CRATES: &[&str] = &["kernels-cpu", "host-io", "gfx942-emulator"];
+/// Crates that may have `unsafe`: SIMD intrinsics and shared output buffers; memory maps; the memory of a
+/// device that is emulated; the C interface of HIP.
+const UNSAFE_CRATES: &[&str] =
+    &["kernels-cpu", "host-io", "gfx942-emulator", "hip-sys", "kernels-hip"];
 
 /// Tests that cannot be written without it: a program without std brings its own allocator.
 const UNSAFE_TESTS: &[&str] = &["crates/engine-core/tests/no-std-link/program.rs"];

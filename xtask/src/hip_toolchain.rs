@@ -14,6 +14,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use hip_toolchain::{Made, Toolchain};
 
+use crate::context::Context;
 use crate::process;
 
 /// What the kernels need of a compiler, in a few lines: the runtime's headers, FP8 and MFMA.
@@ -30,6 +31,15 @@ extern \"C\" __global__ void probe(f32x4 *c, const long *a) {
 pub fn run() -> Result<()> {
     println!("{}", ensure()?.hipcc().display());
     Ok(())
+}
+
+/// Has the test that compares `hip-sys`'s bindings write them instead.
+pub fn bindings(context: &Context) -> Result<()> {
+    ensure()?;
+    let mut test = process::cargo(&context.root);
+    test.args(["test", "--quiet", "-p", "hip-sys", "--test", "bindings"]);
+    test.env("KVASIR_UPDATE_BINDINGS", "1").env(hip_toolchain::REQUIRE_HIP_VAR, "1");
+    process::run(&mut test)
 }
 
 /// A toolchain, made if there is none.

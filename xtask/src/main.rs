@@ -22,6 +22,8 @@ enum Task {
     Test(test::Options),
     /// Print the path of a hipcc that targets gfx942; where there is none, make one in the cache folder.
     HipToolchain,
+    /// Write the bindings of libamdhip64 again, from the headers of the HIP toolchain.
+    HipBindings,
     /// Build other engines, run them beside Kvasir, and print the ratios. Not part of CI.
     Peers(peers::Options),
 }
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let done = Context::new().and_then(|context| match task {
         Task::Test(options) => test::run(&context, &options),
         Task::HipToolchain => hip_toolchain::run().map(|()| ExitCode::SUCCESS),
+        Task::HipBindings => hip_toolchain::bindings(&context).map(|()| ExitCode::SUCCESS),
         Task::Peers(options) => peers::run(&context, &options).map(|()| ExitCode::SUCCESS),
     });
     done.unwrap_or_else(|error| {

@@ -27,7 +27,8 @@ const MAX_ALIGNMENT: u64 = 2 << 20;
 const NT_AMDGPU_METADATA: u32 = 32;
 
 type Header = FileHeader64<LE>;
-type NamedSymbol<'a> = (&'a [u8], &'a Sym64<LE>);
+/// A symbol with its name.
+pub type NamedSymbol<'a> = (&'a [u8], &'a Sym64<LE>);
 
 /// A part of the file that is loaded.
 #[derive(Clone, Debug)]
@@ -122,9 +123,9 @@ impl CodeObject {
             image[start..start + segment.bytes.len()].copy_from_slice(&segment.bytes);
         }
         for relocation in &self.relocations {
-            let (start, num_bytes) = (relocation.offset as usize, relocation.num_bytes());
-            let bytes = relocation.bytes(load_address);
-            image[start..start + num_bytes].copy_from_slice(&bytes[..num_bytes]);
+            let start = relocation.offset as usize;
+            let place = &mut image[start..start + Relocation::NUM_BYTES];
+            place.copy_from_slice(&relocation.bytes(load_address));
         }
         image
     }
@@ -163,15 +164,14 @@ impl CodeObject {
         file: &[u8],
         dynamic_symbols: &[NamedSymbol<'_>],
     ) -> Result<Vec<Relocation>, Error> {
-        let symbols: Vec<Sym64<LE>> = dynamic_symbols.iter().map(|(_, symbol)| **symbol).collect();
         let mut relocations = Vec::new();
         for record in self.relocation_records(header, file)? {
-            let Some(relocation) = Relocation::read(record, &symbols)? else {
+            let Some(relocation) = Relocation::read(record, dynamic_symbols)? else {
                 continue;
             };
-            let (offset, num_bytes) = (relocation.offset, relocation.num_bytes() as u64);
+            let offset = relocation.offset;
             let end = self.segment(offset).map(|segment| segment.address + segment.num_bytes);
-            if end.is_none_or(|end| end - offset < num_bytes) {
+            if end.is_none_or(|end| end - offset < Relocation::NUM_BYTES as u64) {
                 let reason = "lies outside of what is loaded".to_owned();
                 return Err(Error::Relocation { offset, reason });
             }

@@ -27,5 +27,5 @@ pub use error::Error;
 pub use kernarg::{Argument, KernargError, KernargSegment};
 pub use kernel::Kernel;
 pub use metadata::{ArgumentMetadata, Hidden, KernelMetadata, ValueKind};
-pub use relocation::{Relocation, RelocationValue};
+pub use relocation::Relocation;
 pub use target::{Setting, Target};

@@ -1,5 +1,7 @@
 //! A toolchain that was found.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -112,11 +114,26 @@ impl Toolchain {
     /// The library `name`, for example `libamdhip64.so.6`, where it came with the toolchain.
     #[must_use]
     pub fn library(&self, name: &str) -> Option<PathBuf> {
-        let dirs = match &self.made {
-            Some(made) => vec![made.library_dir()],
-            None => ["lib", "lib64", "lib/x86_64-linux-gnu"].map(|d| self.prefix().join(d)).into(),
-        };
-        dirs.into_iter().map(|dir| dir.join(name)).find(|path| path.exists())
+        self.library_dirs().into_iter().map(|dir| dir.join(name)).find(|path| path.exists())
+    }
+
+    /// clang as a library, where it came with the toolchain.
+    #[must_use]
+    pub fn libclang(&self) -> Option<PathBuf> {
+        let dirs = self.library_dirs().into_iter();
+        let files = dirs.flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
+        let mut found: Vec<_> = files.filter(|f| is_libclang(&f.file_name())).collect();
+        // The shortest of several names is the one that is kept from version to version.
+        found.sort_by_key(|file| (file.file_name().len(), file.file_name()));
+        found.first().map(fs::DirEntry::path)
+    }
+
+    fn library_dirs(&self) -> Vec<PathBuf> {
+        if let Some(made) = &self.made {
+            return vec![made.library_dir()];
+        }
+        let dirs = ["lib", "lib64", "lib/x86_64-linux-gnu", "lib/llvm/lib", "llvm/lib"];
+        dirs.map(|dir| self.prefix().join(dir)).into()
     }
 
     /// A command that starts `program` so that it can load the toolchain's libraries: a toolchain
@@ -138,6 +155,16 @@ impl Toolchain {
     }
 }
 
+/// `libclang.so`, `libclang-21.so.21`; not `libclang-cpp.so`.
+fn is_libclang(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let rest = name.strip_prefix("libclang").unwrap_or_default();
+    let version =
+        rest.strip_prefix('-').unwrap_or(rest).trim_start_matches(|c: char| c.is_ascii_digit());
+    version.starts_with(".so")
+        && (rest.starts_with('.') || rest[1..].starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// What a program printed, or what it said when it failed.
 fn output(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| error.to_string())?;
@@ -147,4 +174,20 @@ fn output(command: &mut Command) -> Result<String, String> {
     }
     let said = text(&output.stderr);
     Err(if said.is_empty() { output.status.to_string() } else { said })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libclang_is_told_from_its_neighbours() {
+        for name in ["libclang.so", "libclang.so.21.1", "libclang-21.so.21", "libclang-21.so"] {
+            assert!(is_libclang(OsStr::new(name)), "{name}");
+        }
+        for name in ["libclang-cpp.so.21.1", "libclang", "libclang-21.a", "libLLVM.so", "libclang-"]
+        {
+            assert!(!is_libclang(OsStr::new(name)), "{name}");
+        }
+    }
 }

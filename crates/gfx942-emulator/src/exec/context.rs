@@ -1,5 +1,6 @@
 //! What an instruction can reach besides its own wave.
 
+use super::Simd;
 use super::memory::Memory;
 
 /// How the emulator behaves where the hardware leaves room, or where exactness costs time.
@@ -46,4 +47,12 @@ pub struct Context<'a, O> {
     pub observer: &'a mut O,
     /// Which wave this is.
     pub id: WaveId,
+    pub(super) simd: Simd,
+}
+
+impl<'a, O> Context<'a, O> {
+    /// What wave `id` can reach.
+    pub fn new(memory: Memory<'a>, options: &'a Options, observer: &'a mut O, id: WaveId) -> Self {
+        Self { memory, options, observer, id, simd: Simd::detect() }
+    }
 }

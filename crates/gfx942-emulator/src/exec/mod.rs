@@ -5,13 +5,18 @@
 
 mod context;
 mod control;
+mod hwreg;
+mod index;
 pub mod memory;
 mod mfma;
 mod observer;
 mod packed;
 mod program;
 mod salu;
+mod sources;
 mod step;
+#[cfg(test)]
+mod testing;
 mod trap;
 mod unit;
 mod valu;
@@ -20,7 +25,9 @@ mod wave;
 pub use context::{Context, Options, Ulp, WaveId};
 pub use observer::{Access, AccessKind, Observer, Space};
 pub use program::{Program, Slot};
+pub use sources::{PRIVATE_APERTURE, SHARED_APERTURE};
 pub use step::{Flow, step};
 pub use trap::Trap;
 pub use unit::Unit;
+pub(crate) use valu::Simd;
 pub use wave::{Lanes, Mode, Wave};

@@ -1,7 +1,10 @@
 //! One instruction of one wave.
 
 use super::program::Slot;
-use super::{Context, Observer, Trap, Unit, Wave, control, memory, mfma, packed, salu, valu};
+use super::{
+    Context, Observer, Trap, Unit, Wave, control, index, memory, mfma, packed, salu, valu,
+};
+use crate::isa::Inst;
 
 /// Where a wave goes after an instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,27 +23,60 @@ pub enum Flow {
 ///
 /// # Errors
 /// What the instruction is not allowed to do, or the emulator cannot.
+#[inline]
 pub fn step<O: Observer>(
     wave: &mut Wave,
     slot: &Slot,
     context: &mut Context<'_, O>,
 ) -> Result<Flow, Trap> {
-    let inst = &slot.inst;
-    let mut flow = Flow::Next;
-    match slot.unit {
-        Unit::Scalar => salu::execute(wave, inst)?,
-        Unit::Control => flow = control::execute(wave, inst)?,
-        Unit::Vector | Unit::Transcendental => valu::execute(wave, inst, context.options)?,
-        Unit::Packed => packed::execute(wave, inst, context)?,
-        Unit::Matrix => mfma::execute(wave, inst, context)?,
-        Unit::ScalarMemory | Unit::Lds | Unit::VectorMemory => {
-            memory::execute(wave, inst, context)?
-        }
-    }
+    let flow = match slot.unit {
+        Unit::Scalar => salu::execute(wave, &slot.inst).map(|()| Flow::Next)?,
+        Unit::Control => control::execute(wave, &slot.inst)?,
+        Unit::ScalarMemory => memory::execute(wave, &slot.inst, context).map(|()| Flow::Next)?,
+        _ if wave.mode.vskip() => Flow::Next,
+        _ if wave.mode.gpr_index() => vector_indexed(wave, slot, context).map(|()| Flow::Next)?,
+        _ => vector(wave, slot.unit, &slot.inst, context).map(|()| Flow::Next)?,
+    };
     wave.pc = match flow {
         Flow::Jump(pc) => pc,
         Flow::End => wave.pc,
-        Flow::Next | Flow::Barrier => wave.pc + u64::from(inst.size),
+        Flow::Next | Flow::Barrier => wave.pc.wrapping_add(u64::from(slot.inst.size)),
     };
     Ok(flow)
+}
+
+#[inline(always)]
+fn vector<O: Observer>(
+    wave: &mut Wave,
+    unit: Unit,
+    inst: &Inst,
+    context: &mut Context<'_, O>,
+) -> Result<(), Trap> {
+    match unit {
+        Unit::Vector | Unit::Transcendental => {
+            valu::execute(wave, inst, context.options, context.simd)
+        }
+        Unit::Packed => packed::execute(wave, inst, context),
+        Unit::Matrix => mfma::execute(wave, inst, context),
+        _ => memory::execute(wave, inst, context),
+    }
+}
+
+/// The same while M0 moves registers: for vector arithmetic only.
+#[cold]
+fn vector_indexed<O: Observer>(
+    wave: &mut Wave,
+    slot: &Slot,
+    context: &mut Context<'_, O>,
+) -> Result<(), Trap> {
+    match slot.unit {
+        Unit::Vector | Unit::Transcendental | Unit::Packed => {
+            let inst = index::indexed(wave, &slot.inst)?;
+            vector(wave, slot.unit, &inst, context)
+        }
+        Unit::Matrix => {
+            Err(Trap::Unimplemented(format!("{} with VGPR indexing on", slot.inst.op.name())))
+        }
+        unit => vector(wave, unit, &slot.inst, context),
+    }
 }

@@ -51,6 +51,26 @@ impl Mode {
     pub const fn fp16_ovfl(self) -> bool {
         self.0 >> 23 & 1 != 0
     }
+
+    /// Whether M0 moves the VGPRs that vector instructions name.
+    pub const fn gpr_index(self) -> bool {
+        self.0 >> 27 & 1 != 0
+    }
+
+    /// The same mode with VGPR indexing on or off.
+    pub const fn with_gpr_index(self, on: bool) -> Self {
+        Self(self.0 & !(1 << 27) | (on as u32) << 27)
+    }
+
+    /// Whether vector instructions are skipped.
+    pub const fn vskip(self) -> bool {
+        self.0 >> 28 & 1 != 0
+    }
+
+    /// The same mode with vector instructions skipped or not.
+    pub const fn with_vskip(self, on: bool) -> Self {
+        Self(self.0 & !(1 << 28) | (on as u32) << 28)
+    }
 }
 
 /// The architectural state of one wave.
@@ -63,6 +83,10 @@ pub struct Wave {
     pub scc: bool,
     /// Floating-point and other modes.
     pub mode: Mode,
+    /// What `s_getreg` reads as HW_ID.
+    pub hw_id: u32,
+    /// What `s_getreg` reads as XCC_ID.
+    pub xcc_id: u32,
     scalar: [u32; NUM_SCALAR_REGISTERS],
     vector: Box<[Lanes]>,
 }
@@ -75,6 +99,8 @@ impl Wave {
             exec,
             scc: false,
             mode,
+            hw_id: 0,
+            xcc_id: 0,
             scalar: [poison; NUM_SCALAR_REGISTERS],
             vector: vec![[poison; WAVE_SIZE]; NUM_VECTOR_REGISTERS].into(),
         }
@@ -88,6 +114,22 @@ impl Wave {
     /// The same, to write.
     pub fn vector_mut(&mut self, index: usize) -> &mut Lanes {
         &mut self.vector[index]
+    }
+
+    /// Writes the lanes in `mask` of the vector register at `index`.
+    #[inline(always)]
+    pub fn set_vector(&mut self, index: usize, mask: u64, lanes: &Lanes) {
+        let register = &mut self.vector[index];
+        if mask == u64::MAX {
+            *register = *lanes;
+            return;
+        }
+        let chunks = register.chunks_exact_mut(8).zip(lanes.chunks_exact(8));
+        for ((old, new), byte) in chunks.zip(mask.to_le_bytes()) {
+            for i in 0..8 {
+                old[i] = if u32::from(byte) & (1 << i) != 0 { new[i] } else { old[i] };
+            }
+        }
     }
 
     /// The scalar register with operand code `code`, below 128.
