@@ -79,7 +79,11 @@ pub fn ds(reader: &mut Reader<'_>) -> Result<Inst> {
     for i in 0..3 {
         let index = bits(second, 8 * i as u32, 8);
         if info.src[i].is_some() {
-            inst.src[i] = reader.vector_register(index, acc && i > 0, info.src[i])?;
+            inst.src[i] = reader.vector_register(
+                index,
+                acc && (i > 0 || is_global_wave_sync(info.op)),
+                info.src[i],
+            )?;
         } else {
             reader.require(index == 0, ["addr", "data0", "data1"][i])?;
         }
@@ -156,7 +160,11 @@ fn flat_address(reader: &Reader<'_>, inst: &mut Inst, second: u32) -> Result<()>
             inst.src[0] =
                 reader.vector_register(addr, false, if has_saddr { SCALAR } else { B64 })?;
             if has_saddr {
-                inst.src[2] = reader.scalar_register_but_exec(saddr, B64)?;
+                inst.src[2] = if inst.op.info().has(LDS_DMA) {
+                    reader.scalar_register(saddr, B64)?
+                } else {
+                    reader.scalar_register_but_exec(saddr, B64)?
+                };
             }
         }
         _ => {

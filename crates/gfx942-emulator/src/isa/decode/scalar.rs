@@ -54,7 +54,8 @@ fn sop1(reader: &Reader<'_>) -> Result<Inst> {
     inst.dst = destination(reader, bits(word, 16, 7), info)?;
     let code = bits(word, 0, 8);
     if matches!(info.op, Op::s_movrels_b32 | Op::s_movrels_b64) {
-        inst.src[0] = reader.scalar_register(code, info.src[0])?;
+        reader.require(!matches!(code, 128..=208 | 240..=248 | 255), "ssrc0")?;
+        inst.src[0] = reader.scalar_source(code, info.src[0])?;
     } else if info.src[0].is_some() {
         inst.src[0] = reader.scalar_source(code, info.src[0])?;
     } else {
