@@ -77,7 +77,7 @@ fn std_dependencies(core: &Package) -> Vec<String> {
 
 /// Libraries have typed errors; `anyhow` is for programs.
 fn anyhow_in_libraries(packages: &[Package]) -> Vec<String> {
-    const PROGRAMS: [&str; 2] = ["kvasir", "xtask"];
+    const PROGRAMS: [&str; 3] = ["kvasir", "xtask", "gfx942-run"];
     let libraries = packages.iter().filter(|p| !PROGRAMS.contains(&p.name.as_str()));
     let with_anyhow = libraries.filter(|p| p.dependencies.iter().any(|d| d.name == "anyhow"));
     with_anyhow

@@ -28,14 +28,14 @@ extern \"C\" __global__ void probe(f32x4 *c, const long *a) {
 ";
 
 /// Prints the path of a hipcc that targets gfx942, and makes one first if there is none.
-pub fn run() -> Result<()> {
-    println!("{}", ensure()?.hipcc().display());
+pub fn run(context: &Context) -> Result<()> {
+    println!("{}", ensure(context)?.hipcc().display());
     Ok(())
 }
 
 /// Has the test that compares `hip-sys`'s bindings write them instead.
 pub fn bindings(context: &Context) -> Result<()> {
-    ensure()?;
+    ensure(context)?;
     let mut test = process::cargo(&context.root);
     test.args(["test", "--quiet", "-p", "hip-sys", "--test", "bindings"]);
     test.env("KVASIR_UPDATE_BINDINGS", "1").env(hip_toolchain::REQUIRE_HIP_VAR, "1");
@@ -43,14 +43,20 @@ pub fn bindings(context: &Context) -> Result<()> {
 }
 
 /// A toolchain, made if there is none.
-pub fn ensure() -> Result<Toolchain> {
+pub fn ensure(context: &Context) -> Result<Toolchain> {
     match Toolchain::find() {
         Err(hip_toolchain::Error::NotFound { .. }) => {}
         found_or_unusable => return Ok(found_or_unusable?),
     }
     let made = Made::in_cache().context("no home folder: set HOME or XDG_CACHE_HOME")?;
-    make_once(&made)
-        .context("cannot make a HIP toolchain: install ROCm 6 or later and set ROCM_PATH or HIPCC")
+    let toolchain = make_once(&made).context(
+        "cannot make a HIP toolchain: install ROCm 6 or later and set ROCM_PATH or HIPCC",
+    )?;
+    // Its table of kernels is empty if it was built before there was a compiler.
+    let mut clean = process::cargo(&context.root);
+    clean.args(["clean", "--quiet", "-p", "kernels-hip"]);
+    process::run(&mut clean)?;
+    Ok(toolchain)
 }
 
 /// Makes it unless another process, which is waited for, has made it meanwhile.

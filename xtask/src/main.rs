@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     let task = Task::parse();
     let done = Context::new().and_then(|context| match task {
         Task::Test(options) => test::run(&context, &options),
-        Task::HipToolchain => hip_toolchain::run().map(|()| ExitCode::SUCCESS),
+        Task::HipToolchain => hip_toolchain::run(&context).map(|()| ExitCode::SUCCESS),
         Task::HipBindings => hip_toolchain::bindings(&context).map(|()| ExitCode::SUCCESS),
         Task::Peers(options) => peers::run(&context, &options).map(|()| ExitCode::SUCCESS),
     });

@@ -18,6 +18,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod device;
 pub mod dtype;
+pub mod formats;
 pub mod limits;
 pub mod model;
 pub mod ops;

@@ -6,6 +6,7 @@ pub mod count;
 pub mod exec;
 pub mod isa;
 pub mod numeric;
+mod simd;
 
 /// Lanes of a wave.
 pub const WAVE_SIZE: usize = 64;

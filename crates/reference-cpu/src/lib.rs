@@ -6,6 +6,7 @@
 //! - [`bounds`] and [`check`]: error bounds derived from format and reduction length, and a
 //!   comparison that NaN cannot fool.
 //! - [`cases`] and [`inputs`]: the shapes and numbers that every backend is driven through.
+//! - [`matrix`]: what a matrix instruction of the MI300X computes, and which lane holds what.
 //! - [`conformance`]: runs any backend through the cases against the oracle, and checks bit for
 //!   bit that its rows are independent.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod cases;
 pub mod check;
 pub mod conformance;
 pub mod inputs;
+pub mod matrix;
 pub mod ops;
 mod parallel;
 mod shape;

@@ -7,8 +7,8 @@ use crate::context::Context;
 use crate::hip_toolchain;
 
 /// Finds or makes the toolchain that the later parts compile kernels with.
-pub fn toolchain(_: &Context, options: &Options) -> Result<()> {
-    match hip_toolchain::ensure() {
+pub fn toolchain(context: &Context, options: &Options) -> Result<()> {
+    match hip_toolchain::ensure(context) {
         Ok(toolchain) => println!("{}", toolchain.hipcc().display()),
         Err(error) if options.require_hip => return Err(error),
         Err(error) => println!("skipped: no hipcc: {error:#}"),

@@ -69,8 +69,14 @@ mod tests {
 
     fn cycles(kind: AccessKind, num_bytes: usize, address: impl Fn(u64) -> u64) -> (u64, u64) {
         let addresses = std::array::from_fn(|lane| address(lane as u64));
-        let access =
-            Access { kind, space: Space::Lds, lanes: u64::MAX, addresses: &addresses, num_bytes };
+        let access = Access {
+            kind,
+            space: Space::Lds,
+            lanes: u64::MAX,
+            addresses: &addresses,
+            num_bytes,
+            outside: 0,
+        };
         let LdsCycles { base, conflict } = lds_cycles(&access);
         (base, conflict)
     }
@@ -106,6 +112,7 @@ mod tests {
             lanes: 0xffff_ffff,
             addresses: &addresses,
             num_bytes: 4,
+            outside: 0,
         };
         assert_eq!(lds_cycles(&access), LdsCycles { base: 1, conflict: 0 });
     }

@@ -44,7 +44,14 @@ mod tests {
     fn lines(lanes: u64, num_bytes: usize, address: impl Fn(u64) -> u64) -> Vec<u64> {
         let addresses = std::array::from_fn(|lane| address(lane as u64));
         let kind = AccessKind::Load;
-        let access = Access { kind, space: Space::Global, lanes, addresses: &addresses, num_bytes };
+        let access = Access {
+            kind,
+            space: Space::Global,
+            lanes,
+            addresses: &addresses,
+            num_bytes,
+            outside: 0,
+        };
         Lines::default().collect(&access).to_vec()
     }
 

@@ -70,8 +70,10 @@ pub struct Access<'a> {
     pub space: Space,
     /// Bit `i`: lane `i` takes part (bit 0 alone for scalar accesses).
     pub lanes: u64,
-    /// The address of each lane that takes part, in order of lanes.
+    /// The address of each lane; only those of `lanes` mean anything.
     pub addresses: &'a [u64; crate::WAVE_SIZE],
     /// Bytes per lane.
     pub num_bytes: usize,
+    /// Those of `lanes` that are outside of LDS, and so read 0 or write nothing; elsewhere that is a trap.
+    pub outside: u64,
 }

@@ -1,5 +1,7 @@
 //! The architectural state of one wave.
 
+use std::ops::Range;
+
 use crate::WAVE_SIZE;
 use crate::isa::Operand;
 
@@ -114,6 +116,21 @@ impl Wave {
     /// The same, to write.
     pub fn vector_mut(&mut self, index: usize) -> &mut Lanes {
         &mut self.vector[index]
+    }
+
+    /// Consecutive vector registers.
+    pub fn vectors(&self, indices: Range<usize>) -> &[Lanes] {
+        &self.vector[indices]
+    }
+
+    /// The same, to write.
+    pub fn vectors_mut(&mut self, indices: Range<usize>) -> &mut [Lanes] {
+        &mut self.vector[indices]
+    }
+
+    /// Copies consecutive vector registers to those from `to` on; the two runs may overlap.
+    pub fn copy_vectors(&mut self, from: Range<usize>, to: usize) {
+        self.vector.copy_within(from, to);
     }
 
     /// Writes the lanes in `mask` of the vector register at `index`.

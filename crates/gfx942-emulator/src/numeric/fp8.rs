@@ -19,20 +19,13 @@ pub enum Fp8 {
 }
 
 impl Fp8 {
-    /// The value of all codes, exact.
-    pub const fn table(self) -> &'static [f32; 256] {
-        const FP8: [f32; 256] = values(3, 8);
-        const BF8: [f32; 256] = values(2, 16);
-        match self {
-            Self::Fp8 => &FP8,
-            Self::Bf8 => &BF8,
-        }
-    }
-
     /// The value of a code, exact.
     #[inline(always)]
-    pub fn to_f32(self, code: u8) -> f32 {
-        self.table()[usize::from(code)]
+    pub const fn to_f32(self, code: u8) -> f32 {
+        match self {
+            Self::Fp8 => widen::<3, 8>(code),
+            Self::Bf8 => widen::<2, 16>(code),
+        }
     }
 
     /// The nearest code, ties to even. Beyond the range: NaN, or with `saturate` (FP16_OVFL) the largest value.
@@ -85,21 +78,16 @@ fn finish(value: f32, code: u32, saturate: bool) -> u8 {
     (if value.is_nan() || beyond && !saturate { NAN } else { code | sign }) as u8
 }
 
-/// The values of a format with `fraction` bits of fraction and an exponent bias of `bias`.
-const fn values(fraction: u32, bias: u32) -> [f32; 256] {
-    let mut values = [0.0; 256];
-    let mut code = 0;
-    while code < 256_u32 {
-        let (field, bits) =
-            (code >> fraction & ((1 << (7 - fraction)) - 1), code & ((1 << fraction) - 1));
-        let significand = if field == 0 { bits } else { bits | 1 << fraction };
-        let exponent = 127 + if field == 0 { 1 } else { field } - bias - fraction;
-        let magnitude = significand as f32 * f32::from_bits(exponent << 23);
-        values[code as usize] = if code & 0x80 == 0 { magnitude } else { -magnitude };
-        code += 1;
-    }
-    values[NAN as usize] = f32::NAN;
-    values
+/// The value of a code of a format with `FRACTION` bits of fraction and the exponent bias `BIAS`.
+#[inline(always)]
+const fn widen<const FRACTION: u32, const BIAS: u32>(code: u8) -> f32 {
+    let abs = (code & 0x7f) as u32;
+    let normal = (abs << (23 - FRACTION)) + ((127 - BIAS) << 23);
+    let quantum = f32::from_bits((128 - BIAS - FRACTION) << 23);
+    let denormal = (abs as i32 as f32 * quantum).to_bits();
+    let magnitude = if abs < 1 << FRACTION { denormal } else { normal };
+    let sign = ((code & 0x80) as u32) << 24;
+    f32::from_bits(if code as u32 == NAN { f32::NAN.to_bits() } else { magnitude | sign })
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn canonical(llvm: &Llvm, samples: &[[u32; 2]], verdicts: &[Verdict]) -> Vec<boo
         .collect()
 }
 
-/// LLVM accepts VOP3 comparisons whose result goes to a read-only value (`src_vccz`, …); we refuse them.
+/// LLVM lets VOP3's scalar results go to read-only values (`src_vccz`, …); we refuse them.
 fn writes_a_constant(text: &str) -> bool {
     text.starts_with("v_cmp")
         && text.split(' ').nth(1).is_some_and(|operand| operand.starts_with("src_"))

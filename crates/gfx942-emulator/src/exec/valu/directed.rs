@@ -3,7 +3,7 @@
 use crate::numeric::Rounding;
 
 /// a × b + c, rounded once.
-pub(super) fn fma_f32(a: f32, b: f32, c: f32, rounding: Rounding) -> f32 {
+pub(in crate::exec) fn fma_f32(a: f32, b: f32, c: f32, rounding: Rounding) -> f32 {
     // The product of two f32 is exact.
     let (product, addend) = (f64::from(a) * f64::from(b), f64::from(c));
     let (sum, error) = two_sum(product, addend);
@@ -15,7 +15,7 @@ pub(super) fn fma_f32(a: f32, b: f32, c: f32, rounding: Rounding) -> f32 {
 }
 
 /// sum + error as an f32, where |error| is at most half a unit in the last place of sum.
-pub(super) fn to_f32(sum: f64, error: f64, rounding: Rounding) -> f32 {
+pub(in crate::exec) fn to_f32(sum: f64, error: f64, rounding: Rounding) -> f32 {
     let nearest = sum as f32;
     if !sum.is_finite() {
         return nearest;

@@ -5,7 +5,7 @@ macro_rules! extremes {
     ($float:ty, $bits:ty, $quiet:expr, $min:ident, $max:ident) => {
         /// The smaller one.
         #[inline(always)]
-        pub(in crate::exec::valu) fn $min(a: $float, b: $float, ieee: bool) -> $float {
+        pub(in crate::exec) fn $min(a: $float, b: $float, ieee: bool) -> $float {
             let (x, y) = (a.to_bits(), b.to_bits());
             // Equal bits, or the two zeros.
             let smaller = if a < b {
@@ -20,7 +20,7 @@ macro_rules! extremes {
 
         /// The larger one.
         #[inline(always)]
-        pub(in crate::exec::valu) fn $max(a: $float, b: $float, ieee: bool) -> $float {
+        pub(in crate::exec) fn $max(a: $float, b: $float, ieee: bool) -> $float {
             let (x, y) = (a.to_bits(), b.to_bits());
             let larger = if a > b {
                 x
@@ -66,7 +66,7 @@ mod double {
 }
 
 pub(super) use double::{max_f64, min_f64};
-pub(super) use single::{max_f32, min_f32};
+pub(in crate::exec) use single::{max_f32, min_f32};
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,5 @@
+//! Number formats that are stored and not computed with.
+
+mod fp8;
+
+pub use fp8::{Fp8Format, Overflow};

@@ -1,0 +1,30 @@
+// f32 to the two FP8 formats of gfx942, which are those of the ISA manual's "FNUZ" kind: no infinity, no negative
+// zero, one NaN (0x80).
+//
+// Rule, the same for both formats, and that of `reference_cpu::ops::fp8_quantize`:
+//   NaN                        -> NaN (0x80)
+//   larger than the largest    -> the largest, sign kept, infinities included (saturation)
+//   all else                   -> nearest, ties to even; what rounds to zero is +0
+//
+// The instruction gives NaN for what does not fit unless MODE.FP16_OVFL is set. Rather than depend on a mode, the
+// value is limited first; minimum and maximum leave NaN out, hence the select.
+#pragma once
+
+#include <hip/hip_runtime.h>
+
+struct E4M3Fnuz {
+    static constexpr float MAX = 240.0f;
+    __device__ static unsigned convert(float x) { return __builtin_amdgcn_cvt_pk_fp8_f32(x, x, 0, false) & 0xff; }
+};
+
+struct E5M2Fnuz {
+    static constexpr float MAX = 57344.0f;
+    __device__ static unsigned convert(float x) { return __builtin_amdgcn_cvt_pk_bf8_f32(x, x, 0, false) & 0xff; }
+};
+
+template <typename Format> __device__ inline unsigned char to_fp8(float x) {
+    constexpr unsigned NAN_CODE = 0x80;
+    const float limited = fminf(fmaxf(x, -Format::MAX), Format::MAX);
+    const unsigned code = Format::convert(limited);
+    return (unsigned char)(x != x ? NAN_CODE : code);
+}

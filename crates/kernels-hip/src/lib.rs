@@ -1,0 +1,28 @@
+//! The hand-written HIP kernels for MI300X and their host side.
+//!
+//! [`registry`] has the code objects that the build compiled. [`Runtime`] loads libamdhip64, [`Device`]
+//! owns what lies on a device: [`Stream`], [`Event`], [`Buffer`], [`Module`]. A [`Kernel`] of a module
+//! checks its arguments against what the compiler wrote about them before it is launched. [`ops`] are
+//! the kernels as functions.
+//!
+//! Every error of HIP's keeps the name of the call that returned it.
+
+mod buffer;
+mod device;
+mod event;
+mod launch;
+mod module;
+pub mod ops;
+pub mod registry;
+mod result;
+mod runtime;
+mod stream;
+
+pub use buffer::Buffer;
+pub use device::{Device, DeviceInfo, MemoryInfo};
+pub use event::Event;
+pub use launch::{Argument, Geometry};
+pub use module::{Kernel, Module};
+pub use result::{Error, HipError, Result};
+pub use runtime::Runtime;
+pub use stream::Stream;

@@ -1,0 +1,31 @@
+//! The kernels as functions: arguments in the words of [`engine_core::ops`], checked before the launch.
+//!
+//! All of them give work to a stream and return. Work on different streams is in no order but that of events: a buffer
+//! that two of them touch at once holds numbers that nobody promised, and nothing worse.
+
+mod fp8_quantize;
+mod mfma_probe;
+mod rms_norm;
+mod vector_add;
+
+pub use fp8_quantize::{Fp8Quantize, Input};
+pub use mfma_probe::{MfmaProbe, Operands};
+pub use rms_norm::RmsNorm;
+pub use vector_add::VectorAdd;
+
+use crate::result::{Error, Result};
+
+/// Work-items of a work-group, for all of the v1 kernels.
+const WORKGROUP_SIZE: u32 = 256;
+
+/// Lanes of a wave.
+const WAVE_SIZE: usize = 64;
+
+/// A count that a kernel takes as u32.
+fn count(what: &'static str, value: usize) -> Result<u32> {
+    u32::try_from(value).map_err(|_| Error::Value {
+        what,
+        allowed: "below 2^32",
+        found: value.to_string(),
+    })
+}
