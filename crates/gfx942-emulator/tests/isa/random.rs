@@ -113,8 +113,8 @@ fn canonical(llvm: &Llvm, samples: &[[u32; 2]], verdicts: &[Verdict]) -> Vec<boo
 
 /// LLVM lets VOP3's scalar results go to read-only values (`src_vccz`, …); we refuse them.
 fn writes_a_constant(text: &str) -> bool {
-    text.starts_with("v_cmp")
-        && text.split(' ').nth(1).is_some_and(|operand| operand.starts_with("src_"))
+    let has_scalar_result = text.starts_with("v_cmp") || text.starts_with("v_readlane");
+    has_scalar_result && text.split(' ').nth(1).is_some_and(|operand| operand.starts_with("src_"))
 }
 
 /// The mnemonic without the encoding's suffix.

@@ -94,6 +94,10 @@ pub fn sample(format: usize, opcode: u32, random: &mut Random) -> [u32; 2] {
             if *name == "VOPC" && first & 0x1ff == 0xf9 {
                 second = second & !0xff00 | random.pick(&[0, 0x8000, 0xa400, 0xea00]);
             }
+            // v_nop and v_clrexcp have no operands.
+            if *name == "VOP1" && matches!(opcode, 0 | 53) && random.one_in(2) {
+                first = fixed | opcode << at;
+            }
             // llvm-mc does not survive AccVGPR moves of anything else.
             first |= if *name == "VOP1" && opcode == 82 { 0x100 } else { 0 };
         }
@@ -239,6 +243,11 @@ fn memory(name: &str, first: &mut u32, second: &mut u32, random: &mut Random) {
         }
     }
     match name {
+        // Global wave sync has one register at most.
+        "DS" if (152..158).contains(&(*first >> 17 & 0xff)) => {
+            *first |= 1 << 16;
+            *second &= random.pick(&[0, 0xff]);
+        }
         "DS" if random.one_in(8) => *first |= 1 << 16,
         "DS" => *first &= !(1 << 16),
         "FLAT" => *second &= !(0x7f << 16),
