@@ -9,7 +9,7 @@ use crate::workspace::{Package, TextFile, packages, read, text_files};
 /// Crates that may have `unsafe`: SIMD intrinsics and shared output buffers; memory maps; the memory of a
 /// device that is emulated; the C interface of HIP.
 const UNSAFE_CRATES: &[&str] =
-    &["kernels-cpu", "host-io", "gfx942-emulator", "hip-sys", "kernels-hip"];
+    &["kernels-cpu", "host-io", "gfx942-emulator", "hip-sys", "kernels-hip", "hip-emulator"];
 
 /// Tests that cannot be written without it: a program without std brings its own allocator.
 const UNSAFE_TESTS: &[&str] = &["crates/engine-core/tests/no-std-link/program.rs"];

@@ -1,10 +1,13 @@
-//! `gfx942-run K.hsaco`: looks into a code object.
+//! `gfx942-run K.hsaco`: executes kernels of a code object on the CPU, or looks into it.
 #![forbid(unsafe_code)]
 
 mod cli;
 mod disasm;
+mod execute;
 mod list;
 mod object;
+mod spec;
+mod trace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -32,6 +35,7 @@ fn run(cli: &Cli) -> Result<()> {
     match cli.mode() {
         Mode::List => list::print(&objects, cli.kernel.as_deref(), &mut out)?,
         Mode::Disasm => disasm::print(&objects, cli.kernel.as_deref(), &mut out)?,
+        Mode::Execute(execution) => execute::run(&objects, &execution, &mut out)?,
     }
     Ok(out.flush()?)
 }

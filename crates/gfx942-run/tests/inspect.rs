@@ -98,5 +98,5 @@ fn what_cannot_be_read_is_told() {
     std::fs::write(&path, "int main() {}").unwrap();
     let error = stderr(run(&[name, "--list"]));
     assert!(error.contains("neither a code object nor an offload bundle"), "{error}");
-    assert!(stderr(run(&[name])).contains("--list"));
+    assert!(stderr(run(&[name])).contains("--kernel"));
 }

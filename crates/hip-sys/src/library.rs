@@ -15,9 +15,10 @@ const NAMES: [&str; 2] = ["libamdhip64.so.7", "libamdhip64.so.6"];
 /// Versions of HIP whose functions and types are those of [`crate::bindings`].
 const MAJORS: std::ops::RangeInclusive<i32> = 6..=7;
 
-/// A loaded libamdhip64.
+/// A loaded libamdhip64. It stays loaded until the process ends: a HIP runtime has threads of its own and values of
+/// every thread that called it, whose code must not go away.
 pub struct Library {
-    hip: Hip,
+    hip: &'static Hip,
     name: PathBuf,
     version: (i32, i32),
 }
@@ -112,13 +113,14 @@ impl Library {
         if !MAJORS.contains(&major) {
             return Err(LoadError::Version { name: name.to_owned(), major, minor });
         }
+        let hip = Box::leak(Box::new(hip));
         Ok(Library { hip, name: name.to_owned(), version: (major, minor) })
     }
 
     /// The functions.
     #[must_use]
-    pub fn hip(&self) -> &Hip {
-        &self.hip
+    pub fn hip(&self) -> &'static Hip {
+        self.hip
     }
 
     /// The name that it was loaded by.

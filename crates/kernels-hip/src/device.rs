@@ -154,7 +154,9 @@ impl Device {
         Ok(unsafe { call!(self.runtime, hipSetDevice(self.ordinal)) }?)
     }
 
-    pub(crate) fn runtime(&self) -> &Runtime {
+    /// The library that it was found by.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
         &self.runtime
     }
 }

@@ -9,7 +9,7 @@ use hip_sys::bindings::{Hip, hipError_t};
 use crate::device::Device;
 use crate::result::{Error, Result, call};
 
-/// libamdhip64, kept loaded by everything that was made with it.
+/// libamdhip64. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
     library: Arc<Library>,

@@ -43,8 +43,14 @@ impl MatrixShape {
     }
 
     /// The place of C\[block, i, j\] and D\[block, i, j\]. `is_f64`: rows are not grouped by four.
+    ///
+    /// For f64 4×4×4 of 4 blocks the manual's formula has block after block, each with its rows. AMD's matrix instruction
+    /// calculator, and an example of AMD's that checks itself on hardware, have row after row, each with its blocks.
     #[must_use]
     pub fn output(self, is_f64: bool, block: usize, i: usize, j: usize) -> Place {
+        if is_f64 && self.blocks > 1 {
+            return Place { lane: j + self.n * (block + self.blocks * i), item: 0 };
+        }
         let group = if is_f64 { 1 } else { 4 };
         let blocks_per_item = WAVE_SIZE.div_ceil(self.n * self.m / group);
         let rows_per_item = WAVE_SIZE / blocks_per_item / self.n;
@@ -131,5 +137,7 @@ mod tests {
         assert_eq!(small.output(false, 9, 3, 2), Place { lane: 2 + 36, item: 3 });
         let double = shape(16, 16, 4, 1);
         assert_eq!(double.output(true, 0, 9, 3), Place { lane: 3 + 16, item: 2 });
+        let double_blocks = shape(4, 4, 4, 4);
+        assert_eq!(double_blocks.output(true, 2, 3, 1), Place { lane: 1 + 8 + 48, item: 0 });
     }
 }

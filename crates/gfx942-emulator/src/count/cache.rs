@@ -2,8 +2,6 @@
 
 use super::lines::LINE_BYTES;
 
-/// Accelerator dies of an MI300X, each with an L2 of its own.
-pub const NUM_XCDS: usize = 8;
 const CACHE_BYTES: u64 = 4 << 20;
 const NUM_WAYS: usize = 16;
 const NUM_SETS: usize = (CACHE_BYTES / LINE_BYTES) as usize / NUM_WAYS;

@@ -11,10 +11,11 @@ mod lines;
 mod report;
 mod resources;
 
+use crate::NUM_XCDS;
 use crate::exec::{Access, AccessKind, Flow, Observer, Slot, Space, Unit, Wave, WaveId};
 use crate::isa::Op;
 use banks::{LdsCycles, lds_cycles};
-use cache::{Cache, NUM_XCDS};
+use cache::Cache;
 use flight::Flight;
 use lines::Lines;
 

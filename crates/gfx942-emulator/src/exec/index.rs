@@ -37,3 +37,31 @@ fn moved(operand: Operand, index: u32) -> Result<Operand, Trap> {
         _ => Ok(operand),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::Mode;
+    use crate::exec::testing::inst;
+    use crate::isa::Format;
+
+    #[test]
+    fn m0_chooses_operands_and_distance() {
+        let mut wave = Wave::new(0, Mode(0), 0, 0);
+        let mut add = inst(Op::v_add_u32, Format::Vop2);
+        add.dst = Operand::vgpr(1);
+        add.src[..2].copy_from_slice(&[Operand::sgpr(2), Operand::vgpr(3)]);
+        let mut moved = |m0, inst: &Inst| {
+            wave.set_scalar(Operand::M0.0, m0);
+            indexed(&wave, inst).map(|inst| (inst.dst.0, inst.src[0].0, inst.src[1].0))
+        };
+        assert_eq!(moved(0x0005, &add), Ok((257, 2, 259)));
+        assert_eq!(moved(0x8005, &add), Ok((262, 2, 259)));
+        // SGPRs stay.
+        assert_eq!(moved(0x3005, &add), Ok((257, 2, 264)));
+        assert!(matches!(moved(0x20ff, &add), Err(Trap::Undefined(_))));
+        let mut write = add;
+        write.op = Op::v_writelane_b32;
+        assert_eq!(moved(0xf005, &write), Ok((262, 2, 259)));
+    }
+}

@@ -41,7 +41,7 @@ impl Program {
     pub fn at(&self, pc: u64) -> Option<&Slot> {
         let offset = pc.wrapping_sub(self.base);
         let index = usize::try_from(offset / 4).ok()?;
-        if offset % 4 == 0 { self.slots.get(index)?.as_ref() } else { None }
+        if offset.is_multiple_of(4) { self.slots.get(index)?.as_ref() } else { None }
     }
 
     /// The address of the first instruction.

@@ -148,10 +148,10 @@ impl Scalar<'_> {
             s_max_u32 => self.select(|a, b| a >= b),
             s_mul_i32 => self.put32(self.a32()?.wrapping_mul(self.b32()?)),
             s_mul_hi_u32 => {
-                self.put32((u64::from(self.a32()?) * u64::from(self.b32()?) >> 32) as u32)
+                self.put32(((u64::from(self.a32()?) * u64::from(self.b32()?)) >> 32) as u32)
             }
             s_mul_hi_i32 => self.put32(
-                (i64::from(self.a32()? as i32) * i64::from(self.b32()? as i32) >> 32) as u32,
+                ((i64::from(self.a32()? as i32) * i64::from(self.b32()? as i32)) >> 32) as u32,
             ),
             s_abs_i32 => self.test32((self.a32()? as i32).wrapping_abs() as u32),
             s_absdiff_i32 => {
@@ -239,7 +239,7 @@ impl Scalar<'_> {
             s_quadmask_b64 => self.test64(quad_mask(self.a64()?)),
             s_bitreplicate_b64_b32 => {
                 let value = self.a32()?;
-                self.put64((0..32).map(|i| u64::from(value >> i & 1) * 3 << (2 * i)).sum())
+                self.put64((0..32).map(|i| (u64::from(value >> i & 1) * 3) << (2 * i)).sum())
             }
             _ => Ok(false),
         }

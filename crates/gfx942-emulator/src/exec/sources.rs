@@ -88,7 +88,7 @@ pub(super) fn set_scalar32(wave: &mut Wave, operand: Operand, value: u32) -> Res
 
 /// Writes a 64-bit scalar result.
 pub(super) fn set_scalar64(wave: &mut Wave, operand: Operand, value: u64) -> Result<(), Trap> {
-    if !operand.is_scalar_register() || operand.0 % 2 != 0 {
+    if !operand.is_scalar_register() || !operand.0.is_multiple_of(2) {
         return Err(Trap::Undefined(format!("operand {} cannot be written as 64 bits", operand.0)));
     }
     if !is_trap_temporary(operand) {
@@ -109,7 +109,7 @@ fn register(wave: &Wave, operand: Operand, kind: Kind) -> Result<u64, Trap> {
     if !kind.is_wide() {
         return Ok(u64::from(wave.scalar(operand.0)));
     }
-    if operand.0 % 2 != 0 {
+    if !operand.0.is_multiple_of(2) {
         return Err(Trap::Undefined(format!(
             "64 bits are read from scalar register {}, which is odd",
             operand.0

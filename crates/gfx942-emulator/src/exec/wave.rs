@@ -14,6 +14,33 @@ const NUM_VECTOR_REGISTERS: usize = 512;
 /// Scalar operand codes that name a register.
 const NUM_SCALAR_REGISTERS: usize = 128;
 
+/// For every byte of a mask, all ones in the lanes that it has: a table is what both SSE and AVX load fast.
+static SELECTS: [[u32; 8]; 256] = {
+    let mut selects = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut lane = 0;
+        while lane < 8 {
+            if byte >> lane & 1 != 0 {
+                selects[byte][lane] = u32::MAX;
+            }
+            lane += 1;
+        }
+        byte += 1;
+    }
+    selects
+};
+
+/// The lanes of `mask`, all ones in each, zeros in the others.
+#[inline(always)]
+pub(super) fn expand(mask: u64) -> Lanes {
+    let mut lanes = [0; WAVE_SIZE];
+    for (lanes, byte) in lanes.chunks_exact_mut(8).zip(mask.to_le_bytes()) {
+        lanes.copy_from_slice(&SELECTS[usize::from(byte)]);
+    }
+    lanes
+}
+
 /// The MODE register (manual, 3.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mode(pub u32);
@@ -108,6 +135,23 @@ impl Wave {
         }
     }
 
+    /// The same wave to start again: `num_registers` VGPRs and AccVGPRs and all scalar registers hold `poison`.
+    pub(crate) fn reset(
+        &mut self,
+        pc: u64,
+        mode: Mode,
+        exec: u64,
+        poison: u32,
+        num_registers: [usize; 2],
+    ) {
+        (self.pc, self.mode, self.exec, self.scc) = (pc, mode, exec, false);
+        self.scalar.fill(poison);
+        let files = self.vector.chunks_exact_mut(NUM_VECTOR_REGISTERS / 2);
+        for (file, count) in files.zip(num_registers) {
+            file.iter_mut().take(count).for_each(|register| register.fill(poison));
+        }
+    }
+
     /// The vector register at `index` (0–255 VGPRs, 256–511 AccVGPRs: [`Operand::vector_index`]).
     pub fn vector(&self, index: usize) -> &Lanes {
         &self.vector[index]
@@ -141,10 +185,11 @@ impl Wave {
             *register = *lanes;
             return;
         }
-        let chunks = register.chunks_exact_mut(8).zip(lanes.chunks_exact(8));
+        let chunks = register.as_chunks_mut::<8>().0.iter_mut().zip(lanes.as_chunks::<8>().0);
         for ((old, new), byte) in chunks.zip(mask.to_le_bytes()) {
+            let select = SELECTS[usize::from(byte)];
             for i in 0..8 {
-                old[i] = if u32::from(byte) & (1 << i) != 0 { new[i] } else { old[i] };
+                old[i] ^= (old[i] ^ new[i]) & select[i];
             }
         }
     }

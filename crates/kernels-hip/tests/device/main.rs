@@ -1,7 +1,8 @@
 //! The kernels, from source to result: compiled by the build, launched through libamdhip64, compared with
 //! `reference-cpu`.
 //!
-//! On the device of the library that `KVASIR_HIP_LIBRARY` names, else on ROCm's; without either they are skipped.
+//! On the device of the library that `KVASIR_HIP_LIBRARY` names, else on ROCm's, else in the emulator if it was built
+//! beside these tests; without any they are skipped.
 #![forbid(unsafe_code)]
 
 mod fp8_quantize;
@@ -19,7 +20,7 @@ fn device() -> Option<(Device, Stream)> {
         return None;
     }
     let device = Runtime::load().and_then(|runtime| runtime.device(0));
-    match device {
+    match device.or_else(|error| emulated().unwrap_or(Err(error))) {
         Ok(device) => {
             let stream = device.stream().unwrap();
             Some((device, stream))
@@ -30,6 +31,14 @@ fn device() -> Option<(Device, Stream)> {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// The emulator's device, where Cargo has built the emulator.
+fn emulated() -> Option<kernels_hip::Result<Device>> {
+    let library = std::env::current_exe().ok()?.with_file_name("libhip_emulator.so");
+    let is_named = std::env::var_os(hip_sys::LIBRARY_VAR).is_some();
+    let runtime = (library.exists() && !is_named).then(|| Runtime::open(&library))?;
+    Some(runtime.and_then(|runtime| runtime.device(0)))
 }
 
 /// A sequence of bits that looks random and is the same each time.

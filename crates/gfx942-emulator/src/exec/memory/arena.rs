@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::chunks::{ALIGNMENT, CHUNK, Chunks};
 use super::raw::{Reservation, Unit, Window};
+use super::written::Written;
 
 /// Chunks that nobody gets between two allocations: 1 MiB.
 const GAP: u64 = 16;
@@ -24,12 +25,15 @@ pub struct ArenaConfig {
     pub capacity: u64,
     /// The dword that memory holds before anybody writes it.
     pub poison: u32,
+    /// Remember which bytes were written, for [`Sanitizer`](crate::sanitize::Sanitizer). All launches must then be
+    /// watched by one, which tells what kernels write.
+    pub tracks_writes: bool,
 }
 
 /// An MI300X: 192 GB. The poison is a NaN as f32, f64, and in both halves as f16 and bf16; as an integer, negative.
 impl Default for ArenaConfig {
     fn default() -> Self {
-        Self { capacity: 192 << 30, poison: 0xfffa_fffa }
+        Self { capacity: 192 << 30, poison: 0xfffa_fffa, tracks_writes: false }
     }
 }
 
@@ -143,6 +147,7 @@ struct Allocator {
 /// they deserve.
 pub struct Arena {
     chunks: Chunks,
+    written: Option<Written>,
     allocator: Mutex<Allocator>,
 }
 
@@ -157,6 +162,8 @@ impl Arena {
         let reserve = |reason: String| ArenaError::Reserve { num_bytes, reason };
         let length = usize::try_from(num_bytes).map_err(|error| reserve(error.to_string()))?;
         let memory = Reservation::new(length).map_err(|error| reserve(error.to_string()))?;
+        let written = config.tracks_writes.then(|| Written::new(memory.base(), num_bytes));
+        let written = written.transpose().map_err(|error| reserve(error.to_string()))?;
         let chunks = Chunks::new(memory, config.poison);
         let allocator = Allocator {
             live: BTreeMap::new(),
@@ -165,7 +172,7 @@ impl Arena {
             cursor: 0,
             usage: Usage { capacity: config.capacity, ..Usage::default() },
         };
-        Ok(Self { chunks, allocator: Mutex::new(allocator) })
+        Ok(Self { chunks, written, allocator: Mutex::new(allocator) })
     }
 
     fn allocator(&self) -> MutexGuard<'_, Allocator> {
@@ -188,6 +195,7 @@ impl Arena {
         if kind == MemoryKind::Host {
             // The host uses it behind our back, so it cannot wait for the first touch.
             self.chunks.touch(address, address + num_bytes);
+            self.mark_written(address, num_bytes);
         }
         Ok(address)
     }
@@ -203,6 +211,9 @@ impl Arena {
             return Err(ArenaError::NotAllocated { address, reason });
         };
         self.chunks.free(address, allocation.end());
+        if let Some(written) = &self.written {
+            written.clear(address, allocation.end());
+        }
         let chunk = (address - ALIGNMENT - self.chunks.base()) / CHUNK;
         allocator.release(chunk, allocation);
         Ok(())
@@ -265,7 +276,23 @@ impl Arena {
             }
             Some(())
         };
-        write().ok_or_else(|| self.out_of_bounds(address, bytes.len() as u64))
+        write().ok_or_else(|| self.out_of_bounds(address, bytes.len() as u64))?;
+        self.mark_written(address, bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Whether all of `num_bytes` at `address`, which are inside an allocation, were written since; `true` if the arena
+    /// does not track writes.
+    pub fn is_written(&self, address: u64, num_bytes: u64) -> bool {
+        let Some(written) = &self.written else { return true };
+        written.has(address, address.saturating_add(num_bytes))
+    }
+
+    /// Takes note that `num_bytes` at `address`, which are inside an allocation, were written.
+    pub(crate) fn mark_written(&self, address: u64, num_bytes: u64) {
+        if let Some(written) = &self.written {
+            written.mark(address, address.saturating_add(num_bytes));
+        }
     }
 
     /// Repeats `pattern` over `num_bytes`, a last part of it included.

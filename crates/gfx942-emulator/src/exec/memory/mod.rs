@@ -21,6 +21,7 @@ mod smem;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod written;
 
 pub use arena::{Allocation, Arena, ArenaConfig, ArenaError, MemoryKind, Usage};
 pub use lds::{LDS_BYTES, Lds};

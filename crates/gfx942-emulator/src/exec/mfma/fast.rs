@@ -8,10 +8,12 @@ use crate::simd;
 
 /// What D is, while A and B are always f32.
 pub(super) trait Sum: Copy {
-    /// What the chain of FMAs starts from, given the bits of C.
-    fn start(self, c: u32) -> f32;
-    /// The bits of D, given those of C and the end of the chain.
-    fn finish(self, c: u32, sum: f32) -> u32;
+    /// What the chains of FMAs start from, given the bits of C.
+    fn load(self, c: &[u32], sums: &mut [f32]);
+    /// The ends of the chains, where the bits of C are.
+    fn store(self, sums: &[f32], d: &mut [u32]);
+    /// What is left to do to D as a whole.
+    fn finish(self, d: &mut [Lanes]);
 }
 
 /// The results are f32.
@@ -20,13 +22,20 @@ pub(super) struct Float;
 
 impl Sum for Float {
     #[inline(always)]
-    fn start(self, c: u32) -> f32 {
-        f32::from_bits(c)
+    fn load(self, c: &[u32], sums: &mut [f32]) {
+        sums.copy_from_slice(bytemuck::must_cast_slice(c));
     }
 
     #[inline(always)]
-    fn finish(self, _c: u32, sum: f32) -> u32 {
-        if sum.is_nan() { super::NAN } else { sum.to_bits() }
+    fn store(self, sums: &[f32], d: &mut [u32]) {
+        d.copy_from_slice(bytemuck::must_cast_slice(sums));
+    }
+
+    #[inline(always)]
+    fn finish(self, d: &mut [Lanes]) {
+        for bits in d.as_flattened_mut() {
+            *bits = if *bits & 0x7fff_ffff > 0x7f80_0000 { super::NAN } else { *bits };
+        }
     }
 }
 
@@ -36,16 +45,21 @@ pub(super) struct Integer;
 
 impl Sum for Integer {
     #[inline(always)]
-    fn start(self, _c: u32) -> f32 {
-        0.0
+    fn load(self, _c: &[u32], sums: &mut [f32]) {
+        sums.fill(0.0);
     }
 
     #[inline(always)]
-    fn finish(self, c: u32, sum: f32) -> u32 {
+    fn store(self, sums: &[f32], d: &mut [u32]) {
         // Added to a number whose last place is 1, an integer is in the lowest bits.
         const ONES: f32 = 12_582_912.0;
-        c.wrapping_add((sum + ONES).to_bits().wrapping_sub(ONES.to_bits()))
+        for (sum, d) in sums.iter().zip(d) {
+            *d = d.wrapping_add((sum + ONES).to_bits().wrapping_sub(ONES.to_bits()));
+        }
     }
+
+    #[inline(always)]
+    fn finish(self, _d: &mut [Lanes]) {}
 }
 
 /// The k of B's row that meets the element of A: the same for all rows of A, or looked up.
@@ -94,19 +108,16 @@ impl<S: Sum, P: Pairing> Accumulate<'_, S, P> {
                 let d = &mut self.d[tile.register..][..4];
                 let mut sums = [[0.0; WIDTH]; 4];
                 for (sums, d) in sums.iter_mut().zip(&*d) {
-                    for (sum, &c) in sums.iter_mut().zip(&d[lane..][..WIDTH]) {
-                        *sum = self.sum.start(c);
-                    }
+                    self.sum.load(&d[lane..][..WIDTH], sums);
                 }
                 let column = tile.block * self.shape.side + column;
                 product(&mut sums, self.a, self.b, self.pairing, self.shape, tile, column);
                 for (sums, d) in sums.iter().zip(d) {
-                    for (&sum, d) in sums.iter().zip(&mut d[lane..][..WIDTH]) {
-                        *d = self.sum.finish(*d, sum);
-                    }
+                    self.sum.store(sums, &mut d[lane..][..WIDTH]);
                 }
             }
         }
+        self.sum.finish(self.d);
     }
 }
 

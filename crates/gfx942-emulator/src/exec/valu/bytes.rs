@@ -36,16 +36,26 @@ fn body(call: &mut Call<'_>) -> Result<(), Trap> {
 #[inline(always)]
 fn permute(high: u32, low: u32, selector: u32) -> u32 {
     let data = u64::from(high) << 32 | u64::from(low);
-    let byte = |select: u32| match select {
-        0..=7 => (data >> (8 * select)) as u32 & 0xff,
-        8..=11 => 0xff * (data >> (16 * (select - 8) + 15) & 1) as u32,
-        12 => 0,
-        _ => 0xff,
-    };
-    byte(selector & 0xff)
-        | byte(selector >> 8 & 0xff) << 8
-        | byte(selector >> 16 & 0xff) << 16
-        | byte(selector >> 24) << 24
+    pick(data, selector & 0xff)
+        | pick(data, selector >> 8 & 0xff) << 8
+        | pick(data, selector >> 16 & 0xff) << 16
+        | pick(data, selector >> 24) << 24
+}
+
+#[inline(always)]
+fn pick(data: u64, select: u32) -> u32 {
+    // Signs are those of bytes 1, 3, 5 and 7.
+    let byte = if select < 8 { select } else { (select & 3) << 1 | 1 };
+    let picked = (data >> (byte << 3)) as u32 & 0xff;
+    let sign = if picked & 0x80 != 0 { 0xff } else { 0 };
+    let constant = if select == 12 { 0 } else { 0xff };
+    if select < 8 {
+        picked
+    } else if select < 12 {
+        sign
+    } else {
+        constant
+    }
 }
 
 /// The sum of `f(i, a's byte i, b's byte i)`.

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use super::modify;
 use super::simd::Simd;
-use super::value::Value;
+use super::value::{Value, collect};
 use crate::WAVE_SIZE;
 use crate::exec::sources::{Kind, scalar};
 use crate::exec::{Lanes, Options, Trap, Wave};
@@ -75,12 +75,12 @@ impl<'w> Call<'w> {
         staging: &'a mut Staging,
     ) -> Result<Source<'a>, Trap> {
         let operand = self.inst.src[index];
-        if self.plain && !flushes_sources(T::KIND, self.wave) {
-            if let Some(register) = operand.vector_index() {
-                return self.register::<T>(register);
+        match operand.vector_index() {
+            Some(register) if self.plain && !flushes_sources(T::KIND, self.wave) => {
+                self.register::<T>(register)
             }
+            _ => self.stage(operand, index, T::KIND, staging),
         }
-        self.stage(operand, index, T::KIND, staging)
     }
 
     /// What the destination holds, as a source.
@@ -203,7 +203,7 @@ impl<'w> Call<'w> {
         let mut staging = STAGING;
         let result = {
             let a = self.source::<A>(0, &mut staging)?;
-            R::collect(|i| f(at(a, i)))
+            collect!(R, i => f(at(a, i)))
         };
         self.write::<R>(result)
     }
@@ -227,7 +227,7 @@ impl<'w> Call<'w> {
         let [s0, s1] = &mut staging;
         let result = {
             let (a, b) = (self.source::<A>(0, s0)?, self.source::<B>(1, s1)?);
-            R::collect(|i| f(i, at(a, i), at(b, i)))
+            collect!(R, i => f(i, at(a, i), at(b, i)))
         };
         self.write::<R>(result)
     }
@@ -252,7 +252,7 @@ impl<'w> Call<'w> {
         let result = {
             let (a, b, c) =
                 (self.source::<A>(0, s0)?, self.source::<B>(1, s1)?, self.source::<C>(2, s2)?);
-            R::collect(|i| f(i, at(a, i), at(b, i), at(c, i)))
+            collect!(R, i => f(i, at(a, i), at(b, i), at(c, i)))
         };
         self.write::<R>(result)
     }
@@ -268,7 +268,7 @@ impl<'w> Call<'w> {
         let result = {
             let (a, b, c) =
                 (self.source::<A>(0, s0)?, self.source::<B>(1, s1)?, self.destination::<R>(s2)?);
-            R::collect(|i| f(at(a, i), at(b, i), at(c, i)))
+            collect!(R, i => f(at(a, i), at(b, i), at(c, i)))
         };
         self.write::<R>(result)
     }
@@ -336,16 +336,4 @@ pub(super) fn pack(f: impl Fn(usize) -> bool) -> u64 {
         mask |= (byte.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }
     mask
-}
-
-/// All ones in the lanes of `mask`, zeros in the others.
-#[inline(always)]
-pub(super) fn expand(mask: u64) -> Lanes {
-    let mut lanes = [0; WAVE_SIZE];
-    for (lanes, byte) in lanes.chunks_exact_mut(8).zip(mask.to_le_bytes()) {
-        for (i, lane) in lanes.iter_mut().enumerate() {
-            *lane = if u32::from(byte) & (1 << i) != 0 { u32::MAX } else { 0 };
-        }
-    }
-    lanes
 }

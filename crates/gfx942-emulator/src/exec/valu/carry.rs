@@ -1,9 +1,10 @@
 //! Operations with a mask of lanes as a further source or result.
 
-use super::call::{Call, STAGING, at, expand, pack};
+use super::call::{Call, STAGING, at, pack};
 use super::simd::multiversion;
-use super::value::Value;
+use super::value::{Value, collect};
 use crate::exec::sources::{scalar64, set_scalar64};
+use crate::exec::wave::expand;
 use crate::exec::{Lanes, Trap};
 use crate::isa::Op;
 
@@ -65,7 +66,7 @@ fn with_carry(
     let mut staging = [STAGING; 2];
     let [s0, s1] = &mut staging;
     let (a, b) = (call.source::<u32>(0, s0)?, call.source::<u32>(1, s1)?);
-    let result = u32::collect(|i| f(at(a, i), at(b, i), carry[i]).0);
+    let result = collect!(u32, i => f(at(a, i), at(b, i), carry[i]).0);
     let carries = pack(|i| f(at(a, i), at(b, i), carry[i]).1);
     call.write::<u32>(result)?;
     set_scalar64(call.wave, call.inst.sdst, carries & call.mask)
@@ -79,7 +80,7 @@ fn multiply_add<A: Value, C: Value>(
     let mut staging = [STAGING; 3];
     let [s0, s1, s2] = &mut staging;
     let (a, b, c) = (call.source::<A>(0, s0)?, call.source::<A>(1, s1)?, call.source::<C>(2, s2)?);
-    let result = C::collect(|i| f(at(a, i), at(b, i), at(c, i)).0);
+    let result = collect!(C, i => f(at(a, i), at(b, i), at(c, i)).0);
     let carries = pack(|i| f(at(a, i), at(b, i), at(c, i)).1);
     call.write::<C>(result)?;
     set_scalar64(call.wave, call.inst.sdst, carries & call.mask)

@@ -20,6 +20,8 @@ fn body(call: &mut Call<'_>) -> Result<(), Trap> {
 }
 
 /// The lanes for which the comparison holds. The clamp bit would only make NaNs signal.
+// `n…` is the negation: with a NaN it is not the opposite comparison.
+#[expect(clippy::neg_cmp_op_on_partial_ord, clippy::double_comparisons)]
 #[inline(always)]
 fn test(call: &Call<'_>) -> Result<u64, Trap> {
     use Op::*;

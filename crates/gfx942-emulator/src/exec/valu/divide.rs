@@ -1,11 +1,12 @@
 //! The three steps of division: scale, multiply-add and fix up. Between them the compiler refines an approximate
 //! reciprocal; together they round like IEEE 754.
 
-use super::call::{Call, STAGING, at, expand, pack};
+use super::call::{Call, STAGING, at, pack};
 use super::directed;
-use super::value::{F16, Value};
+use super::value::{F16, Value, collect};
+use crate::exec::Trap;
 use crate::exec::sources::set_scalar64;
-use crate::exec::{Mode, Trap};
+use crate::exec::wave::expand;
 use crate::isa::Op;
 use crate::numeric::{F16Rules, Rounding};
 
@@ -20,8 +21,14 @@ pub(super) fn execute(call: &mut Call<'_>) -> Result<(), Trap> {
     match call.op() {
         v_div_scale_f32 => scale(call, scale_f32),
         v_div_scale_f64 => scale(call, scale_f64),
-        v_div_fixup_f32 => call.map3(|a: f32, b: f32, c: f32| fixup_f32(a, b, c, mode)),
-        v_div_fixup_f64 if mode.round_f16_f64() == 0 => call.map3(fixup_f64),
+        v_div_fixup_f32 => {
+            let rounding = Rounding::of(mode.round_f32());
+            call.map3(|a: f32, b: f32, c: f32| fixup_f32(a, b, c, rounding))
+        }
+        v_div_fixup_f64 => {
+            let rounding = Rounding::of(mode.round_f16_f64());
+            call.map3(|a: f64, b: f64, c: f64| fixup_f64(a, b, c, rounding))
+        }
         v_div_fixup_f16 | v_div_fixup_legacy_f16 => {
             let rules = F16Rules::of(mode);
             call.map3(|a: F16, b: F16, c: F16| {
@@ -54,7 +61,7 @@ fn scale<T: Value>(call: &mut Call<'_>, f: fn(T, T, T) -> (T, bool)) -> Result<(
     let mut staging = [STAGING; 3];
     let [s0, s1, s2] = &mut staging;
     let (a, b, c) = (call.source::<T>(0, s0)?, call.source::<T>(1, s1)?, call.source::<T>(2, s2)?);
-    let result = T::collect(|i| f(at(a, i), at(b, i), at(c, i)).0);
+    let result = collect!(T, i => f(at(a, i), at(b, i), at(c, i)).0);
     let scaled = pack(|i| f(at(a, i), at(b, i), at(c, i)).1);
     call.write::<T>(result)?;
     set_scalar64(call.wave, call.inst.sdst, scaled & call.mask)
@@ -64,8 +71,9 @@ macro_rules! scale {
     ($name:ident, $float:ty, $fraction:literal, $mask:literal, $far:literal, $tiny:literal, $power:expr) => {
         /// `value` is the denominator or the numerator; the other two are given as well.
         ///
-        /// The manual's condition on the reciprocal names the wrong width for f32: what matters is that `v_rcp` would
-        /// flush it.
+        /// Two places of the manual cannot be meant as they stand. Its condition on the reciprocal names the wrong
+        /// width for f32: what matters is that `v_rcp` would flush it. And a denominator with such a reciprocal would
+        /// overflow if it was scaled up: it is scaled down, so that the quotient is scaled up, as `v_div_fmas` expects.
         fn $name(value: $float, denominator: $float, numerator: $float) -> ($float, bool) {
             let exponent = |x: $float| (x.to_bits() >> $fraction & $mask) as i32;
             let power: $float = $power;
@@ -81,7 +89,7 @@ macro_rules! scale {
             } else if is_denormal(denominator) {
                 (value * power, false)
             } else if tiny_reciprocal && is_denormal(numerator / denominator) {
-                (of_denominator, true)
+                (if value == denominator { value / power } else { value }, true)
             } else if tiny_reciprocal {
                 (value / power, false)
             } else if is_denormal(numerator / denominator) {
@@ -155,33 +163,41 @@ fn fma_error(a: f64, b: f64, c: f64, sum: f64) -> f64 {
     ((beta - sum) + beta_error) + alpha_error
 }
 
-/// The quotient `approximate` of `numerator` and `denominator`, with its sign and its special cases.
-fn fixup_f32(approximate: f32, denominator: f32, numerator: f32, mode: Mode) -> f32 {
-    let exponent = |x: f32| (x.to_bits() >> 23 & 0xff) as i32;
-    let special = denominator == 0.0
-        || numerator == 0.0
-        || !denominator.is_finite()
-        || !numerator.is_finite();
-    if !special && exponent(numerator) - exponent(denominator) < -150 {
-        let sign = (denominator.to_bits() ^ numerator.to_bits()) & 0x8000_0000;
-        let away = if sign == 0 { Rounding::Up } else { Rounding::Down };
-        let least = u32::from(Rounding::of(mode.round_f32()) == away);
-        return f32::from_bits(sign | least);
-    }
-    fixup(approximate, denominator, numerator, INVALID_F32)
+macro_rules! fixup {
+    ($name:ident, $float:ty, $fraction:literal, $mask:literal, $underflow:literal, $overflow:literal, $invalid:expr) => {
+        /// The quotient `approximate` of `numerator` and `denominator`, with its sign and its special cases.
+        ///
+        /// Where the quotient is far beyond the range, so is an intermediate result, and `approximate` is a NaN. The
+        /// manual has a case for an overflow, but under a condition (an infinite denominator) that an earlier case has
+        /// taken; it is the difference of exponents that tells, as for the underflow.
+        fn $name(
+            approximate: $float,
+            denominator: $float,
+            numerator: $float,
+            rounding: Rounding,
+        ) -> $float {
+            let exponent = |x: $float| (x.to_bits() >> $fraction & $mask) as i32;
+            let is_special = |x: $float| x == 0.0 || !x.is_finite();
+            if is_special(denominator) || is_special(numerator) {
+                return fixup(approximate, denominator, numerator, $invalid);
+            }
+            let negative = denominator.is_sign_negative() != numerator.is_sign_negative();
+            let is_away = rounding == if negative { Rounding::Down } else { Rounding::Up };
+            match exponent(numerator) - exponent(denominator) {
+                ..$underflow if is_away => <$float>::from_bits(1).with_sign(negative),
+                ..$underflow => <$float>::ZERO.with_sign(negative),
+                $overflow.. if is_away || rounding == Rounding::NearestEven => {
+                    <$float>::INFINITY.with_sign(negative)
+                }
+                $overflow.. => <$float>::MAX.with_sign(negative),
+                _ => approximate.with_sign(negative),
+            }
+        }
+    };
 }
 
-fn fixup_f64(approximate: f64, denominator: f64, numerator: f64) -> f64 {
-    let exponent = |x: f64| (x.to_bits() >> 52 & 0x7ff) as i32;
-    let special = denominator == 0.0
-        || numerator == 0.0
-        || !denominator.is_finite()
-        || !numerator.is_finite();
-    if !special && exponent(numerator) - exponent(denominator) < -1075 {
-        return 0f64.copysign(if denominator.is_sign_negative() { -numerator } else { numerator });
-    }
-    fixup(approximate, denominator, numerator, INVALID_F64)
-}
+fixup!(fixup_f32, f32, 23, 0xff, -150, 129, INVALID_F32);
+fixup!(fixup_f64, f64, 52, 0x7ff, -1075, 1025, INVALID_F64);
 
 /// The part that is alike for all widths.
 fn fixup<T: Float>(approximate: T, denominator: T, numerator: T, invalid: T) -> T {

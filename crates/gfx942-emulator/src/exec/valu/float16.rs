@@ -13,7 +13,39 @@ multiversion!(execute, body);
 #[inline(always)]
 fn body(call: &mut Call<'_>) -> Result<(), Trap> {
     use Op::*;
-    let f16 = F16Rules::of(call.wave.mode);
+    // The usual rules are a constant, so that code for them has no choices left.
+    let usual = F16Rules::of(call.wave.mode) == F16Rules::IEEE;
+    match call.op() {
+        v_add_f16 if usual => call.map2(usual::add),
+        v_mul_f16 if usual => call.map2(usual::mul),
+        v_fma_f16 | v_fma_legacy_f16 if usual => call.map3(usual::fma),
+        _ => under(call, F16Rules::of(call.wave.mode)),
+    }
+}
+
+mod usual {
+    use super::{F16, F16Rules};
+
+    #[inline(always)]
+    pub fn add(a: F16, b: F16) -> F16 {
+        F16(F16Rules::IEEE.add(a.0, b.0))
+    }
+
+    #[inline(always)]
+    pub fn mul(a: F16, b: F16) -> F16 {
+        F16(F16Rules::IEEE.mul(a.0, b.0))
+    }
+
+    #[inline(always)]
+    pub fn fma(a: F16, b: F16, c: F16) -> F16 {
+        F16(F16Rules::IEEE.fma(a.0, b.0, c.0))
+    }
+}
+
+/// Under any rules.
+#[inline(always)]
+fn under(call: &mut Call<'_>, f16: F16Rules) -> Result<(), Trap> {
+    use Op::*;
     let ieee = call.wave.mode.ieee();
     let negated = |a: F16| a.0 ^ 0x8000;
     let min = move |a: f32, b: f32| min_f32(a, b, ieee);

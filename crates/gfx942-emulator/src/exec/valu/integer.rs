@@ -39,7 +39,7 @@ fn body(call: &mut Call<'_>) -> Result<(), Trap> {
         v_max_i32 => call.map2(|a: i32, b: i32| a.max(b)),
         v_min_u32 => call.map2(|a: u32, b: u32| a.min(b)),
         v_max_u32 => call.map2(|a: u32, b: u32| a.max(b)),
-        v_bfm_b32 => call.map2(|a: u32, b: u32| ((1 << (a & 31)) - 1) << (b & 31)),
+        v_bfm_b32 => call.map2(|a: u32, b: u32| ones(a) << (b & 31)),
         _ => three(call),
     }
 }
@@ -55,7 +55,7 @@ fn three(call: &mut Call<'_>) -> Result<(), Trap> {
         v_max3_u32 => call.map3(|a: u32, b: u32, c: u32| a.max(b).max(c)),
         v_med3_i32 => call.map3(|a: i32, b: i32, c: i32| a.min(b).max(a.max(b).min(c))),
         v_med3_u32 => call.map3(|a: u32, b: u32, c: u32| a.min(b).max(a.max(b).min(c))),
-        v_bfe_u32 => call.map3(|a: u32, b: u32, c: u32| a >> (b & 31) & ((1 << (c & 31)) - 1)),
+        v_bfe_u32 => call.map3(|a: u32, b: u32, c: u32| a >> (b & 31) & ones(c)),
         v_bfe_i32 => call.map3(|a: i32, b: u32, c: u32| signed_field(a >> (b & 31), c & 31)),
         v_bfi_b32 => call.map3(|a: u32, b: u32, c: u32| a & b | !a & c),
         v_alignbit_b32 => call.map3(|a: u32, b: u32, c: u32| align(a, b, c & 31)),
@@ -77,10 +77,16 @@ fn found(position: u32) -> u32 {
     if position == 32 { u32::MAX } else { position }
 }
 
+/// As many ones as the lowest five bits say.
+#[inline(always)]
+fn ones(num_bits: u32) -> u32 {
+    (1u32 << (num_bits & 31)).wrapping_sub(1)
+}
+
 /// The lowest `width` bits, sign-extended.
 #[inline(always)]
 fn signed_field(value: i32, width: u32) -> i32 {
-    let above = (32 - width) & 31;
+    let above = 32u32.wrapping_sub(width) & 31;
     if width == 0 { 0 } else { value << above >> above }
 }
 

@@ -127,4 +127,4 @@ fn unimplemented(call: &mut Call<'_>) -> Result<(), Trap> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,34 +6,31 @@ use std::f64::consts::{LN_2, PI, SQRT_2};
 #[inline(always)]
 pub(super) fn exp2(x: f64) -> f64 {
     // Beyond ±300 an f32 is infinite or zero anyway.
-    let clamped = if x > 300.0 {
-        300.0
-    } else if x < -300.0 {
-        -300.0
-    } else {
-        x
-    };
+    let clamped = x.clamp(-300.0, 300.0);
     let whole = round_even(clamped);
     let t = (clamped - whole) * LN_2;
-    let mut sum = 1.0 / 87_178_291_200.0;
-    for factorial in [
-        6_227_020_800.0,
-        479_001_600.0,
-        39_916_800.0,
-        3_628_800.0,
-        362_880.0,
-        40_320.0,
-        5_040.0,
-        720.0,
-        120.0,
-        24.0,
-        6.0,
-        2.0,
-        1.0,
-        1.0,
-    ] {
-        sum = sum * t + 1.0 / factorial;
-    }
+    let sum = polynomial(
+        t,
+        const {
+            [
+                1.0 / 87_178_291_200.0,
+                1.0 / 6_227_020_800.0,
+                1.0 / 479_001_600.0,
+                1.0 / 39_916_800.0,
+                1.0 / 3_628_800.0,
+                1.0 / 362_880.0,
+                1.0 / 40_320.0,
+                1.0 / 5_040.0,
+                1.0 / 720.0,
+                1.0 / 120.0,
+                1.0 / 24.0,
+                1.0 / 6.0,
+                0.5,
+                1.0,
+                1.0,
+            ]
+        },
+    );
     let result = sum * power_of_two(whole);
     if x.is_nan() { x } else { result }
 }
@@ -52,18 +49,32 @@ pub(super) fn log2(x: f64) -> f64 {
     let exponent = biased - if above { 1022.0 } else { 1023.0 };
     let s = (significand - 1.0) / (significand + 1.0);
     let square = s * s;
-    let mut sum = 1.0 / 25.0;
-    for odd in [23.0, 21.0, 19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
-        sum = sum * square + 1.0 / odd;
-    }
+    let sum = polynomial(
+        square,
+        const {
+            [
+                1.0 / 25.0,
+                1.0 / 23.0,
+                1.0 / 21.0,
+                1.0 / 19.0,
+                1.0 / 17.0,
+                1.0 / 15.0,
+                1.0 / 13.0,
+                1.0 / 11.0,
+                1.0 / 9.0,
+                1.0 / 7.0,
+                1.0 / 5.0,
+                1.0 / 3.0,
+                1.0,
+            ]
+        },
+    );
     let result = exponent + s * sum * (2.0 / LN_2);
     if x > 0.0 && x < f64::INFINITY {
         result
     } else if x == 0.0 {
         f64::NEG_INFINITY
-    } else if x > 0.0 {
-        x
-    } else if x.is_nan() {
+    } else if x > 0.0 || x.is_nan() {
         x
     } else {
         -f64::NAN.abs()
@@ -115,13 +126,51 @@ fn finish(value: f64, x: f64) -> f64 {
 fn near_zero(turns: f64) -> (f64, f64) {
     let angle = turns * (2.0 * PI);
     let square = angle * angle;
-    let mut sine = 1.0;
-    let mut cosine = 1.0;
-    for k in [17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0] {
-        sine = 1.0 - square / (k * (k - 1.0)) * sine;
-        cosine = 1.0 - square / ((k - 1.0) * (k - 2.0)) * cosine;
-    }
+    let sine = polynomial(
+        square,
+        const {
+            [
+                1.0 / 355_687_428_096_000.0,
+                -1.0 / 1_307_674_368_000.0,
+                1.0 / 6_227_020_800.0,
+                -1.0 / 39_916_800.0,
+                1.0 / 362_880.0,
+                -1.0 / 5_040.0,
+                1.0 / 120.0,
+                -1.0 / 6.0,
+                1.0,
+            ]
+        },
+    );
+    let cosine = polynomial(
+        square,
+        const {
+            [
+                1.0 / 20_922_789_888_000.0,
+                -1.0 / 87_178_291_200.0,
+                1.0 / 479_001_600.0,
+                -1.0 / 3_628_800.0,
+                1.0 / 40_320.0,
+                -1.0 / 720.0,
+                1.0 / 24.0,
+                -0.5,
+                1.0,
+            ]
+        },
+    );
     (angle * sine, cosine)
+}
+
+/// The polynomial with these coefficients, the highest first.
+#[inline(always)]
+fn polynomial<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
+    let mut sum = coefficients[0];
+    let mut i = 1;
+    while i < N {
+        sum = sum * x + coefficients[i];
+        i += 1;
+    }
+    sum
 }
 
 /// The nearest whole number, for magnitudes below 2⁵¹; larger ones are whole.

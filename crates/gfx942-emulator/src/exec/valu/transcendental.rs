@@ -14,7 +14,13 @@ multiversion!(execute, body);
 #[inline(always)]
 fn body(call: &mut Call<'_>) -> Result<(), Trap> {
     use Op::*;
+    let is_exact = call.options.ulp == Ulp::Exact;
     match call.op() {
+        v_exp_f32 | v_exp_legacy_f32 if is_exact => call.map1(exact::exp),
+        v_log_f32 | v_log_legacy_f32 if is_exact => call.map1(exact::log),
+        v_rcp_f32 | v_rcp_iflag_f32 if is_exact => call.map1(exact::rcp),
+        v_rsq_f32 if is_exact => call.map1(exact::rsq),
+        v_sqrt_f32 if is_exact => call.map1(exact::sqrt),
         v_exp_f32 | v_exp_legacy_f32 => flushed(call, exp2),
         v_log_f32 | v_log_legacy_f32 => flushed(call, log2),
         v_rcp_f32 | v_rcp_iflag_f32 => flushed(call, |a| 1.0 / a),
@@ -40,7 +46,6 @@ fn body(call: &mut Call<'_>) -> Result<(), Trap> {
 /// An operation that flushes denormals in every mode.
 #[inline(always)]
 fn flushed(call: &mut Call<'_>, f: impl Fn(f64) -> f64) -> Result<(), Trap> {
-    let flush = |value: f32| f32::from_bits(flush_f32(value.to_bits()));
     let ulp = call.options.ulp;
     call.map1(|a: f32| flush(round(f(f64::from(flush(a))), a, ulp)))
 }
@@ -49,6 +54,41 @@ fn flushed(call: &mut Call<'_>, f: impl Fn(f64) -> f64) -> Result<(), Trap> {
 fn single(call: &mut Call<'_>, f: impl Fn(f64) -> f64) -> Result<(), Trap> {
     let ulp = call.options.ulp;
     call.map1(|a: f32| round(f(f64::from(a)), a, ulp))
+}
+
+#[inline(always)]
+fn flush(value: f32) -> f32 {
+    f32::from_bits(flush_f32(value.to_bits()))
+}
+
+/// The same without moving the last bit: functions, not closures, so that they are inlined and vectorised.
+mod exact {
+    use super::{exp2, flush, log2};
+
+    #[inline(always)]
+    pub fn exp(a: f32) -> f32 {
+        flush(exp2(f64::from(flush(a))) as f32)
+    }
+
+    #[inline(always)]
+    pub fn log(a: f32) -> f32 {
+        flush(log2(f64::from(flush(a))) as f32)
+    }
+
+    #[inline(always)]
+    pub fn rcp(a: f32) -> f32 {
+        flush(1.0 / flush(a))
+    }
+
+    #[inline(always)]
+    pub fn rsq(a: f32) -> f32 {
+        flush((1.0 / f64::from(flush(a)).sqrt()) as f32)
+    }
+
+    #[inline(always)]
+    pub fn sqrt(a: f32) -> f32 {
+        flush(a).sqrt()
+    }
 }
 
 #[inline(always)]
@@ -74,9 +114,6 @@ fn half(call: &mut Call<'_>, f: impl Fn(f64) -> f64) -> Result<(), Trap> {
 #[inline(always)]
 fn round(exact: f64, argument: f32, ulp: Ulp) -> f32 {
     let rounded = exact as f32;
-    if ulp == Ulp::Exact {
-        return rounded;
-    }
     let still = f64::from(rounded) == exact || rounded == 0.0 || !rounded.is_finite();
     let step = if still { 0 } else { step(ulp, argument.to_bits()) };
     f32::from_bits(rounded.to_bits().wrapping_add_signed(step))

@@ -1,7 +1,5 @@
 //! The types that a lane of a vector instruction can hold.
 
-use std::array;
-
 use crate::WAVE_SIZE;
 use crate::exec::Lanes;
 use crate::exec::sources::Kind;
@@ -14,8 +12,11 @@ pub(super) trait Value: Copy {
     /// The registers of a result.
     type Registers: AsMut<[Lanes]>;
 
-    /// The value of each lane.
-    fn collect(lane: impl Fn(usize) -> Self) -> Self::Registers;
+    /// Registers to be filled.
+    const ZEROS: Self::Registers;
+
+    /// Puts the value of a lane into the registers.
+    fn put(self, registers: &mut Self::Registers, lane: usize);
 
     /// From one register, or from two.
     fn of(low: u32, high: u32) -> Self;
@@ -29,26 +30,24 @@ pub(super) trait Value: Copy {
 pub(super) struct F16(pub u16);
 
 macro_rules! value {
-    (@collect 1, $lane:ident) => {
-        [array::from_fn(|i| $lane(i).bits().0)]
+    (@put 1, $value:ident, $registers:ident, $lane:ident) => {
+        $registers[0][$lane] = $value.bits().0
     };
-    (@collect 2, $lane:ident) => {{
-        let mut registers = [[0; WAVE_SIZE]; 2];
-        let [low, high] = &mut registers;
-        for i in 0..WAVE_SIZE {
-            (low[i], high[i]) = $lane(i).bits();
-        }
-        registers
-    }};
+    (@put 2, $value:ident, $registers:ident, $lane:ident) => {
+        ($registers[0][$lane], $registers[1][$lane]) = $value.bits()
+    };
     ($($type:ty: $kind:ident, $num:tt, |$low:pat_param, $high:pat_param| $of:expr, |$value:ident| $bits:expr;)+) => {$(
         impl Value for $type {
             const KIND: Kind = Kind::$kind;
 
             type Registers = [Lanes; $num];
 
+            const ZEROS: Self::Registers = [[0; WAVE_SIZE]; $num];
+
             #[inline(always)]
-            fn collect(lane: impl Fn(usize) -> Self) -> Self::Registers {
-                value!(@collect $num, lane)
+            fn put(self, registers: &mut Self::Registers, lane: usize) {
+                let value = self;
+                value!(@put $num, value, registers, lane);
             }
 
             #[inline(always)]
@@ -86,3 +85,17 @@ fn join(low: u32, high: u32) -> u64 {
 fn split(value: u64) -> (u32, u32) {
     (value as u32, (value >> 32) as u32)
 }
+
+/// The registers that hold `$value` for each `$lane`. A macro, because a loop around a closure vectorises only if the
+/// compiler finds the closure small enough to inline.
+macro_rules! collect {
+    ($type:ty, $lane:ident => $value:expr) => {{
+        let mut registers = <$type>::ZEROS;
+        for $lane in 0..$crate::WAVE_SIZE {
+            <$type as $crate::exec::valu::value::Value>::put($value, &mut registers, $lane);
+        }
+        registers
+    }};
+}
+
+pub(super) use collect;

@@ -9,7 +9,7 @@ use super::*;
 use crate::exec::memory::{Allocation, ArenaError, Usage};
 
 fn arena(capacity: u64) -> Arena {
-    Arena::new(ArenaConfig { capacity, poison: POISON }).unwrap()
+    Arena::new(ArenaConfig { capacity, poison: POISON, ..ArenaConfig::default() }).unwrap()
 }
 
 fn dword(arena: &Arena, address: u64) -> Result<u32, ArenaError> {

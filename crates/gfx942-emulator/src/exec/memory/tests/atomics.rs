@@ -184,7 +184,8 @@ fn crooked_addresses_are_a_trap() {
 fn threads_do_not_lose_updates() {
     const THREADS: u32 = 4;
     const ROUNDS: u32 = 200;
-    let arena = Arena::new(ArenaConfig { capacity: 1 << 20, poison: 0 }).unwrap();
+    let arena =
+        Arena::new(ArenaConfig { capacity: 1 << 20, poison: 0, ..ArenaConfig::default() }).unwrap();
     let base = arena.allocate(16, MemoryKind::Device).unwrap();
     let worker = || {
         let mut wave = Wave::new(0, Mode(0xf0), ALL, 0);

@@ -89,7 +89,12 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        let arena = Arena::new(ArenaConfig { capacity: 64 << 20, poison: POISON }).unwrap();
+        let arena = Arena::new(ArenaConfig {
+            capacity: 64 << 20,
+            poison: POISON,
+            ..ArenaConfig::default()
+        })
+        .unwrap();
         let mode = Mode(0xf0);
         Self {
             arena,
