@@ -73,11 +73,17 @@ pub fn ds(reader: &mut Reader<'_>) -> Result<Inst> {
     let mut inst = reader.inst(info, Format::Ds);
     let acc = bit(word, 25);
     inst.flags = flag(word, 16, Flags::GDS);
+    // Of the global data share only the wave barriers are left.
+    reader.require(inst.flags.has(Flags::GDS) == is_global_wave_sync(info.op), "gds")?;
     inst.offset = bits(word, 0, 16) as i32;
     for i in 0..3 {
         let index = bits(second, 8 * i as u32, 8);
         if info.src[i].is_some() {
-            inst.src[i] = reader.vector_register(index, acc && i > 0, info.src[i])?;
+            inst.src[i] = reader.vector_register(
+                index,
+                acc && (i > 0 || is_global_wave_sync(info.op)),
+                info.src[i],
+            )?;
         } else {
             reader.require(index == 0, ["addr", "data0", "data1"][i])?;
         }
@@ -89,6 +95,19 @@ pub fn ds(reader: &mut Reader<'_>) -> Result<Inst> {
         reader.require(vdst == 0, "vdst")?;
     }
     reader.finish(inst)
+}
+
+const fn is_global_wave_sync(op: Op) -> bool {
+    use Op::*;
+    matches!(
+        op,
+        ds_gws_init
+            | ds_gws_barrier
+            | ds_gws_sema_v
+            | ds_gws_sema_p
+            | ds_gws_sema_br
+            | ds_gws_sema_release_all
+    )
 }
 
 pub fn flat(reader: &mut Reader<'_>) -> Result<Inst> {
@@ -141,7 +160,11 @@ fn flat_address(reader: &Reader<'_>, inst: &mut Inst, second: u32) -> Result<()>
             inst.src[0] =
                 reader.vector_register(addr, false, if has_saddr { SCALAR } else { B64 })?;
             if has_saddr {
-                inst.src[2] = reader.scalar_register(saddr, B64)?;
+                inst.src[2] = if inst.op.info().has(LDS_DMA) {
+                    reader.scalar_register(saddr, B64)?
+                } else {
+                    reader.scalar_register_but_exec(saddr, B64)?
+                };
             }
         }
         _ => {
@@ -168,6 +191,7 @@ pub fn mubuf(reader: &mut Reader<'_>) -> Result<Inst> {
     let word = reader.first;
     let second = reader.next()?;
     let mut inst = reader.inst(info, Format::Mubuf);
+    reader.require(bits(second, 21, 2) == 0, "reserved bit")?;
     inst.flags = or(&[
         flag(word, 12, Flags::OFFEN),
         flag(word, 13, Flags::IDXEN),
@@ -195,6 +219,20 @@ pub fn mtbuf(reader: &mut Reader<'_>) -> Result<Inst> {
     buffer(reader, info, inst, second)
 }
 
+/// Loads of up to a dword can go to LDS.
+const fn can_load_to_lds(op: Op) -> bool {
+    use Op::*;
+    matches!(
+        op,
+        buffer_load_ubyte
+            | buffer_load_sbyte
+            | buffer_load_ushort
+            | buffer_load_sshort
+            | buffer_load_dword
+            | buffer_load_format_x
+    )
+}
+
 /// What the two buffer formats share.
 fn buffer(reader: &mut Reader<'_>, info: &OpInfo, mut inst: Inst, second: u32) -> Result<Inst> {
     inst.offset = bits(reader.first, 0, 12) as i32;
@@ -219,7 +257,8 @@ fn buffer(reader: &mut Reader<'_>, info: &OpInfo, mut inst: Inst, second: u32) -
     }
     let to_lds = inst.flags.has(Flags::LDS);
     if to_lds {
-        reader.require(data == 0 && !info.src[1].is_some(), "vdata")?;
+        reader.require(data == 0 && !acc, "vdata")?;
+        reader.require(can_load_to_lds(info.op), "lds")?;
     } else if info.dst.is_some() && returns(info, &inst) {
         inst.dst = reader.vector_register(data, acc, info.dst)?;
     }

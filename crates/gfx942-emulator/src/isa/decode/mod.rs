@@ -7,6 +7,7 @@ mod second_word;
 
 mod vector;
 
+pub(super) use scalar::has_immediate;
 pub(super) use second_word::has_destination_select;
 use thiserror::Error;
 

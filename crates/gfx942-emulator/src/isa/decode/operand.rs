@@ -31,6 +31,11 @@ impl Reader<'_> {
         self.operand(code, slot, exists)
     }
 
+    /// The same for operands that cannot be `exec`.
+    pub fn scalar_register_but_exec(&self, code: u32, slot: Slot) -> Result<Operand> {
+        if code == 126 { Err(self.no_operand(126, slot)) } else { self.scalar_register(code, slot) }
+    }
+
     /// A scalar source: a register, an inline constant, or a literal.
     pub fn scalar_source(&self, code: u32, slot: Slot) -> Result<Operand> {
         match code {

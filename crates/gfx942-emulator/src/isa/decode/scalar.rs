@@ -53,7 +53,10 @@ fn sop1(reader: &Reader<'_>) -> Result<Inst> {
     let mut inst = reader.inst(info, Format::Sop1);
     inst.dst = destination(reader, bits(word, 16, 7), info)?;
     let code = bits(word, 0, 8);
-    if info.src[0].is_some() {
+    if matches!(info.op, Op::s_movrels_b32 | Op::s_movrels_b64) {
+        reader.require(!matches!(code, 128..=208 | 240..=248 | 255), "ssrc0")?;
+        inst.src[0] = reader.scalar_source(code, info.src[0])?;
+    } else if info.src[0].is_some() {
         inst.src[0] = reader.scalar_source(code, info.src[0])?;
     } else {
         reader.require(code == 0, "ssrc0")?;
@@ -78,5 +81,21 @@ fn sopp(reader: &Reader<'_>) -> Result<Inst> {
     let info = reader.find(Format::Sopp, 16, 7)?;
     let mut inst = reader.inst(info, Format::Sopp);
     inst.offset = i32::from(reader.first as i16);
+    reader.require(inst.offset == 0 || has_immediate(info.op), "simm16")?;
     Ok(inst)
+}
+
+/// Whether SOPP's simm16 means something.
+pub const fn has_immediate(op: Op) -> bool {
+    use Op::*;
+    !matches!(
+        op,
+        s_wakeup
+            | s_barrier
+            | s_icache_inv
+            | s_ttracedata
+            | s_endpgm_saved
+            | s_set_gpr_idx_off
+            | s_endpgm_ordered_ps_done
+    )
 }

@@ -51,7 +51,8 @@ impl Reader<'_> {
     /// Floats can change their sign, integers can be sign-extended, and only float results can be multiplied.
     fn check_sdwa(&self, info: &OpInfo, inst: &Inst, sdwa: &Sdwa) -> Result<()> {
         for i in 0..2 {
-            let has_sign = bit(info.traits, i as u32) && !is_integer(info, i);
+            let is_packed = info.op == Op::v_pk_fmac_f16;
+            let has_sign = bit(info.traits, i as u32) && !is_packed;
             let has_sext = !has_sign && info.src[i].is_some();
             let changed = bit(u32::from(inst.modifiers.neg | inst.modifiers.abs), i as u32);
             self.require(has_sign || !changed, "neg or abs")?;
@@ -93,8 +94,8 @@ impl Reader<'_> {
         inst.extra = Extra::Dpp(dpp);
         inst.modifiers.neg = (bits(word, 20, 1) | bits(word, 22, 1) << 1) as u8;
         inst.modifiers.abs = (bits(word, 21, 1) | bits(word, 23, 1) << 1) as u8;
-        let signs = (info.traits & NEG012) as u8;
         let changed = inst.modifiers.neg | inst.modifiers.abs;
+        let signs = (info.traits & NEG012) as u8;
         self.require(changed & !signs == 0, "neg or abs")?;
         self.require(bits(word, 17, 2) == 0, "reserved bit")
     }
@@ -106,11 +107,6 @@ pub const fn has_destination_select(op: Op) -> bool {
         op,
         Op::v_cvt_f32_fp8 | Op::v_cvt_f32_bf8 | Op::v_cvt_pk_f32_fp8 | Op::v_cvt_pk_f32_bf8
     )
-}
-
-/// `v_ldexp_f16`'s exponent has sign modifiers in VOP3 and is an integer in SDWA all the same.
-fn is_integer(info: &OpInfo, i: usize) -> bool {
-    !info.src[i].kind.is_float() && info.dst.kind.is_float()
 }
 
 /// Whether the double-precision unit executes it, which knows `row_newbcast` only.

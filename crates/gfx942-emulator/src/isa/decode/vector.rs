@@ -19,7 +19,7 @@ pub fn vop1(reader: &mut Reader<'_>) -> Result<Inst> {
         reader.require(matches!(bits(word, 0, 9), 0 | DPP_WORD), "src0")?;
     }
     first_source(reader, info, &mut inst)?;
-    if acc || info.op == Op::v_swap_b32 {
+    if acc || matches!(info.op, Op::v_swap_b32 | Op::v_readfirstlane_b32) {
         let Some(index) = inst.src[0].vector_index() else { return Err(reader.no("src0")) };
         inst.src[0] = reader.vector_register(index as u32, acc, info.src[0])?;
     }
@@ -118,7 +118,7 @@ pub fn vop3(reader: &mut Reader<'_>) -> Result<Inst> {
     for i in 0..3 {
         let code = bits(second, 9 * i as u32, 9);
         inst.src[i] = match i {
-            2 if info.has(MASK_IN) => reader.scalar_register(code, MASK)?,
+            2 if info.has(MASK_IN) => reader.scalar_register_but_exec(code, MASK)?,
             _ => source(reader, info, i, code)?,
         };
     }
@@ -143,6 +143,7 @@ fn source(reader: &Reader<'_>, info: &OpInfo, i: usize, code: u32) -> Result<Ope
     if matches!(info.op, Op::v_readlane_b32 | Op::v_writelane_b32) {
         return lane_source(reader, info, i, code);
     }
+    reader.require(code >= 256 || slot.dwords < 4, "src2")?;
     reader.source(code, slot)
 }
 
@@ -184,7 +185,19 @@ pub fn vop3p(reader: &mut Reader<'_>) -> Result<Inst> {
         ..Modifiers::default()
     };
     inst.flags = flag(word, 15, Flags::CLAMP);
+    check_packed(reader, info, &mut inst.modifiers)?;
     reader.finish(inst)
+}
+
+/// Sources that do not exist have no modifiers, except that their `op_sel_hi` is ignored (and is 1 by custom).
+fn check_packed(reader: &Reader<'_>, info: &OpInfo, modifiers: &mut Modifiers) -> Result<()> {
+    let absent = !((1 << info.num_sources()) - 1);
+    reader.require(modifiers.neg & absent == 0, "neg_lo")?;
+    reader.require(modifiers.abs & absent == 0, "neg_hi")?;
+    let selects = (info.traits / SEL0) as u8 & 7;
+    reader.require(modifiers.op_sel & !selects == 0, "op_sel")?;
+    modifiers.op_sel_hi |= !selects & 7;
+    Ok(())
 }
 
 fn mai(reader: &mut Reader<'_>) -> Result<Inst> {
@@ -222,6 +235,8 @@ fn mai(reader: &mut Reader<'_>) -> Result<Inst> {
 /// `v_accvgpr_read_b32` and `v_accvgpr_write_b32`.
 fn acc_move(reader: &mut Reader<'_>, info: &OpInfo, second: u32, mut inst: Inst) -> Result<Inst> {
     let reads = info.op == Op::v_accvgpr_read_b32;
+    reader.require(bits(reader.first, 8, 6) == 0 && bits(second, 29, 3) == 0, "modifier")?;
+    reader.require(bits(second, 9, 18) == 0, "src1 or src2")?;
     inst.dst = reader.vector_register(bits(reader.first, 0, 8), !reads, info.dst)?;
     let code = bits(second, 0, 9);
     inst.src[0] = if reads {

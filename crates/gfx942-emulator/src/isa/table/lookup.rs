@@ -20,33 +20,36 @@ const fn index<const N: usize>(rows: &[OpInfo]) -> Index<N> {
 }
 
 macro_rules! tables {
-    ($($name:ident: $rows:path, $len:literal;)+) => {
+    ($($name:ident: $format:ident, $rows:path, $len:literal;)+) => {
         $(static $name: Index<$len> = index($rows);)+
 
         /// All rows, a slice a format.
         const TABLES: &[&[OpInfo]] = &[$($rows),+];
+
+        /// Their formats.
+        const FORMATS: &[Format] = &[$(Format::$format),+];
     };
 }
 
 tables! {
-    SOP2: sop::SOP2, 96;
-    SOPK: sop::SOPK, 32;
-    SOP1: sop::SOP1, 256;
-    SOPC: sop::SOPC, 128;
-    SOPP: sop::SOPP, 128;
-    SMEM: smem::SMEM, 256;
-    VOP1: vop1::VOP1, 256;
-    VOP2: vop2::VOP2, 64;
-    VOPC: vopc::VOPC, 256;
-    VOP3: vop3::VOP3, 1024;
-    VOP3P: vop3p::VOP3P, 128;
-    MAI: vop3p::MAI, 128;
-    DS: ds::DS, 256;
-    FLAT: flat::FLAT, 128;
-    GLOBAL: flat::GLOBAL, 128;
-    SCRATCH: flat::SCRATCH, 128;
-    MUBUF: buffer::MUBUF, 128;
-    MTBUF: buffer::MTBUF, 16;
+    SOP2: Sop2, sop::SOP2, 96;
+    SOPK: Sopk, sop::SOPK, 32;
+    SOP1: Sop1, sop::SOP1, 256;
+    SOPC: Sopc, sop::SOPC, 128;
+    SOPP: Sopp, sop::SOPP, 128;
+    SMEM: Smem, smem::SMEM, 256;
+    VOP1: Vop1, vop1::VOP1, 256;
+    VOP2: Vop2, vop2::VOP2, 64;
+    VOPC: Vopc, vopc::VOPC, 256;
+    VOP3: Vop3, vop3::VOP3, 1024;
+    VOP3P: Vop3p, vop3p::VOP3P, 128;
+    MAI: Mai, vop3p::MAI, 128;
+    DS: Ds, ds::DS, 256;
+    FLAT: Flat, flat::FLAT, 128;
+    GLOBAL: Global, flat::GLOBAL, 128;
+    SCRATCH: Scratch, flat::SCRATCH, 128;
+    MUBUF: Mubuf, buffer::MUBUF, 128;
+    MTBUF: Mtbuf, buffer::MTBUF, 16;
 }
 
 /// The row of `opcode` in `format`.
@@ -113,4 +116,9 @@ const fn by_op() -> [(u8, u16); Op::ALL.len()] {
 pub fn of(op: Op) -> &'static OpInfo {
     let (table, row) = BY_OP[op as usize];
     &TABLES[usize::from(table)][usize::from(row)]
+}
+
+/// The format that `op`'s row stands in.
+pub fn format_of(op: Op) -> Format {
+    FORMATS[usize::from(BY_OP[op as usize].0)]
 }

@@ -205,4 +205,9 @@ impl Op {
     pub fn info(self) -> &'static OpInfo {
         lookup::of(self)
     }
+
+    /// The shortest encoding that it exists in.
+    pub fn format(self) -> super::Format {
+        lookup::format_of(self)
+    }
 }

@@ -56,12 +56,15 @@ pub fn ds(inst: &Inst, line: &mut Line) {
 /// The pattern of `ds_swizzle_b32`.
 fn swizzle(offset: u16) -> String {
     let (and, or, xor) = (offset & 31, offset >> 5 & 31, offset >> 10 & 31);
-    if offset & 0x8000 != 0 {
-        if offset & 0x7f00 != 0 {
-            return offset.to_string();
+    match offset {
+        0xe000.. => return format!("swizzle(FFT,{and})"),
+        0xc000.. => return format!("swizzle(ROTATE,{},{or})", xor & 1),
+        0x8100.. => return offset.to_string(),
+        0x8000.. => {
+            let lane = |i: u16| offset >> (2 * i) & 3;
+            return format!("swizzle(QUAD_PERM,{},{},{},{})", lane(0), lane(1), lane(2), lane(3));
         }
-        let lane = |i: u16| offset >> (2 * i) & 3;
-        return format!("swizzle(QUAD_PERM,{},{},{},{})", lane(0), lane(1), lane(2), lane(3));
+        _ => {}
     }
     let is_mirror = |size: u16| and == 31 && or == 0 && xor == size - 1;
     match (and, or, xor) {

@@ -78,20 +78,24 @@ const F32_CONSTANTS: [u32; 9] = [
     0x3e22_f983,
 ];
 
-/// A literal: LLVM prints values that could have been inline constants as if they were.
+/// A literal: LLVM prints values that could have been inline constants as if they were, except for f64.
 fn literal(bits: u32, kind: Kind) -> String {
-    let (integer, float) = match kind {
-        Kind::B16 | Kind::F16 => {
-            let half = bits as u16;
-            (i32::from(half as i16), F16_CONSTANTS.iter().position(|&constant| constant == half))
-        }
-        Kind::B64 | Kind::F64 | Kind::Mask => (bits as i32, None),
-        _ => (bits as i32, F32_CONSTANTS.iter().position(|&constant| constant == bits)),
+    let half = bits as u16;
+    let integer = match kind {
+        Kind::F16 => i64::from(half as i16),
+        Kind::B64 => i64::from(bits),
+        _ => i64::from(bits as i32),
     };
-    match (integer, float, kind) {
-        (-16..=64, ..) => integer.to_string(),
-        (_, Some(index), Kind::F16 | Kind::B32 | Kind::F32) => CONSTANTS[index].into(),
-        (_, _, Kind::B16 | Kind::F16) => format!("{:#x}", bits as u16),
+    let constant = match kind {
+        Kind::F16 => F16_CONSTANTS.iter().position(|&constant| constant == half),
+        Kind::B32 | Kind::F32 => F32_CONSTANTS.iter().position(|&constant| constant == bits),
+        _ => None,
+    };
+    match (kind, constant) {
+        (Kind::F64, _) => format!("{bits:#x}"),
+        _ if (-16..=64).contains(&integer) => integer.to_string(),
+        (_, Some(index)) => CONSTANTS[index].into(),
+        (Kind::B16 | Kind::F16, _) => format!("{half:#x}"),
         _ => format!("{bits:#x}"),
     }
 }

@@ -1,5 +1,6 @@
 //! SOP2, SOPK, SOP1, SOPC, SOPP.
 
+use super::super::decode::has_immediate;
 use super::super::table::traits::BRANCH;
 use super::super::{Format, Inst, Op};
 use super::Line;
@@ -64,9 +65,7 @@ fn sopp(inst: &Inst, line: &mut Line) {
         Op::s_sendmsg | Op::s_sendmsghalt => line.operand(&message(immediate)),
         Op::s_set_gpr_idx_mode => line.operand(&gpr_index_mode(inst.offset)),
         Op::s_nop => line.operand(&small(immediate)),
-        Op::s_wakeup | Op::s_barrier | Op::s_icache_inv | Op::s_ttracedata | Op::s_endpgm_saved => {
-        }
-        Op::s_set_gpr_idx_off | Op::s_endpgm_ordered_ps_done => {}
+        op if !has_immediate(op) => {}
         op if op.info().has(BRANCH) => line.operand(&immediate.to_string()),
         _ => line.operand(&small(immediate)),
     }
@@ -127,9 +126,6 @@ fn hardware_register(immediate: u16) -> String {
 /// `sendmsg(NAME, OPERATION, stream)`, as numbers where there is no name.
 fn message(immediate: u16) -> String {
     let (id, operation, stream) = (immediate & 15, immediate >> 4 & 7, immediate >> 8 & 3);
-    if immediate & !0x37f != 0 {
-        return immediate.to_string();
-    }
     let name = match id {
         1 => "MSG_INTERRUPT",
         2 => "MSG_GS",
@@ -145,13 +141,20 @@ fn message(immediate: u16) -> String {
         _ => "",
     };
     let geometry = ["GS_OP_NOP", "GS_OP_CUT", "GS_OP_EMIT", "GS_OP_EMIT_CUT"];
-    let system = ["", "SYSMSG_OP_ECC_ERR_INTERRUPT", "SYSMSG_OP_REG_RD", "SYSMSG_OP_HOST_TRAP_ACK"];
+    let system = [
+        "",
+        "SYSMSG_OP_ECC_ERR_INTERRUPT",
+        "SYSMSG_OP_REG_RD",
+        "SYSMSG_OP_HOST_TRAP_ACK",
+        "SYSMSG_OP_TTRACE_PC",
+    ];
     let index = usize::from(operation);
     match (id, operation, stream) {
         (3, 0, 0) => format!("sendmsg({name}, GS_OP_NOP)"),
         (2 | 3, 1..=3, _) => format!("sendmsg({name}, {}, {stream})", geometry[index]),
-        (15, 1..=3, 0) => format!("sendmsg({name}, {})", system[index]),
+        (15, 1..=4, 0) => format!("sendmsg({name}, {})", system[index]),
         (1 | 4..=10, 0, 0) => format!("sendmsg({name})"),
-        _ => format!("sendmsg({id}, {operation}, {stream})"),
+        _ if immediate & !0x37f == 0 => format!("sendmsg({id}, {operation}, {stream})"),
+        _ => immediate.to_string(),
     }
 }

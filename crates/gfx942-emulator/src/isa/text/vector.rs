@@ -50,6 +50,9 @@ fn suffix(inst: &Inst, info: &OpInfo) -> &'static str {
 fn source(inst: &Inst, info: &OpInfo, i: usize) -> String {
     let slot = if i == 2 && info.has(MASK_IN) { MASK } else { info.src[i] };
     let mut text = operand(inst, inst.src[i], slot);
+    if Some(i) == literal_place(inst.op) {
+        text = format!("{:#x}", inst.literal);
+    }
     if matches!(inst.format, Format::Vop3p | Format::Mai) && !is_mix(inst.op) {
         return text;
     }
@@ -64,6 +67,15 @@ fn source(inst: &Inst, info: &OpInfo, i: usize) -> String {
     match &inst.extra {
         Extra::Sdwa(sdwa) if i < 2 && sdwa.sext[i] => format!("sext({text})"),
         _ => text,
+    }
+}
+
+/// The source that is always a literal, and is always printed as bits.
+const fn literal_place(op: Op) -> Option<usize> {
+    match op {
+        Op::v_fmamk_f32 | Op::v_madmk_f16 => Some(1),
+        Op::v_fmaak_f32 | Op::v_madak_f16 => Some(2),
+        _ => None,
     }
 }
 
