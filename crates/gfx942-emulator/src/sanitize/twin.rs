@@ -381,7 +381,9 @@ impl Twin {
 
     /// Takes over what was loaded from device memory, with other bits where nobody wrote it.
     fn take_over(&mut self, now: &Step<'_>) {
-        let lanes = self.device_lanes;
+        // Lanes outside of a buffer load 0.
+        let is_flat = now.effects.inst.format == Format::Flat;
+        let lanes = if is_flat { self.device_lanes } else { now.wave.exec };
         for register in now.effects.writes.iter().flat_map(|span| span.registers()) {
             if register < 128 {
                 self.adopt(now.wave, register);

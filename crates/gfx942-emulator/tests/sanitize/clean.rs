@@ -1,10 +1,11 @@
 //! Silence on what compilers make of kernels without faults.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use code_object::CodeObject;
-use gfx942_emulator::sanitize::Finding;
+use gfx942_emulator::sanitize::{Finding, Kind};
 
 use crate::device::{Shape, compile, findings, findings_of_any};
 
@@ -62,4 +63,24 @@ fn our_kernels_are_silent() {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// What else is compiled for tests. Two of those kernels do read LDS that they never write.
+#[test]
+fn of_the_decoders_kernels_those_that_read_unwritten_lds_are_found() {
+    let Some(toolchain) = hip_toolchain::for_tests() else { return };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels");
+    let mut found = BTreeSet::new();
+    for file in fs::read_dir(folder).expect("the kernels are there") {
+        let text = fs::read_to_string(file.expect("it can be listed").path()).expect("a text");
+        for level in ["-O0", "-O3"] {
+            let object = compile(&toolchain, &text, &[level, "-w"]);
+            for kernel in CodeObject::parse(&object).expect("it is well-formed").kernels {
+                let findings = findings_of_any(&object, &kernel.name, Shape::WAVE);
+                found.extend(findings.into_iter().map(|finding| (finding.kernel, finding.kind)));
+            }
+        }
+    }
+    let expected = ["direct", "shared"].map(|kernel| (kernel.to_owned(), Kind::Uninitialized));
+    assert_eq!(found, BTreeSet::from(expected));
 }
