@@ -21,6 +21,11 @@ pub fn lds_cycles(access: &Access<'_>) -> LdsCycles {
     let dwords = access.num_bytes.div_ceil(BANK_BYTES).max(1);
     // 96 bits take part in phases as 128 do.
     let lanes_per_phase = (NUM_BANKS / dwords.next_power_of_two()).max(1);
+    if dwords * BANK_BYTES == access.num_bytes && access.consecutive_bytes().is_some() {
+        // What most kernels do, and can have no conflict.
+        let num_phases = crate::WAVE_SIZE.div_ceil(lanes_per_phase) as u64;
+        return LdsCycles { base: num_phases, conflict: 0 };
+    }
     let mut cycles = LdsCycles::default();
     for first in (0..crate::WAVE_SIZE).step_by(lanes_per_phase) {
         let mask = access.lanes >> first & (u64::MAX >> (64 - lanes_per_phase));
@@ -29,7 +34,6 @@ pub fn lds_cycles(access: &Access<'_>) -> LdsCycles {
         }
         let addresses = &access.addresses[first..first + lanes_per_phase];
         cycles.base += 1;
-        // What most kernels do, and can have no conflict.
         let next_to_each_other = |pair: &[u64]| pair[1] == pair[0] + access.num_bytes as u64;
         if dwords * BANK_BYTES == access.num_bytes && addresses.windows(2).all(next_to_each_other) {
             continue;

@@ -13,6 +13,10 @@ impl Lines {
     /// Collects the lines of `access`, replacing what was there.
     pub fn collect(&mut self, access: &Access<'_>) -> &[u64] {
         self.0.clear();
+        if let Some(bytes) = access.consecutive_bytes() {
+            self.0.extend(bytes.start / LINE_BYTES..=(bytes.end - 1) / LINE_BYTES);
+            return &self.0;
+        }
         let mut ascending = true;
         let mut lanes = access.lanes;
         while lanes != 0 {

@@ -88,6 +88,7 @@ impl Observer for Counters {
         self.flights.resize(num_waves, Flight::default());
     }
 
+    #[inline]
     fn before(&mut self, id: WaveId, wave: &Wave, slot: &Slot) {
         let count = &mut self.by_op[slot.inst.op as usize];
         count.waves += 1;
@@ -98,6 +99,7 @@ impl Observer for Counters {
         }
     }
 
+    #[inline]
     fn after(&mut self, id: WaveId, _: &Wave, _: &Slot, _: u64, flow: Flow) {
         if flow == Flow::End {
             self.flights[id.wave as usize] = Flight::default();

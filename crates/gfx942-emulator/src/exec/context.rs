@@ -1,7 +1,7 @@
 //! What an instruction can reach besides its own wave.
 
-use super::Simd;
 use super::memory::Memory;
+use crate::simd::Simd;
 
 /// How the emulator behaves where the hardware leaves room, or where exactness costs time.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

@@ -29,5 +29,4 @@ pub use sources::{PRIVATE_APERTURE, SHARED_APERTURE};
 pub use step::{Flow, step};
 pub use trap::Trap;
 pub use unit::Unit;
-pub(crate) use valu::Simd;
 pub use wave::{Lanes, Mode, Wave};

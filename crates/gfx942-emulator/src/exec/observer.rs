@@ -1,5 +1,7 @@
 //! The seam for whoever watches execution: sanitizers, counters, traces.
 
+use std::ops::Range;
+
 use super::program::Slot;
 use super::{Flow, Wave, WaveId};
 
@@ -76,4 +78,22 @@ pub struct Access<'a> {
     pub num_bytes: usize,
     /// Those of `lanes` that are outside of LDS, and so read 0 or write nothing; elsewhere that is a trap.
     pub outside: u64,
+}
+
+impl Access<'_> {
+    /// The bytes that are accessed, if all lanes are active and each goes on where the one before it ends.
+    #[inline]
+    pub fn consecutive_bytes(&self) -> Option<Range<u64>> {
+        let (start, num_bytes) = (self.addresses[0], self.num_bytes as u64);
+        let end = start.checked_add(num_bytes * crate::WAVE_SIZE as u64)?;
+        if self.lanes != u64::MAX || num_bytes == 0 {
+            return None;
+        }
+        // Without an early end this is a short vector loop.
+        let mut differences = 0;
+        for (lane, address) in (0..).zip(self.addresses) {
+            differences |= address ^ (start + lane * num_bytes);
+        }
+        (differences == 0).then_some(start..end)
+    }
 }

@@ -38,6 +38,7 @@ impl Program {
     }
 
     /// The instruction at `pc`, if there is one.
+    #[inline(always)]
     pub fn at(&self, pc: u64) -> Option<&Slot> {
         let offset = pc.wrapping_sub(self.base);
         let index = usize::try_from(offset / 4).ok()?;

@@ -185,13 +185,9 @@ impl Wave {
             *register = *lanes;
             return;
         }
-        let chunks = register.as_chunks_mut::<8>().0.iter_mut().zip(lanes.as_chunks::<8>().0);
-        for ((old, new), byte) in chunks.zip(mask.to_le_bytes()) {
-            let select = SELECTS[usize::from(byte)];
-            for i in 0..8 {
-                old[i] ^= (old[i] ^ new[i]) & select[i];
-            }
-        }
+        // All in locals: a loop that might write what it reads next is not vectorised.
+        let (old, select) = (*register, expand(mask));
+        *register = std::array::from_fn(|i| old[i] ^ (old[i] ^ lanes[i]) & select[i]);
     }
 
     /// The scalar register with operand code `code`, below 128.

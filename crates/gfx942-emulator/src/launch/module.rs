@@ -78,6 +78,7 @@ impl Module {
     }
 
     /// The instruction at a device address.
+    #[inline(always)]
     pub(super) fn at(&self, pc: u64) -> Option<&Slot> {
         // There is one program in all but hand-made code objects.
         self.code.iter().find_map(|program| program.at(pc))

@@ -483,12 +483,20 @@ impl<'a, T: Unit> Cursor<'a, T> {
     /// Reads at `address`.
     #[inline(always)]
     pub(super) fn load(&mut self, address: u64) -> Option<T> {
-        self.access(address, |window| window.load(address))
+        if let Some(value) = self.window.load(address) {
+            return Some(value);
+        }
+        self.move_to(address);
+        self.window.load(address)
     }
 
     /// Writes at `address`.
     #[inline(always)]
     pub(super) fn store(&mut self, address: u64, value: T) -> Option<()> {
-        self.access(address, |window| window.store(address, value))
+        if self.window.store(address, value).is_some() {
+            return Some(());
+        }
+        self.move_to(address);
+        self.window.store(address, value)
     }
 }

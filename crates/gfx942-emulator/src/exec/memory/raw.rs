@@ -75,6 +75,7 @@ impl<T: Unit> Window<'_, T> {
     /// A window with room for nothing.
     pub(super) const EMPTY: Self = Self { start: 0, num_places: 0, unit: PhantomData };
 
+    #[inline(always)]
     fn pointer(&self, address: u64) -> Option<*mut u8> {
         (address.wrapping_sub(self.start) < self.num_places).then_some(address as *mut u8)
     }

@@ -5,6 +5,7 @@ use super::atomic::{Atomic, Denormals};
 use super::ops::{Load, Store};
 use crate::exec::{Access, AccessKind, Context, Lanes, Observer, Space, Trap, Wave};
 use crate::isa::Operand;
+use crate::{WAVE_SIZE, simd};
 
 /// The index of the first of `num_dwords` vector registers.
 pub(super) fn registers(operand: Operand, num_dwords: usize) -> Result<usize, Trap> {
@@ -73,11 +74,53 @@ where
     [u32; N]: access::Element,
 {
     let rows = wave.vectors_mut(index..index + N);
-    gather(memory, targets, |lane, dwords: [u32; N]| {
-        for (row, dword) in rows.iter_mut().zip(dwords) {
-            row[lane] = dword;
+    if targets.lanes != u64::MAX {
+        return gather(memory, targets, |lane, dwords: [u32; N]| {
+            for (row, dword) in rows.iter_mut().zip(dwords) {
+                row[lane] = dword;
+            }
+        });
+    }
+    // Lane by lane into one place, then turned into rows by vector instructions.
+    let mut lanes = [[0; N]; WAVE_SIZE];
+    let outside = gather(memory, targets, |lane, dwords: [u32; N]| lanes[lane] = dwords);
+    simd::run(ToRows { lanes: &lanes, rows });
+    outside
+}
+
+/// What each lane loaded, to the registers.
+struct ToRows<'a, const N: usize> {
+    lanes: &'a [[u32; N]; WAVE_SIZE],
+    rows: &'a mut [Lanes],
+}
+
+impl<const N: usize> simd::Job for ToRows<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (i, row) in self.rows.iter_mut().enumerate().take(N) {
+            *row = std::array::from_fn(|lane| self.lanes[lane][i]);
         }
-    })
+    }
+}
+
+/// What each lane stores, from the registers.
+struct ToLanes<'a, const N: usize>([&'a Lanes; N]);
+
+impl<const N: usize> simd::Job for ToLanes<'_, N> {
+    type Output = [[u32; N]; WAVE_SIZE];
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let mut lanes = [[0; N]; WAVE_SIZE];
+        for (lane, dwords) in lanes.iter_mut().enumerate() {
+            for i in 0..N {
+                dwords[i] = self.0[i][lane];
+            }
+        }
+        lanes
+    }
 }
 
 /// Stores from the registers from `index` on; the lanes for which nothing is there.
@@ -109,7 +152,13 @@ where
     [u32; N]: access::Element,
 {
     let rows: [&Lanes; N] = std::array::from_fn(|i| wave.vector(index + i));
-    scatter(memory, targets, |lane| std::array::from_fn::<u32, N, _>(|i| rows[i][lane]))
+    if targets.lanes != u64::MAX {
+        return scatter(memory, targets, |lane| {
+            std::array::from_fn::<u32, N, _>(|i| rows[i][lane])
+        });
+    }
+    let lanes = simd::run(ToLanes(rows));
+    scatter(memory, targets, |lane| lanes[lane])
 }
 
 /// The registers of an atomic.

@@ -34,6 +34,8 @@ pub(super) struct Accumulate<'a> {
 }
 
 impl simd::Job for Accumulate<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self) {
         match self.shape.side {

@@ -89,6 +89,8 @@ pub(super) struct Accumulate<'a, S, P> {
 }
 
 impl<S: Sum, P: Pairing> simd::Job for Accumulate<'_, S, P> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self) {
         match self.shape.side {

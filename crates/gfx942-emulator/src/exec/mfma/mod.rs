@@ -155,6 +155,8 @@ struct Unpack<'a> {
 }
 
 impl simd::Job for Unpack<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self) {
         let Self { panel, element, registers, sources, keep_denormals } = self;

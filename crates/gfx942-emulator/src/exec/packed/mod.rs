@@ -10,7 +10,7 @@ mod single;
 mod tests;
 
 use super::{Context, Trap, Wave};
-use crate::isa::{Extra, Inst};
+use crate::isa::{Extra, Inst, Op};
 
 /// Executes `inst`.
 pub(super) fn execute<O>(
@@ -33,13 +33,15 @@ pub fn run(wave: &mut Wave, inst: &Inst) -> Result<(), Trap> {
             inst.extra
         )));
     }
+    if matches!(inst.op, Op::v_pk_fma_f32 | Op::v_pk_mul_f32 | Op::v_pk_add_f32 | Op::v_pk_mov_b32)
+    {
+        return single::execute(wave, inst);
+    }
     let name = inst.op.name();
     if name.starts_with("v_dot") {
         dot::execute(wave, inst)
     } else if name.starts_with("v_fma_mix") {
         mix::execute(wave, inst)
-    } else if name.ends_with("f32") || name == "v_pk_mov_b32" {
-        single::execute(wave, inst)
     } else if name.ends_with("f16") {
         half::execute(wave, inst)
     } else {

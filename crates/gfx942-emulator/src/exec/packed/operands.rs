@@ -54,18 +54,21 @@ pub(super) fn plain(inst: &Inst, clamp: bool) -> Result<(), Trap> {
 
 /// Applies a function to each lane.
 pub(super) struct Map<'a, F> {
-    pub sources: &'a [Lanes; 3],
-    pub result: &'a mut Lanes,
+    pub sources: [&'a Lanes; 3],
     pub function: F,
 }
 
 impl<F: Fn(u32, u32, u32) -> u32> simd::Job for Map<'_, F> {
+    type Output = Lanes;
+
     #[inline(always)]
-    fn run(self) {
+    fn run(self) -> Lanes {
         let [a, b, c] = self.sources;
-        for (lane, result) in self.result.iter_mut().enumerate() {
+        let mut result = [0; WAVE_SIZE];
+        for (lane, result) in result.iter_mut().enumerate() {
             *result = (self.function)(a[lane], b[lane], c[lane]);
         }
+        result
     }
 }
 
@@ -76,8 +79,7 @@ pub(super) fn map(
     sources: &[Lanes; 3],
     function: impl Fn(u32, u32, u32) -> u32,
 ) -> Result<(), Trap> {
-    let mut result = [0; WAVE_SIZE];
-    simd::run(Map { sources, result: &mut result, function });
+    let result = simd::run(Map { sources: sources.each_ref(), function });
     let destination = destination(inst)?;
     wave.set_vector(destination, wave.exec, &result);
     Ok(())

@@ -16,24 +16,16 @@ pub(super) fn execute(wave: &mut Wave, inst: &Inst) -> Result<(), Trap> {
     if inst.flags.0 & !allowed != 0 || moves && inst.modifiers.neg | inst.modifiers.abs != 0 {
         return Err(Trap::Unimplemented(format!("{} with {:?}", inst.op.name(), inst.modifiers)));
     }
-    let mut results = [[0; WAVE_SIZE]; 2];
-    for (high, result) in results.iter_mut().enumerate() {
-        if moves {
-            // The low result is from the first source, the high one from the second.
-            *result = source(wave, inst, high, inst.modifiers.op_sel >> high & 1 != 0)?;
-            continue;
-        }
-        let mut sources = [[0; WAVE_SIZE]; 3];
-        for (index, values) in sources.iter_mut().enumerate() {
-            if inst.src[index].is_some() {
-                *values = source(wave, inst, index, halves(inst, index)[high])?;
-                let signs = if high == 0 { inst.modifiers.neg } else { inst.modifiers.abs };
-                let sign = u32::from(signs >> index & 1) << 31;
-                values.iter_mut().for_each(|bits| *bits ^= sign);
-            }
-        }
-        compute(wave.mode, inst, &sources, result)?;
-    }
+    let results = if moves {
+        // The low result is from the first source, the high one from the second.
+        let half = |high| {
+            let select = inst.modifiers.op_sel >> high & 1 != 0;
+            source(wave, inst, high, select, &mut None).copied()
+        };
+        [half(0)?, half(1)?]
+    } else {
+        [compute(wave, inst, 0)?, compute(wave, inst, 1)?]
+    };
     let first = destination(inst)?;
     if first % 256 == 255 {
         return Err(Trap::Undefined(format!(
@@ -47,28 +39,46 @@ pub(super) fn execute(wave: &mut Wave, inst: &Inst) -> Result<(), Trap> {
     Ok(())
 }
 
-/// One of the two registers of source `index`.
-fn source(wave: &Wave, inst: &Inst, index: usize, high: bool) -> Result<Lanes, Trap> {
+/// One of the two registers of source `index`; a constant is put into `constant`.
+fn source<'a>(
+    wave: &'a Wave,
+    inst: &Inst,
+    index: usize,
+    high: bool,
+    constant: &'a mut Option<Lanes>,
+) -> Result<&'a Lanes, Trap> {
     let operand = inst.src[index];
-    let name = inst.op.name();
+    let name = || inst.op.name();
     if let Some(register) = operand.vector_index() {
         if register % 256 + usize::from(high) > 255 {
-            return Err(Trap::Undefined(format!("{name}: a source ends beyond the registers")));
+            return Err(Trap::Undefined(format!("{}: a source ends beyond the registers", name())));
         }
-        return Ok(*wave.vector(register + usize::from(high)));
+        return Ok(wave.vector(register + usize::from(high)));
     }
-    if operand.is_scalar_register() {
+    let value = if operand.is_scalar_register() {
         let pair = scalar(wave, inst, operand, Kind::U64)?;
-        return Ok([(pair >> (32 * u32::from(high))) as u32; WAVE_SIZE]);
-    }
-    if high {
+        (pair >> (32 * u32::from(high))) as u32
+    } else if high {
         // Compilers ask for a constant's low half only.
-        return Err(Trap::Unimplemented(format!("{name} with the high half of a constant")));
-    }
-    Ok([scalar(wave, inst, operand, Kind::F32)? as u32; WAVE_SIZE])
+        return Err(Trap::Unimplemented(format!("{} with the high half of a constant", name())));
+    } else {
+        scalar(wave, inst, operand, Kind::F32)? as u32
+    };
+    Ok(constant.insert([value; WAVE_SIZE]))
 }
 
-fn compute(mode: Mode, inst: &Inst, sources: &[Lanes; 3], result: &mut Lanes) -> Result<(), Trap> {
+/// The low result (0) or the high one (1).
+fn compute(wave: &Wave, inst: &Inst, half: usize) -> Result<Lanes, Trap> {
+    let mode = wave.mode;
+    let mut constants = [None; 3];
+    let mut sources = [&[0; WAVE_SIZE]; 3];
+    for ((index, source_lanes), constant) in sources.iter_mut().enumerate().zip(&mut constants) {
+        if inst.src[index].is_some() {
+            *source_lanes = source(wave, inst, index, halves(inst, index)[half], constant)?;
+        }
+    }
+    let signs = [inst.modifiers.neg, inst.modifiers.abs][half];
+    let [sign_a, sign_b, sign_c] = [0, 1, 2].map(|index| u32::from(signs >> index & 1) << 31);
     let rounding = Rounding::of(mode.round_f32());
     let nearest = rounding == Rounding::NearestEven;
     let clamp = inst.flags.has(Flags::CLAMP);
@@ -76,14 +86,17 @@ fn compute(mode: Mode, inst: &Inst, sources: &[Lanes; 3], result: &mut Lanes) ->
     macro_rules! each {
         ($nearest:expr, $directed:expr) => {{
             let finish = |value: f32| finish(value, mode, clamp);
-            if nearest {
-                let function = |a, b, c| finish(($nearest)(read(a), read(b), read(c)));
-                simd::run(Map { sources, result, function });
+            Ok(if nearest {
+                let function = |a: u32, b: u32, c: u32| {
+                    finish(($nearest)(read(a ^ sign_a), read(b ^ sign_b), read(c ^ sign_c)))
+                };
+                simd::run(Map { sources, function })
             } else {
-                let function = |a, b, c| finish(($directed)(read(a), read(b), read(c)));
-                simd::run(Map { sources, result, function });
-            }
-            Ok(())
+                let function = |a: u32, b: u32, c: u32| {
+                    finish(($directed)(read(a ^ sign_a), read(b ^ sign_b), read(c ^ sign_c)))
+                };
+                simd::run(Map { sources, function })
+            })
         }};
     }
     match inst.op {

@@ -1,7 +1,6 @@
 //! Operations on the bytes of a register.
 
-use super::call::{Call, STAGING, at};
-use super::simd::multiversion;
+use super::call::{Call, STAGING, at, multiversion};
 use super::value::Value;
 use crate::WAVE_SIZE;
 use crate::exec::Trap;

@@ -4,12 +4,12 @@ use std::array;
 use std::mem::MaybeUninit;
 
 use super::modify;
-use super::simd::Simd;
 use super::value::{Value, collect};
 use crate::WAVE_SIZE;
 use crate::exec::sources::{Kind, scalar};
 use crate::exec::{Lanes, Options, Trap, Wave};
 use crate::isa::{Extra, Flags, Inst, Op, Operand};
+use crate::simd::Simd;
 
 /// Registers for sources that are not whole registers of the wave.
 pub(super) type Staging = [MaybeUninit<Lanes>; 2];
@@ -337,3 +337,28 @@ pub(super) fn pack(f: impl Fn(usize) -> bool) -> u64 {
     }
     mask
 }
+
+/// Makes `$name` out of the always-inlined `$body`, compiled for every machine and for better ones.
+macro_rules! multiversion {
+    ($name:ident, $body:ident) => {
+        #[doc = concat!("[`", stringify!($body), "`], for the machine at hand.")]
+        pub(super) fn $name(
+            call: &mut $crate::exec::valu::call::Call<'_>,
+        ) -> Result<(), $crate::exec::Trap> {
+            struct Job<'a, 'w>(&'a mut $crate::exec::valu::call::Call<'w>);
+
+            impl $crate::simd::Job for Job<'_, '_> {
+                type Output = Result<(), $crate::exec::Trap>;
+
+                #[inline(always)]
+                fn run(self) -> Self::Output {
+                    $body(self.0)
+                }
+            }
+
+            call.simd.run(Job(call))
+        }
+    };
+}
+
+pub(super) use multiversion;

@@ -1,7 +1,6 @@
 //! Operations with a mask of lanes as a further source or result.
 
-use super::call::{Call, STAGING, at, pack};
-use super::simd::multiversion;
+use super::call::{Call, STAGING, at, multiversion, pack};
 use super::value::{Value, collect};
 use crate::exec::sources::{scalar64, set_scalar64};
 use crate::exec::wave::expand;

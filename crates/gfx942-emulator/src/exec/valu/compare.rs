@@ -1,7 +1,6 @@
 //! Comparisons: a mask of the lanes for which something holds, to SGPRs, and for `v_cmpx` to EXEC as well.
 
-use super::call::Call;
-use super::simd::multiversion;
+use super::call::{Call, multiversion};
 use super::value::F16;
 use crate::exec::Trap;
 use crate::exec::sources::set_scalar64;

@@ -1,8 +1,7 @@
 //! Conversions of one number into another. Floats to integers cut off and saturate; a NaN becomes 0.
 
-use super::call::Call;
+use super::call::{Call, multiversion};
 use super::directed;
-use super::simd::multiversion;
 use super::value::F16;
 use crate::exec::Trap;
 use crate::isa::Op;

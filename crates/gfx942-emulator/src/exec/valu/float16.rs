@@ -1,8 +1,7 @@
 //! f16 arithmetic, under the rules of MODE.
 
-use super::call::Call;
+use super::call::{Call, multiversion};
 use super::extreme::{max_f32, min_f32};
-use super::simd::multiversion;
 use super::value::F16;
 use crate::exec::Trap;
 use crate::isa::Op;

@@ -1,9 +1,8 @@
 //! f32 sums, products and comparisons that choose.
 
-use super::call::Call;
+use super::call::{Call, multiversion};
 use super::directed;
 use super::extreme;
-use super::simd::multiversion;
 use crate::exec::Trap;
 use crate::isa::Op;
 use crate::numeric::Rounding;

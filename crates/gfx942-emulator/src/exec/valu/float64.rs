@@ -1,9 +1,8 @@
 //! f64 sums, products and comparisons that choose.
 
-use super::call::Call;
+use super::call::{Call, multiversion};
 use super::directed;
 use super::extreme::{max_f64, min_f64};
-use super::simd::multiversion;
 use super::trig;
 use crate::exec::Trap;
 use crate::isa::Op;

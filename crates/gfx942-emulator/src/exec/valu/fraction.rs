@@ -1,7 +1,6 @@
 //! Whole and fractional parts, exponents and mantissas.
 
-use super::call::Call;
-use super::simd::multiversion;
+use super::call::{Call, multiversion};
 use super::value::F16;
 use crate::exec::Trap;
 use crate::isa::Op;

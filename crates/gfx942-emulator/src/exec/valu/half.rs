@@ -1,7 +1,6 @@
 //! 16-bit integers.
 
-use super::call::Call;
-use super::simd::multiversion;
+use super::call::{Call, multiversion};
 use crate::exec::Trap;
 use crate::isa::Op;
 

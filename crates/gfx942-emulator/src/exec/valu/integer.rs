@@ -1,7 +1,6 @@
 //! 32-bit integers and bits.
 
-use super::call::Call;
-use super::simd::multiversion;
+use super::call::{Call, multiversion};
 use crate::exec::Trap;
 use crate::isa::Op;
 

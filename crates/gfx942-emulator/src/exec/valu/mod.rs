@@ -20,16 +20,14 @@ mod modify;
 mod multiply;
 mod narrow;
 mod polynomial;
-mod simd;
 mod transcendental;
 mod trig;
 mod value;
 mod wide;
 
-pub(crate) use simd::Simd;
-
 use super::{Options, Trap, Wave};
 use crate::isa::{Format, Inst, Op};
+use crate::simd::Simd;
 use call::Call;
 
 /// Executes `inst`.

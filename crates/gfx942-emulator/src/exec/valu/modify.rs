@@ -218,40 +218,54 @@ fn place_sdwa(sdwa: Sdwa, old: &Lanes, new: &mut Lanes) -> Result<(), Trap> {
     Ok(())
 }
 
-/// The lane that each lane reads, by a DPP control; `None`: outside.
-fn dpp_source(ctrl: u16, lane: usize) -> Result<Option<usize>, Trap> {
-    let (row, place) = (lane & !15, lane & 15);
-    let amount = usize::from(ctrl & 15);
+/// That a lane reads outside.
+const OUTSIDE: u8 = u8::MAX;
+
+/// The lane that each lane reads, by a DPP control, or [`OUTSIDE`].
+fn dpp_sources(ctrl: u16) -> Result<[u8; WAVE_SIZE], Trap> {
+    let amount = ctrl as u8 & 15;
+    let each = |source: fn(u8, u8) -> u8| {
+        let mut sources = [0; WAVE_SIZE];
+        for (lane, place) in (0..).zip(&mut sources) {
+            *place = source(lane, amount);
+        }
+        sources
+    };
     Ok(match ctrl {
-        0x000..=0x0ff => Some(lane & !3 | usize::from(ctrl >> (2 * (lane & 3)) & 3)),
-        0x101..=0x10f => (place + amount < 16).then_some(lane + amount),
-        0x111..=0x11f => (place >= amount).then(|| lane - amount),
-        0x121..=0x12f => Some(row | (place + 16 - amount) & 15),
-        0x130 => (lane < 63).then_some(lane + 1),
-        0x134 => Some((lane + 1) & 63),
-        0x138 => lane.checked_sub(1),
-        0x13c => Some((lane + 63) & 63),
-        0x140 => Some(row | (15 - place)),
-        0x141 => Some(lane & !7 | (7 - (lane & 7))),
-        0x142 => row.checked_sub(1),
-        0x143 => (lane & 32).checked_sub(1),
-        0x150..=0x15f => Some(row | amount),
+        0x000..=0x0ff => {
+            let quad = [0, 2, 4, 6].map(|shift| (ctrl >> shift & 3) as u8);
+            std::array::from_fn(|lane| lane as u8 & !3 | quad[lane & 3])
+        }
+        0x101..=0x10f => each(|lane, n| if (lane & 15) + n < 16 { lane + n } else { OUTSIDE }),
+        0x111..=0x11f => each(|lane, n| if lane & 15 >= n { lane - n } else { OUTSIDE }),
+        0x121..=0x12f => each(|lane, n| lane & !15 | ((lane & 15) + 16 - n) & 15),
+        0x130 => each(|lane, _| if lane < 63 { lane + 1 } else { OUTSIDE }),
+        0x134 => each(|lane, _| (lane + 1) & 63),
+        0x138 => each(|lane, _| if lane > 0 { lane - 1 } else { OUTSIDE }),
+        0x13c => each(|lane, _| (lane + 63) & 63),
+        0x140 => each(|lane, _| lane & !15 | (15 - (lane & 15))),
+        0x141 => each(|lane, _| lane & !7 | (7 - (lane & 7))),
+        0x142 => each(|lane, _| if lane > 15 { (lane & !15) - 1 } else { OUTSIDE }),
+        0x143 => each(|lane, _| if lane > 31 { 31 } else { OUTSIDE }),
+        0x150..=0x15f => each(|lane, n| lane & !15 | n),
         _ => return Err(Trap::Undefined(format!("dpp control {ctrl:#x} is reserved"))),
     })
 }
 
-/// A source lane that exists and is active.
-fn dpp_valid(ctrl: u16, exec: u64, lane: usize) -> Result<Option<usize>, Trap> {
-    Ok(dpp_source(ctrl, lane)?.filter(|&source| exec >> source & 1 != 0))
+/// Whether the lane that is read exists and is active.
+#[inline(always)]
+fn is_valid(source: u8, exec: u64) -> bool {
+    source != OUTSIDE && exec >> (source & 63) & 1 != 0
 }
 
 /// The lanes that a DPP instruction may write.
 pub(super) fn dpp_writes(dpp: Dpp, exec: u64) -> Result<u64, Trap> {
+    let sources = dpp_sources(dpp.ctrl)?;
     let mut mask = 0;
-    for lane in 0..WAVE_SIZE {
+    for (lane, source) in sources.into_iter().enumerate() {
         let row = dpp.row_mask >> (lane / 16) & 1 != 0;
         let bank = dpp.bank_mask >> (lane / 4 % 4) & 1 != 0;
-        let valid = dpp.bound_ctrl || dpp_valid(dpp.ctrl, exec, lane)?.is_some();
+        let valid = dpp.bound_ctrl || is_valid(source, exec);
         mask |= u64::from(row && bank && valid) << lane;
     }
     Ok(mask)
@@ -259,8 +273,8 @@ pub(super) fn dpp_writes(dpp: Dpp, exec: u64) -> Result<u64, Trap> {
 
 fn permute(dpp: Dpp, exec: u64, lanes: &mut Lanes) -> Result<(), Trap> {
     let old = *lanes;
-    for (lane, new) in lanes.iter_mut().enumerate() {
-        *new = dpp_valid(dpp.ctrl, exec, lane)?.map_or(0, |source| old[source]);
+    for (new, source) in lanes.iter_mut().zip(dpp_sources(dpp.ctrl)?) {
+        *new = if is_valid(source, exec) { old[usize::from(source & 63)] } else { 0 };
     }
     Ok(())
 }

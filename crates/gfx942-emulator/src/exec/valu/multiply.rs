@@ -1,7 +1,6 @@
 //! Integer products, whole and of 24 or 16 bits.
 
-use super::call::Call;
-use super::simd::multiversion;
+use super::call::{Call, multiversion};
 use crate::exec::Trap;
 use crate::isa::Op;
 

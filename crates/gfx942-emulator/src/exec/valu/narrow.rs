@@ -1,7 +1,6 @@
 //! Conversions to and from parts of a register.
 
-use super::call::Call;
-use super::simd::multiversion;
+use super::call::{Call, multiversion};
 use super::value::F16;
 use crate::exec::Trap;
 use crate::isa::Op;
@@ -55,11 +54,13 @@ fn body(call: &mut Call<'_>) -> Result<(), Trap> {
 fn pack(call: &mut Call<'_>, format: Fp8) -> Result<(), Trap> {
     let saturate = call.wave.mode.fp16_ovfl();
     let shift = if call.inst.modifiers.op_sel & 8 != 0 { 16 } else { 0 };
-    call.accumulate(|a: f32, b: f32, old: u32| {
-        let codes =
-            u32::from(format.from_f32(a, saturate)) | u32::from(format.from_f32(b, saturate)) << 8;
-        old & !(0xffff << shift) | codes << shift
-    })
+    call.accumulate(
+        #[inline(always)]
+        |a: f32, b: f32, old: u32| {
+            let codes = [a, b].map(|value| u32::from(format.from_f32(value, saturate)));
+            old & !(0xffff << shift) | (codes[0] | codes[1] << 8) << shift
+        },
+    )
 }
 
 /// One f32 into the byte that `op_sel` chooses; the others stay.

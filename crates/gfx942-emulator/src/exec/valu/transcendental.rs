@@ -1,9 +1,8 @@
 //! Reciprocals, roots, powers, logarithms, sines: rounded correctly from f64 (but for a few arguments in 2³²), then
 //! moved by a unit in the last place if the launch asks for it. The hardware's own tables are not published.
 
-use super::call::Call;
+use super::call::{Call, multiversion};
 use super::polynomial::{cos_turns, exp2, log2, sin_turns};
-use super::simd::multiversion;
 use super::value::F16;
 use crate::exec::{Trap, Ulp};
 use crate::isa::Op;

@@ -1,10 +1,11 @@
 //! The manual's functional examples, and the moved last bit.
 
 use crate::WAVE_SIZE;
+use crate::exec::valu::execute;
 use crate::exec::valu::tests::{run, three, wave};
-use crate::exec::valu::{Simd, execute};
 use crate::exec::{Options, Ulp};
 use crate::isa::Op;
+use crate::simd::Simd;
 
 fn apply(op: Op, bits: u32) -> u32 {
     let mut wave = wave();
