@@ -185,9 +185,12 @@ impl Wave {
             *register = *lanes;
             return;
         }
-        // All in locals: a loop that might write what it reads next is not vectorised.
-        let (old, select) = (*register, expand(mask));
-        *register = std::array::from_fn(|i| old[i] ^ (old[i] ^ lanes[i]) & select[i]);
+        // A loop that might write what it reads next is not vectorised: hence a copy, and no closure.
+        let (mut merged, select) = (*register, expand(mask));
+        for i in 0..WAVE_SIZE {
+            merged[i] ^= (merged[i] ^ lanes[i]) & select[i];
+        }
+        *register = merged;
     }
 
     /// The scalar register with operand code `code`, below 128.

@@ -100,7 +100,9 @@ impl<const N: usize> simd::Job for ToRows<'_, N> {
     #[inline(always)]
     fn run(self) {
         for (i, row) in self.rows.iter_mut().enumerate().take(N) {
-            *row = std::array::from_fn(|lane| self.lanes[lane][i]);
+            for (dword, lane) in row.iter_mut().zip(self.lanes) {
+                *dword = lane[i];
+            }
         }
     }
 }
@@ -115,9 +117,7 @@ impl<const N: usize> simd::Job for ToLanes<'_, N> {
     fn run(self) -> Self::Output {
         let mut lanes = [[0; N]; WAVE_SIZE];
         for (lane, dwords) in lanes.iter_mut().enumerate() {
-            for i in 0..N {
-                dwords[i] = self.0[i][lane];
-            }
+            *dwords = self.0.map(|row| row[lane]);
         }
         lanes
     }
