@@ -8,6 +8,7 @@
 mod fp8_quantize;
 mod handles;
 mod mfma_probe;
+mod modes;
 mod rms_norm;
 mod vector_add;
 
