@@ -147,7 +147,7 @@ fn short_vector(first: &mut u32, second: &mut u32, random: &mut Random) {
             *second = random.bits() & random.pick(&[0x00ff_ffff, u32::MAX]) & !reserved | selects;
             *second &= random.pick(&[u32::MAX, 0x00ff_ffff, 0x008f_3fff, 0x0007_1fff]);
             let destination =
-                if random.one_in(2) { 6 } else { select(random) | random.word() % 3 << 3 };
+                if random.one_in(2) { 6 } else { select(random) | (random.word() % 3) << 3 };
             *second = *second & !0x1f00 | destination << 8;
         }
         4 | 5 => {

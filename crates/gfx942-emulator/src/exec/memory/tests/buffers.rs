@@ -103,11 +103,11 @@ proptest! {
         machine.wave.set_scalar(12, soffset);
         let mut registers = 0;
         if idxen {
-            machine.set(registers, |lane| index_of(lane));
+            machine.set(registers, index_of);
             registers += 1;
         }
         if offen {
-            machine.set(registers, |lane| offset_of(lane));
+            machine.set(registers, offset_of);
         }
         // One lane at a time, so that lanes at one address do not matter.
         for lane in [0, 1, 9, 31, 32, 63] {
