@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, ValueEnum};
+use gfx942_emulator::exec::Ulp;
 
 use crate::spec::{PlacedSpec, three};
 
@@ -59,6 +60,15 @@ struct LaunchArgs {
     #[arg(long, value_name = "FORMAT", conflicts_with = "look")]
     counts: Option<CountsFormat>,
 
+    /// Report what is wrong though the results may be right: missing waits, races in LDS, reads of what nobody wrote,
+    /// divergent barriers, wait states; to stderr, or into the JSON of --counts. Findings are a failure
+    #[arg(long, conflicts_with = "look")]
+    sanitize: bool,
+
+    /// Move transcendental results (v_exp_f32, v_rcp_f32, …) by a unit in the last place: exact, up, down, or a seed
+    #[arg(long, value_name = "ULP", default_value = "exact", conflicts_with = "look")]
+    ulp: Ulp,
+
     /// Accumulate matrix products bit by bit as the hardware does, instead of by fused multiply-adds
     #[arg(long, conflicts_with = "look")]
     exact_mfma: bool,
@@ -84,6 +94,8 @@ pub struct Execution {
     pub args: Vec<PlacedSpec>,
     pub trace: bool,
     pub counts: bool,
+    pub sanitize: bool,
+    pub ulp: Ulp,
     pub exact_mfma: bool,
     pub wave_order: Option<u64>,
 }
@@ -115,6 +127,8 @@ impl Cli {
             args: launch.args.clone(),
             trace: launch.trace,
             counts: launch.counts.is_some(),
+            sanitize: launch.sanitize,
+            ulp: launch.ulp,
             exact_mfma: launch.exact_mfma,
             wave_order: launch.wave_order,
         })

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use code_object::{Argument, CodeObject, Kernel};
-use gfx942_emulator::count::{Counters, Shape};
+use gfx942_emulator::count::{Counters, Report, Shape};
 use gfx942_emulator::exec::Options;
 use gfx942_emulator::exec::memory::{ArenaConfig, MemoryKind};
 use gfx942_emulator::launch::{Emulator, Launch, Order, Settings};
+use gfx942_emulator::sanitize::{Finding, Sanitizer};
 
 use crate::cli::Execution;
 use crate::object::find;
@@ -21,7 +22,8 @@ const MAX_SEGMENT_BYTES: usize = 1 << 16;
 /// Executes the kernel; what was asked to be told goes to `out`.
 pub fn run(objects: &[CodeObject], execution: &Execution, out: &mut impl Write) -> Result<()> {
     let (object, kernel) = find(objects, &execution.kernel)?;
-    let emulator = Emulator::new(ArenaConfig::default())?;
+    let tracks_writes = execution.sanitize;
+    let emulator = Emulator::new(ArenaConfig { tracks_writes, ..ArenaConfig::default() })?;
     let args: Vec<Loaded> =
         execution.args.iter().map(|arg| load(&emulator, arg)).collect::<Result<_>>()?;
     let mut launch = Launch {
@@ -34,30 +36,51 @@ pub fn run(objects: &[CodeObject], execution: &Execution, out: &mut impl Write) 
     launch.kernarg = &segment;
     let settings = settings(execution);
     let module = emulator.load(object.clone())?;
-    let name = &kernel.name;
-    if execution.counts {
-        let mut counters = Counters::default();
-        emulator.launch(&module, name, &launch, &settings, &mut counters)?;
-        let shape =
-            Shape { waves_per_work_group: launch.num_waves(), dynamic_lds_bytes: execution.lds };
-        serde_json::to_writer_pretty(&mut *out, &counters.report(kernel, &shape))?;
-        writeln!(out)?;
-    } else if execution.trace {
-        let mut trace = Trace::new(module.load_address());
-        // What was executed before a fault is why one traces.
-        let result = emulator.launch(&module, name, &launch, &settings, &mut trace);
+    let sanitizer = || Sanitizer::new(&emulator, &module, kernel, &launch, &settings);
+    let mut watch = (
+        execution.counts.then(Counters::default),
+        (
+            execution.trace.then(|| Trace::new(module.load_address())),
+            execution.sanitize.then(sanitizer),
+        ),
+    );
+    let result = emulator.launch(&module, &kernel.name, &launch, &settings, &mut watch);
+    let (counters, (trace, sanitizer)) = watch;
+    // What was seen before a fault is why one watches.
+    if let Some(trace) = trace {
         out.write_all(trace.text().as_bytes())?;
         out.flush()?;
-        result?;
-    } else {
-        emulator.launch(&module, name, &launch, &settings, &mut ())?;
     }
-    args.iter().try_for_each(|arg| store(&emulator, arg))
+    let findings: Option<Vec<&Finding>> = sanitizer.as_ref().map(|own| own.findings().collect());
+    match counters.filter(|_| result.is_ok()) {
+        Some(counters) => {
+            let waves_per_work_group = launch.num_waves();
+            let shape = Shape { waves_per_work_group, dynamic_lds_bytes: execution.lds };
+            print_json(&counters.report(kernel, &shape), findings.as_deref(), out)?;
+        }
+        None => findings.iter().flatten().for_each(|finding| eprintln!("{finding}")),
+    }
+    result?;
+    args.iter().try_for_each(|arg| store(&emulator, arg))?;
+    let num_findings = findings.map_or(0, |findings| findings.len());
+    ensure!(num_findings == 0, "the sanitizer found what is wrong in {num_findings} places");
+    Ok(())
+}
+
+/// Prints what was counted, and what was found where anybody looked.
+fn print_json(report: &Report, findings: Option<&[&Finding]>, out: &mut impl Write) -> Result<()> {
+    let mut json = serde_json::to_value(report)?;
+    if let (Some(findings), Some(fields)) = (findings, json.as_object_mut()) {
+        fields.insert("findings".to_owned(), serde_json::to_value(findings)?);
+    }
+    serde_json::to_writer_pretty(&mut *out, &json)?;
+    writeln!(out)?;
+    Ok(out.flush()?)
 }
 
 fn settings(execution: &Execution) -> Settings {
     let mut settings = Settings {
-        options: Options { exact_mfma: execution.exact_mfma, ..Options::default() },
+        options: Options { exact_mfma: execution.exact_mfma, ulp: execution.ulp },
         order: execution.wave_order.map_or(Order::InOrder, Order::Seeded),
         ..Settings::default()
     };

@@ -17,6 +17,16 @@ extern "C" __global__ void where(unsigned* out, unsigned* zeros) {
     out[group * size + item] = (group << 16 | item) + zeros[item];
 }
 extern "C" __global__ void wild(int* x) { x[1 << 20] = 1; }
+extern "C" __global__ void mirror(int* out) {
+    __shared__ int tile[128];
+    tile[threadIdx.x] = threadIdx.x;
+    // The barrier that belongs here is missing.
+    asm volatile("" ::: "memory");
+    out[threadIdx.x] = tile[127 - threadIdx.x];
+}
+extern "C" __global__ void root(const float* x, float* y) {
+    y[threadIdx.x] = __builtin_amdgcn_rsqf(x[threadIdx.x]);
+}
 "#;
 
 /// A folder with the compiled kernels, and its files by name.
@@ -135,5 +145,61 @@ fn faults_and_mistakes_are_told() {
     bench.fails("--kernel wild --grid 1 --block 1025 --arg zero:64", "1025 work-items");
     bench.fails("--kernel wild --grid 1", "--block");
     bench.fails("--list --grid 1", "--grid");
-    bench.fails(&format!("{wild} --arg zero:64 --sanitize"), "--sanitize");
+    bench.fails(&format!("{wild} --arg zero:64 --ulp much"), "none of exact, up, down");
+}
+
+#[test]
+fn findings_are_a_failure() {
+    let Some(bench) = Bench::new() else { return };
+    let mirror = "--kernel mirror --grid 1 --block 128 --arg out:m:512";
+    let failed = bench.run(&format!("{mirror} --sanitize"));
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    for words in
+        ["mirror: work-group [0, 0, 0], wave", "ds_read", "ds_write", "error: the sanitizer"]
+    {
+        assert!(said.contains(words), "{said}");
+    }
+    // What it wrote is there all the same.
+    assert_eq!(bench.read("m").len(), 128);
+    let failed = bench.run(&format!("{mirror} --sanitize --counts json"));
+    let json: serde_json::Value = serde_json::from_slice(&failed.stdout).unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!((&json["kernel"], &json["findings"][0]["kind"]), (&"mirror".into(), &"race".into()));
+    assert!(json["findings"][0]["other"]["instruction"].as_str().unwrap().starts_with("ds_"));
+
+    // Nobody looks; nothing is wrong; what is not initialised.
+    bench.ok(mirror);
+    let clean = "--kernel where --grid 2 --block 128 --arg out:o:1024 --sanitize";
+    assert_eq!(bench.ok(&format!("{clean} --arg zero:512")), "");
+    let json = bench.ok(&format!("{clean} --arg zero:512 --counts json"));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["findings"], serde_json::json!([]));
+    bench.fails(&format!("{clean} --arg out:never:512"), "global_load_dword");
+}
+
+#[test]
+fn transcendental_results_move_by_a_unit_in_the_last_place() {
+    let Some(bench) = Bench::new() else { return };
+    bench.write("x", &(0..64).map(|i| i as f32 + 2.0).collect::<Vec<f32>>());
+    let roots = |ulp: &str| {
+        let args = "--arg in:x --arg out:y:256";
+        bench.ok(&format!("--kernel root --grid 1 --block 64 {args} --ulp {ulp}"));
+        bench.read("y")
+    };
+    let exact = roots("exact");
+    let moved = |ulp: &str| -> Vec<i32> {
+        let moved = roots(ulp);
+        moved.iter().zip(&exact).map(|(a, b)| a.wrapping_sub(*b) as i32).collect()
+    };
+    // The roots of 4, 16 and 64 have exact reciprocals.
+    let is_exact = |i: &usize| [4, 16, 64].contains(&(i + 2));
+    for (ulp, step) in [("up", 1), ("down", -1)] {
+        let wanted = (0..64).map(|i| if is_exact(&i) { 0 } else { step }).collect::<Vec<i32>>();
+        assert_eq!(moved(ulp), wanted, "{ulp}");
+    }
+    let seeded = moved("7");
+    assert!([-1, 0, 1].iter().all(|step| seeded.contains(step)), "{seeded:?}");
+    assert_eq!(moved("7"), seeded);
+    assert_ne!(moved("8"), seeded);
 }

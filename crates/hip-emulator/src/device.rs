@@ -1,19 +1,18 @@
 //! The device: one emulated MI300X.
 
-use std::env;
 use std::fmt::Display;
 
 use code_object::{CodeObject, Dispatch, KernargSegment};
+use gfx942_emulator::count::{Counters, Shape};
 use gfx942_emulator::exec::Trap;
 use gfx942_emulator::exec::memory::{Arena, ArenaConfig, ArenaError, MemoryKind, Usage};
-use gfx942_emulator::launch::{self, Cause, Emulator, LaunchError, LoadError, Order, Settings};
+use gfx942_emulator::launch::{self, Cause, Emulator, LaunchError, LoadError, Settings};
+use gfx942_emulator::sanitize::Sanitizer;
 use hip_sys::bindings::hipError_t;
 
 use crate::error::{Failure, Result};
 use crate::module::Function;
-
-/// The variable that sets the order of waves and work-groups: a seed.
-const WAVE_ORDER_VAR: &str = "KVASIR_EMU_WAVE_ORDER";
+use crate::watch::{Sanitize, Watch};
 
 /// A launch with everything that it needs.
 pub struct Launch {
@@ -38,21 +37,17 @@ pub fn dispatch(grid: [u32; 3], block: [u32; 3], dynamic_lds_bytes: u32) -> Disp
 pub struct Device {
     emulator: Emulator,
     settings: Settings,
+    /// All launches are then sanitized: nobody else tells which bytes kernels write.
+    tracks_writes: bool,
 }
 
 impl Device {
-    /// An MI300X with nothing in it.
-    pub fn new() -> Result<Self> {
-        let emulator = Emulator::new(ArenaConfig::default()).map_err(out_of_memory)?;
-        let mut settings = Settings::default();
-        if let Some(seed) = env::var_os(WAVE_ORDER_VAR) {
-            let seed = seed.to_str().and_then(|seed| seed.parse().ok()).ok_or_else(|| {
-                let text = format!("{WAVE_ORDER_VAR} is not a number");
-                Failure::new(hipError_t::hipErrorNotInitialized, text)
-            })?;
-            settings.order = Order::Seeded(seed);
-        }
-        Ok(Self { emulator, settings })
+    /// An MI300X with nothing in it, on which launches run by `settings`.
+    pub fn new(settings: Settings, tracks_writes: bool) -> Result<Self> {
+        let poison = settings.poison;
+        let config = ArenaConfig { poison, tracks_writes, ..ArenaConfig::default() };
+        let emulator = Emulator::new(config).map_err(out_of_memory)?;
+        Ok(Self { emulator, settings, tracks_writes })
     }
 
     /// Its memory.
@@ -91,18 +86,34 @@ impl Device {
     }
 
     /// Runs a kernel to its end.
-    pub fn launch(&self, launch: &Launch) -> Result {
+    pub fn launch(&self, launch: &Launch, watch: &mut Watch) -> Result {
         let Launch { function, grid, block, dynamic_lds_bytes, segment } = launch;
-        let name = &function.kernel().name;
+        let (module, kernel) = (&*function.module, function.kernel());
         let size = launch::Launch {
             grid: *grid,
             block: *block,
             dynamic_lds_bytes: *dynamic_lds_bytes,
             kernarg: &segment.bytes,
         };
-        let module = &function.module;
-        let result = self.emulator.launch(module, name, &size, &self.settings, &mut ());
-        result.map_err(|error| failed(&error, segment))
+        let failed = |error: LaunchError| failed(&error, segment);
+        let (emulator, settings, name) = (&self.emulator, &self.settings, &kernel.name);
+        let is_sanitized = self.tracks_writes || watch.sanitize != Sanitize::Off;
+        if !watch.counts && !is_sanitized {
+            return emulator.launch(module, name, &size, settings, &mut ()).map_err(failed);
+        }
+        let sanitizer = || Sanitizer::new(emulator, module, kernel, &size, settings);
+        let mut observer = (watch.counts.then(Counters::default), is_sanitized.then(sanitizer));
+        let result = emulator.launch(module, name, &size, settings, &mut observer);
+        let (counters, sanitizer) = observer;
+        if let Some(counters) = counters.filter(|_| result.is_ok()) {
+            let (waves_per_work_group, dynamic_lds_bytes) = (size.num_waves(), *dynamic_lds_bytes);
+            let shape = Shape { waves_per_work_group, dynamic_lds_bytes };
+            watch.add_report(counters.report(kernel, &shape));
+        }
+        let findings = sanitizer.iter().flat_map(|sanitizer| sanitizer.findings().cloned());
+        let found = watch.add_findings(findings);
+        // Where both went wrong, the fault is what the hardware would tell.
+        result.map_err(failed).and(found)
     }
 }
 

@@ -164,6 +164,14 @@ impl Modules {
         }
     }
 
+    /// Forgets what was loaded, into a device that is no more. Programs register once, before they start: theirs is
+    /// loaded again when it is used.
+    pub fn reset(&mut self) {
+        self.loaded.clear();
+        self.functions.clear();
+        self.programs.values_mut().for_each(|program| program.module = None);
+    }
+
     /// Forgets a program.
     pub fn remove_program(&mut self, device: &Device, handle: usize) -> Result {
         match self.programs.remove(&handle).and_then(|program| program.module) {

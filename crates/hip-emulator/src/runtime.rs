@@ -1,20 +1,18 @@
 //! The state behind the API: one lock, one device, its memory, streams, events and modules.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use hip_sys::bindings::hipError_t;
 
 use crate::device::Device;
+use crate::environment::Environment;
 use crate::error::{Failure, Result};
 use crate::module::Modules;
 use crate::queue::{Point, StreamId, Streams};
+use crate::watch::{Sanitize, Watch};
 use crate::work::Work;
-
-/// The variable that makes streams lazy.
-const LAZY_VAR: &str = "KVASIR_EMU_LAZY";
 
 /// An event: when it was last recorded, and where.
 #[derive(Default)]
@@ -35,6 +33,8 @@ pub struct Runtime {
     pub events: BTreeMap<usize, Event>,
     /// Modules, their functions, and the program's own kernels.
     pub modules: Modules,
+    /// Who watches launches.
+    pub watch: Watch,
     is_lazy: bool,
     next_handle: usize,
     /// A kernel faulted: every later call that needs the device fails, as on hardware.
@@ -57,7 +57,11 @@ pub fn lock() -> Result<MutexGuard<'static, Runtime>> {
 
 impl Runtime {
     fn new() -> Result<Self> {
-        let device = Device::new().inspect_err(|failure| {
+        let started = Environment::read().and_then(|Environment { settings, is_lazy, watch }| {
+            let device = Device::new(settings, watch.sanitize != Sanitize::Off)?;
+            Ok((device, is_lazy, watch))
+        });
+        let (device, is_lazy, watch) = started.inspect_err(|failure| {
             eprintln!("hip-emulator: {}", failure.text.as_deref().unwrap_or_default());
         })?;
         Ok(Self {
@@ -65,7 +69,8 @@ impl Runtime {
             streams: Streams::default(),
             events: BTreeMap::new(),
             modules: Modules::default(),
-            is_lazy: env::var_os(LAZY_VAR).is_some_and(|value| value == "1"),
+            watch,
+            is_lazy,
             next_handle: 1,
             fault: None,
             last_text: String::new(),
@@ -135,17 +140,23 @@ impl Runtime {
         Err(hipError_t::hipErrorNotReady.into())
     }
 
-    /// Forgets faults, streams, events, modules and allocations.
+    /// Forgets faults, streams, events, modules and allocations. What the program registered and what was asked of the
+    /// emulator stays.
     pub fn reset(&mut self) -> Result {
-        let is_lazy = self.is_lazy;
-        *self = Self { is_lazy, next_handle: self.next_handle, ..Self::new()? };
+        let settings = Environment::read()?.settings;
+        self.device = Device::new(settings, self.watch.sanitize != Sanitize::Off)?;
+        self.streams = Streams::default();
+        self.events = BTreeMap::new();
+        self.modules.reset();
+        self.fault = None;
+        self.last_text.clear();
         Ok(())
     }
 
     fn run(&mut self, points: &[Point]) -> Result {
         for work in self.streams.take(points) {
             self.check_fault()?;
-            if let Err(failure) = work.run(&self.device) {
+            if let Err(failure) = work.run(&self.device, &mut self.watch) {
                 let text = failure.text.unwrap_or_default();
                 eprintln!("hip-emulator: {text}");
                 self.last_text = text;

@@ -7,6 +7,7 @@ use hip_sys::bindings::hipError_t;
 
 use crate::device::{Device, Launch};
 use crate::error::{Failure, Result};
+use crate::watch::Watch;
 
 /// Where bytes are.
 pub enum Place {
@@ -50,14 +51,14 @@ pub enum Work {
 
 impl Work {
     /// Runs it.
-    pub fn run(self, device: &Device) -> Result {
+    pub fn run(self, device: &Device, watch: &mut Watch) -> Result {
         match self {
             Self::Nothing => Ok(()),
             Self::Copy { to, from, num_bytes } => copy(device, to, from, num_bytes),
             Self::Fill { address, pattern, num_bytes } => {
                 device.arena().fill(address, num_bytes, &pattern).map_err(illegal)
             }
-            Self::Launch(launch) => device.launch(&launch),
+            Self::Launch(launch) => device.launch(&launch, watch),
             Self::Record(time) => {
                 // An event that is recorded anew has a new cell.
                 let _ = time.set(Instant::now());

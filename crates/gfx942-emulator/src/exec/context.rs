@@ -1,5 +1,7 @@
 //! What an instruction can reach besides its own wave.
 
+use std::str::FromStr;
+
 use super::memory::Memory;
 use crate::simd::Simd;
 
@@ -24,6 +26,23 @@ pub enum Ulp {
     Down,
     /// −1, 0 or +1 ULP, a fixed function of the seed, the input and the operation.
     Seeded(u64),
+}
+
+/// `exact`, `up`, `down`, or a seed.
+impl FromStr for Ulp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "exact" => Ok(Self::Exact),
+            "up" => Ok(Self::Up),
+            "down" => Ok(Self::Down),
+            seed => seed
+                .parse()
+                .map(Self::Seeded)
+                .map_err(|_| format!("{seed:?} is none of exact, up, down and seeds (numbers)")),
+        }
+    }
 }
 
 /// Which wave of which work-group.

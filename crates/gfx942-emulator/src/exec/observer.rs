@@ -39,6 +39,86 @@ impl Observer for () {
     fn merge(&mut self, (): ()) {}
 }
 
+/// Both watch, the first first.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn fork(&self) -> Self {
+        (self.0.fork(), self.1.fork())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.0.merge(other.0);
+        self.1.merge(other.1);
+    }
+
+    fn work_group(&mut self, id: WaveId, num_waves: usize) {
+        self.0.work_group(id, num_waves);
+        self.1.work_group(id, num_waves);
+    }
+
+    fn before(&mut self, id: WaveId, wave: &Wave, slot: &Slot) {
+        self.0.before(id, wave, slot);
+        self.1.before(id, wave, slot);
+    }
+
+    fn after(&mut self, id: WaveId, wave: &Wave, slot: &Slot, pc: u64, flow: Flow) {
+        self.0.after(id, wave, slot, pc, flow);
+        self.1.after(id, wave, slot, pc, flow);
+    }
+
+    fn access(&mut self, id: WaveId, access: &Access<'_>) {
+        self.0.access(id, access);
+        self.1.access(id, access);
+    }
+
+    fn barrier(&mut self, id: WaveId, ended: bool) {
+        self.0.barrier(id, ended);
+        self.1.barrier(id, ended);
+    }
+}
+
+/// Watches if it is there.
+impl<O: Observer> Observer for Option<O> {
+    fn fork(&self) -> Self {
+        self.as_ref().map(O::fork)
+    }
+
+    fn merge(&mut self, other: Self) {
+        if let (Some(own), Some(other)) = (self, other) {
+            own.merge(other);
+        }
+    }
+
+    fn work_group(&mut self, id: WaveId, num_waves: usize) {
+        if let Some(own) = self {
+            own.work_group(id, num_waves);
+        }
+    }
+
+    fn before(&mut self, id: WaveId, wave: &Wave, slot: &Slot) {
+        if let Some(own) = self {
+            own.before(id, wave, slot);
+        }
+    }
+
+    fn after(&mut self, id: WaveId, wave: &Wave, slot: &Slot, pc: u64, flow: Flow) {
+        if let Some(own) = self {
+            own.after(id, wave, slot, pc, flow);
+        }
+    }
+
+    fn access(&mut self, id: WaveId, access: &Access<'_>) {
+        if let Some(own) = self {
+            own.access(id, access);
+        }
+    }
+
+    fn barrier(&mut self, id: WaveId, ended: bool) {
+        if let Some(own) = self {
+            own.barrier(id, ended);
+        }
+    }
+}
+
 /// What an access does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AccessKind {

@@ -29,6 +29,8 @@ pub fn emulator() -> Emulator {
         _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
     };
     emulator.set_lazy(false);
+    emulator.set_counters(false);
+    emulator.set_sanitize(0);
     // SAFETY: no arguments.
     ok(unsafe { emulator.hip().hipDeviceReset() });
     // SAFETY: no arguments.
@@ -61,9 +63,31 @@ impl Emulator {
     }
 
     pub fn last_fault(&self) -> String {
-        let last = self.own::<extern "C" fn() -> *const c_char>("kvasirEmuLastFault");
+        self.text("kvasirEmuLastFault")
+    }
+
+    fn text(&self, function: &str) -> String {
+        let get = self.own::<extern "C" fn() -> *const c_char>(function);
         // SAFETY: the text is kept until this thread asks again.
-        unsafe { CStr::from_ptr(last()) }.to_str().unwrap().to_owned()
+        unsafe { CStr::from_ptr(get()) }.to_str().unwrap().to_owned()
+    }
+
+    pub fn set_counters(&self, counts: bool) {
+        let set = self.own::<extern "C" fn(i32)>("kvasirEmuSetCounters");
+        set(i32::from(counts));
+    }
+
+    pub fn set_sanitize(&self, mode: i32) {
+        let set = self.own::<extern "C" fn(i32)>("kvasirEmuSetSanitize");
+        set(mode);
+    }
+
+    pub fn take_reports(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text("kvasirEmuTakeReports")).unwrap()
+    }
+
+    pub fn take_findings(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text("kvasirEmuTakeFindings")).unwrap()
     }
 
     pub fn malloc(&self, num_bytes: usize) -> *mut c_void {

@@ -5,3 +5,4 @@ mod kernels;
 mod memory;
 mod program;
 mod streams;
+mod watch;

@@ -37,10 +37,10 @@ template <typename In> __device__ inline float row_maximum(const In *x, unsigned
     const auto larger = [](float a, float b) { return fmaxf(a, b); };
     float maximum = 0.0f;
     for (unsigned i = threadIdx.x; i < num_cols; i += WORKGROUP_SIZE) {
-        // fmaxf leaves NaN out.
-        maximum = fmaxf(maximum, fminf(fabsf(load(x[i])), LARGEST_F32));
+        // fmaxf leaves NaN out, as fminf would: the limit comes last, or NaN would become it.
+        maximum = fmaxf(maximum, fabsf(load(x[i])));
     }
-    return workgroup_reduce<NUM_WAVES>(maximum, shared, larger);
+    return fminf(workgroup_reduce<NUM_WAVES>(maximum, shared, larger), LARGEST_F32);
 }
 
 template <typename Format> __device__ inline float row_scale(float maximum) {

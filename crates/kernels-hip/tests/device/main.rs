@@ -1,44 +1,48 @@
 //! The kernels, from source to result: compiled by the build, launched through libamdhip64, compared with
 //! `reference-cpu`.
 //!
-//! On the device of the library that `KVASIR_HIP_LIBRARY` names, else on ROCm's, else in the emulator if it was built
-//! beside these tests; without any they are skipped.
+//! On the device of the library that `KVASIR_HIP_LIBRARY` names, else on ROCm's, else in the emulator, which Cargo
+//! builds beside these tests. Without a hipcc at build time they are skipped, or fail if `KVASIR_REQUIRE_HIP=1`.
 #![forbid(unsafe_code)]
 
 mod fp8_quantize;
 mod handles;
 mod mfma_probe;
+mod modes;
 mod rms_norm;
 mod vector_add;
 
+use std::env;
+use std::path::PathBuf;
+
+use hip_sys::{LIBRARY_VAR, LoadError};
+use hip_toolchain::REQUIRE_HIP_VAR;
 use kernels_hip::{Device, Error, Runtime, Stream, registry};
 
-/// A device and a stream of it, if there is one and the build had a compiler.
+/// A device and a stream of it, if the build had a compiler.
 fn device() -> Option<(Device, Stream)> {
     if registry::rows().is_empty() {
+        let is_required = env::var_os(REQUIRE_HIP_VAR).is_some_and(|value| value == "1");
+        assert!(!is_required, "the build found no hipcc, and {REQUIRE_HIP_VAR} is 1");
         eprintln!("skipped: no hipcc");
         return None;
     }
     let device = Runtime::load().and_then(|runtime| runtime.device(0));
-    match device.or_else(|error| emulated().unwrap_or(Err(error))) {
-        Ok(device) => {
-            let stream = device.stream().unwrap();
-            Some((device, stream))
+    let is_named = env::var_os(LIBRARY_VAR).is_some();
+    let device = match device {
+        Err(Error::Load(LoadError::NotFound { .. }) | Error::NoDevice(_)) if !is_named => {
+            Runtime::open(&emulator()).and_then(|runtime| runtime.device(0))
         }
-        Err(error @ (Error::Load(hip_sys::LoadError::NotFound { .. }) | Error::NoDevice(_))) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+        device => device,
+    };
+    let device = device.unwrap_or_else(|error| panic!("{error}"));
+    let stream = device.stream().unwrap();
+    Some((device, stream))
 }
 
-/// The emulator's device, where Cargo has built the emulator.
-fn emulated() -> Option<kernels_hip::Result<Device>> {
-    let library = std::env::current_exe().ok()?.with_file_name("libhip_emulator.so");
-    let is_named = std::env::var_os(hip_sys::LIBRARY_VAR).is_some();
-    let runtime = (library.exists() && !is_named).then(|| Runtime::open(&library))?;
-    Some(runtime.and_then(|runtime| runtime.device(0)))
+/// The emulator's library: a dev-dependency's cdylib lies where the tests do.
+fn emulator() -> PathBuf {
+    env::current_exe().unwrap().with_file_name("libhip_emulator.so")
 }
 
 /// A sequence of bits that looks random and is the same each time.

@@ -176,13 +176,23 @@ fn check(device: &Device, stream: &Stream, probe: &MfmaProbe, name: &str) {
     assert_eq!(d.to_host(stream).unwrap(), want.words, "{name}");
 }
 
-#[test]
-fn every_instruction_multiplies_matrices_in_its_layout() {
+fn check_all(is_sparse: bool, num_instructions: usize) {
     let Some((device, stream)) = device() else { return };
     let probe = MfmaProbe::new(&device).unwrap();
-    let instructions: Vec<&str> = probe.instructions().collect();
-    assert_eq!(instructions.len(), 46);
+    let instructions = probe.instructions().filter(|name| name.starts_with("smfmac") == is_sparse);
+    let instructions: Vec<&str> = instructions.collect();
+    assert_eq!(instructions.len(), num_instructions);
     for name in instructions {
         check(&device, &stream, &probe, name);
     }
+}
+
+#[test]
+fn dense_instructions_multiply_matrices_in_their_layout() {
+    check_all(false, 32);
+}
+
+#[test]
+fn sparse_instructions_multiply_matrices_in_their_layout() {
+    check_all(true, 14);
 }
