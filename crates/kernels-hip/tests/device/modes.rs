@@ -50,8 +50,9 @@ fn in_child() {
 
 /// Runs all tests but this in a mode, and gives the bits of `rms_norm`.
 fn run(mode: &[(&str, &str)]) -> String {
+    // One after the other: what of the memory is free is for all tests of a process to see.
     let mut child = Command::new(env::current_exe().unwrap());
-    child.args(["--nocapture", "--skip", "every_mode", "--test-threads", "2"]);
+    child.args(["--nocapture", "--skip", "every_mode", "--test-threads", "1"]);
     child.env(MODE_VAR, "1").env(LIBRARY_VAR, emulator());
     child.envs(mode.iter().map(|(name, value)| (format!("KVASIR_EMU_{name}"), value)));
     if mode.iter().any(|(name, _)| *name == "EXACT_MFMA") {

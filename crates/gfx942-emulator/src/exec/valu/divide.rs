@@ -84,15 +84,17 @@ macro_rules! scale {
             let of_denominator = if value == denominator { value * power } else { value };
             let of_numerator = if value == numerator { value * power } else { value };
             let tiny_reciprocal = is_denormal(1.0 / denominator);
+            // Also one that rounds to zero: it may be half of the least denormal, and must not be rounded twice.
+            let tiny_quotient = (numerator / denominator).abs() < <$float>::MIN_POSITIVE;
             if exponent(numerator) - exponent(denominator) >= $far {
                 (of_denominator, true)
             } else if is_denormal(denominator) {
                 (value * power, false)
-            } else if tiny_reciprocal && is_denormal(numerator / denominator) {
+            } else if tiny_reciprocal && tiny_quotient {
                 (if value == denominator { value / power } else { value }, true)
             } else if tiny_reciprocal {
                 (value / power, false)
-            } else if is_denormal(numerator / denominator) {
+            } else if tiny_quotient {
                 (of_numerator, true)
             } else if exponent(numerator) <= $tiny {
                 (value * power, false)
