@@ -18,7 +18,7 @@ pub struct F16Rules {
     pub keep_source_denormals: bool,
     /// Whether denormal results keep their value.
     pub keep_result_denormals: bool,
-    /// FP16_OVFL: a finite result beyond the range becomes ±[`MAX`].
+    /// FP16_OVFL: a finite result beyond the range becomes ±65504.
     pub saturate: bool,
 }
 

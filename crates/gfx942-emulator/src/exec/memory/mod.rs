@@ -1,7 +1,7 @@
 //! Device memory, LDS and scratch, and the instructions that reach them.
 //!
-//! An instruction becomes [`access::Targets`] (an address per lane) in `flat`, `buffer` or `ds`, and one of the
-//! [`ops::Action`]s moves data there in `transfer`. Scalar memory is in `smem`.
+//! An instruction becomes `access::Targets` (an address per lane) in `flat`, `buffer` or `ds`, and one of the
+//! `ops::Action`s moves data there in `transfer`. Scalar memory is in `smem`.
 
 mod access;
 mod arena;

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::WAVE_SIZE;
-use crate::exec::Wave;
 use crate::exec::valu::tests::{MODE, run, three};
+use crate::exec::{Lanes, Wave};
 use crate::isa::{Inst, Operand};
 
 /// `op dst, sources…`, with the mask in VCC.
@@ -69,6 +69,19 @@ fn divide_f32(wave: &mut Wave) {
     *wave.vector_mut(10) = [1f32.to_bits(); WAVE_SIZE];
     for step in &steps {
         run(wave, step).unwrap();
+    }
+}
+
+#[test]
+fn quotients_between_two_denormals_go_to_the_even_one() {
+    let numerators: Lanes = std::array::from_fn(|lane| lane as u32 | 1);
+    let mut wave = Wave::new(0, MODE, u64::MAX, 0);
+    for denominator in (2..80u16).step_by(2).map(f32::from) {
+        *wave.vector_mut(0) = numerators;
+        *wave.vector_mut(1) = [denominator.to_bits(); WAVE_SIZE];
+        divide_f32(&mut wave);
+        let expected = numerators.map(|n| (f32::from_bits(n) / denominator).to_bits());
+        assert_eq!(wave.vector(7), &expected, "divided by {denominator}");
     }
 }
 
