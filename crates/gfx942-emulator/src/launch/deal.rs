@@ -12,6 +12,9 @@ use super::work_group::{Shared, WorkGroup};
 use crate::NUM_XCDS;
 use crate::exec::Observer;
 
+/// Work-groups of a thread that are shuffled together: a grid may have more than memory holds the numbers of.
+const SHUFFLED_AT_ONCE: usize = 1 << 20;
+
 type Faulted = Option<(u64, Box<Fault>)>;
 
 /// Runs all work-groups. Of several that fault, the first by index is reported.
@@ -61,13 +64,18 @@ fn hand(
     thread: u64,
     num_threads: u64,
 ) -> Box<dyn Iterator<Item = u64> + Send> {
-    let hand = (thread..shared.num_work_groups()).step_by(num_threads as usize);
+    let (end, step) = (shared.num_work_groups(), num_threads as usize);
     match shared.settings.order {
-        Order::InOrder => Box::new(hand),
+        Order::InOrder => Box::new((thread..end).step_by(step)),
         Order::Seeded(seed) => {
-            let mut hand: Vec<_> = hand.collect();
-            hand.shuffle(&mut StdRng::seed_from_u64(seed ^ thread));
-            Box::new(hand.into_iter())
+            let mut rng = StdRng::seed_from_u64(seed ^ thread);
+            let windows = (thread..end).step_by(step * SHUFFLED_AT_ONCE);
+            Box::new(windows.flat_map(move |first| {
+                let window = (first..end).step_by(step).take(SHUFFLED_AT_ONCE);
+                let mut window: Vec<_> = window.collect();
+                window.shuffle(&mut rng);
+                window
+            }))
         }
     }
 }

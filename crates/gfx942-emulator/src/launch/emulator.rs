@@ -14,6 +14,9 @@ use crate::exec::memory::{
 };
 use crate::exec::{Observer, Options};
 
+/// Most scratch of a lane, bytes: the hardware's field counts a wave's in 8191 pieces of 1 KiB.
+const MAX_SCRATCH_BYTES: u32 = 8191 * 1024 / WAVE_SIZE as u32;
+
 /// Most work-items of a work-group.
 const MAX_WORK_ITEMS: u32 = 1024;
 
@@ -111,7 +114,8 @@ impl Launch<'_> {
 
     /// Waves of a work-group.
     pub fn num_waves(&self) -> u32 {
-        self.block.iter().product::<u32>().div_ceil(WAVE_SIZE as u32)
+        let work_items = self.block.into_iter().fold(1, u32::saturating_mul);
+        work_items.div_ceil(WAVE_SIZE as u32)
     }
 
     /// What hidden arguments are made of.
@@ -143,6 +147,9 @@ impl Launch<'_> {
             Some(format!("more than 4294967295 work-items along axis {axis}"))
         } else if self.grid.iter().try_fold(1u64, |n, &m| n.checked_mul(m.into())).is_none() {
             Some("more work-groups than 64 bits count".into())
+        } else if kernel.descriptor.private_segment_fixed_size > MAX_SCRATCH_BYTES {
+            let scratch = kernel.descriptor.private_segment_fixed_size;
+            Some(format!("{scratch} bytes of scratch: a lane has at most {MAX_SCRATCH_BYTES}"))
         } else if lds > LDS_BYTES as u64 {
             Some(format!("{lds} bytes of LDS: a work-group has at most {LDS_BYTES}"))
         } else {

@@ -235,6 +235,8 @@ fn what_the_device_does_not_take_is_refused() {
     }
     let error = device.launch("place", line(1, 64), &[out, out], &settings, &mut ()).unwrap_err();
     assert!(error.to_string().contains("1 arguments"), "{error}");
+    let huge = Launch { grid: [1; 3], block: [u32::MAX; 3], dynamic_lds_bytes: 0, kernarg: &[] };
+    assert_eq!(huge.num_waves(), 1 << 26, "a block beyond 32 bits is no overflow");
     let launch = Launch { grid: [1; 3], block: [1; 3], dynamic_lds_bytes: 0, kernarg: &[] };
     let error = device.emulator.launch(&device.module, "plaice", &launch, &settings, &mut ());
     assert!(error.unwrap_err().to_string().contains("place"), "the kernels are named");
