@@ -12,7 +12,7 @@ use engine_core::sampling::{
     sample,
 };
 use engine_core::scheduler::{
-    CommitError, FinishedSeq, Refusal, ScheduledSeq, Scheduler, SchedulerStats,
+    CommitError, FinishedSeq, Refusal, SampledRuns, ScheduledSeq, Scheduler, SchedulerStats,
 };
 
 /// What a step did for one sequence.
@@ -222,8 +222,9 @@ impl<O: Ops> RunLoop for Engine<O> {
     fn add(&mut self, request: SeqRequest) -> Result<SeqId, Refusal> {
         let SeqRequest { prompt_token_ids, params, stop_rules, key } = request;
         let seq_id = self.scheduler.add(Request {
-            prompt_token_ids: prompt_token_ids.clone(),
-            stop_rules: stop_rules.clone(),
+            // Log-probabilities of a prompt need the logits of all its rows.
+            skip_reading_prefix_cache: params.prompt_logprobs.is_some(),
+            ..Request::new(prompt_token_ids.clone(), stop_rules.clone())
         })?;
         self.live.insert(seq_id, SeqSampling { params, stop_rules, key, prompt_token_ids });
         Ok(seq_id)
@@ -250,7 +251,7 @@ impl<O: Ops> RunLoop for Engine<O> {
         };
         let mut updates: Vec<_> = self.plan.iter().map(update).collect();
         self.read_logits(&mut updates)?;
-        let sampled: Vec<_> =
+        let sampled: SampledRuns =
             updates.iter().filter_map(|update| update.sampled.as_ref().map(|s| s.0)).collect();
         self.scheduler.commit(&sampled)?;
         Ok(StepReport { updates, finished: self.drain_finished() })
@@ -261,7 +262,7 @@ impl<O: Ops> RunLoop for Engine<O> {
     }
 
     fn stats(&self) -> SchedulerStats {
-        *self.scheduler.stats()
+        self.scheduler.stats()
     }
 
     fn device_name(&self) -> String {
