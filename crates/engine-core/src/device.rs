@@ -33,6 +33,35 @@ impl KvCacheShape {
             * self.head_dim as u64
             * self.dtype.size_bytes() as u64
     }
+
+    /// Fails unless a transfer of the kv_blocks `block_ids` to or from `num_bytes` bytes of host
+    /// memory is possible: for backends, ahead of [`Device::read_kv_blocks`] and
+    /// [`Device::write_kv_blocks`].
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] names what does not fit.
+    pub fn check_transfer(
+        &self,
+        op: &'static str,
+        block_ids: &[u32],
+        num_bytes: usize,
+    ) -> Result<(), OpError> {
+        let bytes = (block_ids.len() as u64).saturating_mul(self.block_bytes());
+        let expected = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if num_bytes != expected {
+            return Err(OpError::Shape {
+                op,
+                what: "bytes on the host",
+                found: num_bytes,
+                expected,
+            });
+        }
+        let (what, expected) = ("block id", self.num_blocks.saturating_sub(1));
+        match block_ids.iter().map(|&id| id as usize).find(|&id| id >= self.num_blocks) {
+            Some(found) => Err(OpError::Shape { op, what, found, expected }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Memory, transfers and synchronisation of one backend.
@@ -121,6 +150,34 @@ pub trait Device {
         slot: usize,
         kv_head_idx: usize,
     ) -> Result<(Vec<f32>, Vec<f32>), OpError>;
+
+    /// Copies the kv_blocks `block_ids`, K and V of all layers, to `out`, after all work so far:
+    /// [`KvCacheShape::block_bytes`] for each, in the order of `block_ids`. The bytes of a kv_block
+    /// are in the device's own order; they mean something to [`Device::write_kv_blocks`] alone, for
+    /// a cache of the same shape and numerics id.
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] when `out` has another length or a kv_block is outside the cache;
+    /// whatever earlier work failed with.
+    fn read_kv_blocks(
+        &mut self,
+        kv_cache: &Self::KvCache,
+        block_ids: &[u32],
+        out: &mut [u8],
+    ) -> Result<(), OpError>;
+
+    /// Copies what [`Device::read_kv_blocks`] gave to the kv_blocks `block_ids`, bit for bit, what
+    /// nobody has written included; ahead of all later work. Of a kv_block that is listed twice,
+    /// the last copy stays.
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] when `data` has another length or a kv_block is outside the cache.
+    fn write_kv_blocks(
+        &mut self,
+        kv_cache: &mut Self::KvCache,
+        block_ids: &[u32],
+        data: &[u8],
+    ) -> Result<(), OpError>;
 }
 
 /// Why an operation was not done.

@@ -3,6 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use crate::sampling::params::{SamplingParams, StructuredOutputs};
+
 /// One sequence, over its whole life. The scheduler numbers them in order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeqId(pub u64);
@@ -11,60 +13,6 @@ pub struct SeqId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId(pub u32);
 
-/// How to choose tokens and when to stop.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SamplingParams {
-    /// Most tokens to generate.
-    pub max_tokens: usize,
-    /// No end of sequence and no stop before this many tokens.
-    pub min_tokens: usize,
-    /// Logits are divided by it; below 1e-5 the likeliest token is taken (greedy).
-    pub temperature: f32,
-    /// Keep the likeliest tokens whose probabilities sum to this; in (0, 1].
-    pub top_p: f32,
-    /// Keep this many likeliest tokens; 0 or −1 keeps all.
-    pub top_k: i32,
-    /// Keep tokens at least this fraction as likely as the likeliest; in [0, 1].
-    pub min_p: f32,
-    /// Seed of this request's random numbers; `None`: one derived from the engine's seed.
-    pub seed: Option<u64>,
-    /// Go on after an end-of-sequence token.
-    pub ignore_eos: bool,
-    /// Texts that end the output; they are not part of it unless `include_stop_str_in_output`.
-    pub stop: Vec<String>,
-    /// Tokens that end the output, besides the model's end of sequence.
-    pub stop_token_ids: Vec<TokenId>,
-    /// Leave the stop text in the output.
-    pub include_stop_str_in_output: bool,
-    /// Leave special tokens out of the text.
-    pub skip_special_tokens: bool,
-    /// Report the log-probabilities of the chosen token and of this many likeliest; −1: of all.
-    pub logprobs: Option<i32>,
-    /// The same for each prompt token.
-    pub prompt_logprobs: Option<i32>,
-}
-
-impl Default for SamplingParams {
-    fn default() -> Self {
-        SamplingParams {
-            max_tokens: 16,
-            min_tokens: 0,
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: 0,
-            min_p: 0.0,
-            seed: None,
-            ignore_eos: false,
-            stop: Vec::new(),
-            stop_token_ids: Vec::new(),
-            include_stop_str_in_output: false,
-            skip_special_tokens: true,
-            logprobs: None,
-            prompt_logprobs: None,
-        }
-    }
-}
-
 /// A prompt on its way into the scheduler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -72,6 +20,30 @@ pub struct Request {
     pub prompt_token_ids: Vec<TokenId>,
     /// When to end.
     pub stop_rules: StopRules,
+    /// Lower is served first; 0 under first come, first served.
+    pub priority: i32,
+    /// Only requests with an equal salt share KV: keeps tenants from seeing, by the time an answer
+    /// takes, what others have asked.
+    pub cache_salt: Option<String>,
+    /// Name of the adapter whose weights change its KV.
+    pub adapter: Option<String>,
+    /// Compute every token, whatever is cached: logits are wanted for all of them. What it computes
+    /// is published all the same.
+    pub skip_reading_prefix_cache: bool,
+}
+
+impl Request {
+    /// A request that shares KV with all others of its kind.
+    pub fn new(prompt_token_ids: Vec<TokenId>, stop_rules: StopRules) -> Self {
+        Request {
+            prompt_token_ids,
+            stop_rules,
+            priority: 0,
+            cache_salt: None,
+            adapter: None,
+            skip_reading_prefix_cache: false,
+        }
+    }
 }
 
 /// Which tokens and lengths end a sequence. Stop texts are found where text is made, outside.
@@ -133,7 +105,10 @@ impl StopRules {
 
     /// Tokens that must not be sampled after `num_output_tokens` of the output: before
     /// `min_tokens`, all that end a sequence. As in vLLM, an ignored end of sequence is among them.
-    pub fn barred_token_ids(&self, num_output_tokens: usize) -> impl Iterator<Item = TokenId> + '_ {
+    pub fn barred_token_ids(
+        &self,
+        num_output_tokens: usize,
+    ) -> impl Iterator<Item = TokenId> + Clone + '_ {
         let is_barred = num_output_tokens < self.min_tokens;
         let all = self.eos_token_ids.iter().chain(&self.stop_token_ids).copied();
         all.filter(move |_| is_barred)
@@ -149,15 +124,18 @@ pub enum FinishReason {
     Length,
     /// The caller withdrew it.
     Abort,
+    /// The engine failed in one of its steps.
+    Error,
 }
 
 impl FinishReason {
-    /// vLLM's word: `stop`, `length`, `abort`.
+    /// vLLM's word: `stop`, `length`, `abort`, `error`.
     pub const fn name(self) -> &'static str {
         match self {
             FinishReason::Stop => "stop",
             FinishReason::Length => "length",
             FinishReason::Abort => "abort",
+            FinishReason::Error => "error",
         }
     }
 }

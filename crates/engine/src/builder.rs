@@ -9,6 +9,8 @@ use engine_core::device::KvCacheShape;
 use engine_core::dtype::DType;
 use engine_core::model::Model;
 use engine_core::ops::Ops;
+use engine_core::prefix_cache::BlockHash;
+use engine_core::sampling::LogprobsMode;
 use engine_core::scheduler::{Scheduler, SchedulerConfig};
 use kernels_cpu::{CpuIsa, KernelsCpu};
 use reference_cpu::ReferenceCpu;
@@ -57,6 +59,7 @@ pub struct LlmBuilder {
     kv_cache_memory_bytes: Option<u64>,
     threads: Option<NonZero<usize>>,
     seed: u64,
+    logprobs_mode: LogprobsMode,
 }
 
 macro_rules! setters {
@@ -84,6 +87,7 @@ impl LlmBuilder {
             kv_cache_memory_bytes: None,
             threads: None,
             seed: 0,
+            logprobs_mode: LogprobsMode::default(),
         }
     }
 
@@ -110,6 +114,8 @@ impl LlmBuilder {
         threads: NonZero<usize> => Some(threads);
         /// Seed of requests that have none of their own; default 0.
         seed: u64 => seed;
+        /// What is reported as log-probabilities; default those of the raw logits.
+        logprobs_mode: LogprobsMode => logprobs_mode;
     }
 
     /// Loads the model and starts the engine.
@@ -164,10 +170,12 @@ impl LlmBuilder {
             max_model_len,
             block_size: self.block_size,
             num_blocks: shape.num_blocks,
+            kv_identity: BlockHash::identity(&format!("{} {}", ops.numerics_id(), shape.dtype)),
+            ..SchedulerConfig::DEFAULT
         })?;
         let device_model = Model::load(&mut ops, model.checkpoint(), max_model_len)?;
         let kv_cache = ops.alloc_kv_cache(shape)?;
-        Ok(Box::new(Engine::new(ops, device_model, kv_cache, scheduler)?))
+        Ok(Box::new(Engine::new(ops, device_model, kv_cache, scheduler, self.logprobs_mode)?))
     }
 
     /// The pool: as many kv_blocks as the memory holds, but no more than can ever be used.

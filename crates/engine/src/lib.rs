@@ -1,6 +1,7 @@
 //! The engine: weights, tokenizer, chat template and the run loop that joins them to a backend.
 #![forbid(unsafe_code)]
 
+mod bad_words;
 mod builder;
 mod convert;
 mod error;
@@ -11,13 +12,15 @@ pub mod output;
 mod prompt;
 mod request_state;
 mod run_loop;
+mod sampler;
 pub mod text;
 pub mod weights;
 
 pub use builder::{Backend, LlmBuilder};
 pub use convert::convert_to_hf_dir;
 pub use engine_core::dtype::DType;
-pub use engine_core::request::{FinishReason, SamplingParams, TokenId};
+pub use engine_core::request::{FinishReason, SamplingParams, StructuredOutputs, TokenId};
+pub use engine_core::sampling::LogprobsMode;
 pub use engine_core::scheduler::SchedulerStats;
 pub use error::LlmError;
 pub use kernels_cpu::CpuIsa;

@@ -9,12 +9,14 @@ use engine_core::request::{FinishReason, SamplingParams, SeqId, StopRules, Token
 use engine_core::sampling::SampleKey;
 use engine_core::scheduler::{FinishedSeq, SchedulerStats};
 
+use crate::bad_words::bad_word_tokens;
 use crate::builder::LlmBuilder;
 use crate::error::LlmError;
 use crate::output::RequestOutput;
 use crate::prompt::Prompt;
 use crate::request_state::RequestState;
-use crate::run_loop::{RunLoop, SeqRequest};
+use crate::run_loop::RunLoop;
+use crate::sampler::SeqRequest;
 use crate::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
 use crate::weights::GenerationConfig;
 
@@ -137,6 +139,7 @@ impl Llm {
         if self.tokenizer.is_none() && !params.stop.is_empty() {
             return Err(LlmError::NoTokenizer { what: "a stop text" });
         }
+        let bad_words = self.bad_words(&params)?;
         let prompt_token_ids = self.encode(&prompt)?;
         let id = self.next_id;
         let stop_rules = StopRules::new(&params, &self.eos_token_ids);
@@ -153,6 +156,7 @@ impl Llm {
             params: params.clone(),
             stop_rules,
             key,
+            bad_words,
         })?;
         self.next_id = RequestId(id.0 + 1);
         let tokenizer = self.tokenizer.as_ref();
@@ -182,6 +186,15 @@ impl Llm {
             Some(&token_id) => Err(LlmError::TokenOutOfVocab { token_id, vocab_size }),
             None => Ok(token_ids),
         }
+    }
+
+    /// The request's bad words in tokens.
+    fn bad_words(&self, params: &SamplingParams) -> Result<Vec<Vec<TokenId>>, LlmError> {
+        if params.bad_words.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sequences = bad_word_tokens(&params.bad_words, self.tokenizer_for("a bad word")?)?;
+        Ok(sequences)
     }
 
     fn tokenizer_for(&self, what: &'static str) -> Result<&Tokenizer, LlmError> {
@@ -221,7 +234,7 @@ impl Llm {
         for update in report.updates {
             let seq_id = update.seq_id;
             let Some(state) = self.live.get_mut(&seq_id) else { continue };
-            let new_token_ids = update.sampled.iter().map(|(token_id, _)| token_id.0).collect();
+            let new_token_ids = update.sampled.iter().map(|sampled| sampled.token_id.0).collect();
             let text_delta = state.update(update, step_start, self.tokenizer.as_ref());
             let ended = match finished.remove(&seq_id) {
                 Some(seq) => Some(seq),

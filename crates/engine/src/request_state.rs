@@ -9,6 +9,7 @@ use engine_core::scheduler::FinishedSeq;
 use crate::llm::RequestId;
 use crate::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutput, StopReason};
 use crate::run_loop::SeqUpdate;
+use crate::sampler::SampledToken;
 use crate::text::{Detokenizer, StopStrings, Tokenizer};
 
 /// A live request.
@@ -42,7 +43,9 @@ impl RequestState {
             id,
             prompt_token_ids,
             silent_stops,
-            detokenizer: tokenizer.map(|t| t.detokenizer(params.skip_special_tokens)),
+            detokenizer: tokenizer
+                .filter(|_| params.detokenize)
+                .map(|t| t.detokenizer(params.skip_special_tokens)),
             stop_strings: StopStrings::new(&params.stop, params.include_stop_str_in_output),
             params,
             text: String::new(),
@@ -73,13 +76,15 @@ impl RequestState {
         for scores in update.prompt_logprobs {
             self.prompt_logprobs.push(Some(to_list(&scores, tokenizer)));
         }
-        let Some((token_id, scores)) = update.sampled else { return String::new() };
+        let Some(SampledToken { token_id, logprobs }) = update.sampled else {
+            return String::new();
+        };
         self.metrics.e2e_latency_s = self.arrival.elapsed().as_secs_f64();
         if self.token_ids.is_empty() {
             self.metrics.time_to_first_token_s = self.metrics.e2e_latency_s;
         }
         self.token_ids.push(token_id.0);
-        if let Some(scores) = scores {
+        if let Some(scores) = logprobs {
             self.cumulative_logprob += f64::from(scores.chosen.logprob);
             self.logprobs.push(to_list(&scores, tokenizer));
         }

@@ -6,14 +6,13 @@ use engine_core::batch::Batch;
 use engine_core::device::OpError;
 use engine_core::model::{Model, Workspace};
 use engine_core::ops::Ops;
-use engine_core::request::{FinishReason, Request, SamplingParams, SeqId, StopRules, TokenId};
-use engine_core::sampling::{
-    LogprobScratch, SampleArgs, SampleError, SampleKey, SampleScratch, TokenLogprobs, logprobs,
-    sample,
-};
+use engine_core::request::{FinishReason, Request, SeqId};
+use engine_core::sampling::{LogprobsMode, SampleError, TokenLogprobs};
 use engine_core::scheduler::{
-    CommitError, FinishedSeq, Refusal, ScheduledSeq, Scheduler, SchedulerStats,
+    CommitError, FinishedSeq, Refusal, SampledRuns, ScheduledSeq, Scheduler, SchedulerStats,
 };
+
+use crate::sampler::{RowSampler, SampledToken, SeqRequest, SeqSampler};
 
 /// What a step did for one sequence.
 #[derive(Clone, Debug)]
@@ -23,8 +22,8 @@ pub(crate) struct SeqUpdate {
     pub(crate) is_first: bool,
     /// Log-probabilities of the prompt tokens that the step's rows predict, in order.
     pub(crate) prompt_logprobs: Vec<TokenLogprobs>,
-    /// The token that the step sampled, with its log-probabilities if asked for.
-    pub(crate) sampled: Option<(TokenId, Option<TokenLogprobs>)>,
+    /// The token that the step sampled.
+    pub(crate) sampled: Option<SampledToken>,
 }
 
 /// What a step did.
@@ -60,23 +59,6 @@ pub(crate) trait RunLoop {
     fn numerics_id(&self) -> String;
 }
 
-/// A request in tokens.
-#[derive(Clone, Debug)]
-pub(crate) struct SeqRequest {
-    pub(crate) prompt_token_ids: Vec<TokenId>,
-    pub(crate) params: SamplingParams,
-    pub(crate) stop_rules: StopRules,
-    pub(crate) key: SampleKey,
-}
-
-/// What sampling needs to know of a live sequence.
-struct SeqSampling {
-    params: SamplingParams,
-    stop_rules: StopRules,
-    key: SampleKey,
-    prompt_token_ids: Vec<TokenId>,
-}
-
 /// The run loop of one backend.
 pub(crate) struct Engine<O: Ops> {
     ops: O,
@@ -87,12 +69,11 @@ pub(crate) struct Engine<O: Ops> {
     batch: Batch,
     device_batch: O::Batch,
     plan: Vec<ScheduledSeq>,
-    live: BTreeMap<SeqId, SeqSampling>,
+    live: BTreeMap<SeqId, SeqSampler>,
     logit_rows: Vec<LogitRow>,
     /// `[max_num_logit_rows, vocab_size]` on the host.
     logits: Vec<f32>,
-    sample_scratch: SampleScratch,
-    logprob_scratch: LogprobScratch,
+    row_sampler: RowSampler,
 }
 
 /// A row of the step whose logits are wanted.
@@ -114,6 +95,7 @@ impl<O: Ops> Engine<O> {
         model: Model<O>,
         kv_cache: O::KvCache,
         scheduler: Scheduler,
+        logprobs_mode: LogprobsMode,
     ) -> Result<Self, OpError> {
         /// Rows of logits computed at once: their weights are read from memory once for all of
         /// them, and the rows themselves stay a few megabytes.
@@ -134,8 +116,7 @@ impl<O: Ops> Engine<O> {
             live: BTreeMap::new(),
             logit_rows: Vec::new(),
             logits,
-            sample_scratch: SampleScratch::default(),
-            logprob_scratch: LogprobScratch::default(),
+            row_sampler: RowSampler::new(logprobs_mode),
         })
     }
 
@@ -157,8 +138,8 @@ impl<O: Ops> Engine<O> {
         for (plan_idx, scheduled) in self.plan.iter().enumerate() {
             let first_row = self.batch.rows(plan_idx).start;
             let row_at = |position| (first_row + position - scheduled.num_computed_tokens) as u32;
-            let wants_prompt = self.live[&scheduled.seq_id].params.prompt_logprobs.is_some();
-            let prompt_positions = scheduled.new_prompt_positions().filter(|_| wants_prompt);
+            let scores_prompt = self.live[&scheduled.seq_id].scores_prompt();
+            let prompt_positions = scheduled.new_prompt_positions().filter(|_| scores_prompt);
             self.logit_rows.extend(prompt_positions.map(|position| LogitRow {
                 row: row_at(position),
                 plan_idx,
@@ -182,26 +163,12 @@ impl<O: Ops> Engine<O> {
             let logits = &mut self.logits[..rows.len() * vocab_size];
             self.ops.read_f32(device_logits, logits)?;
             for (row, logits) in rows.iter().zip(logits.chunks_exact(vocab_size)) {
-                let scheduled = &self.plan[row.plan_idx];
-                let seq = &self.live[&scheduled.seq_id];
                 let update = &mut updates[row.plan_idx];
+                let Some(seq) = self.live.get_mut(&update.seq_id) else { continue };
                 if row.samples {
-                    let args = SampleArgs {
-                        params: &seq.params,
-                        stop_rules: &seq.stop_rules,
-                        num_output_tokens: scheduled.num_output_tokens(),
-                        key: seq.key,
-                        position: row.position + 1,
-                    };
-                    let token_id = sample(logits, &args, &mut self.sample_scratch)?;
-                    let num_top = seq.params.logprobs;
-                    let scores = num_top
-                        .map(|n| logprobs(logits, token_id, n, &mut self.logprob_scratch))
-                        .transpose()?;
-                    update.sampled = Some((token_id, scores));
-                } else if let Some(num_top) = seq.params.prompt_logprobs {
-                    let token_id = seq.prompt_token_ids[row.position + 1];
-                    let scores = logprobs(logits, token_id, num_top, &mut self.logprob_scratch)?;
+                    update.sampled = Some(self.row_sampler.sample(logits, seq)?);
+                } else {
+                    let scores = self.row_sampler.score_prompt(logits, seq, row.position)?;
                     update.prompt_logprobs.push(scores);
                 }
             }
@@ -220,12 +187,14 @@ impl<O: Ops> Engine<O> {
 
 impl<O: Ops> RunLoop for Engine<O> {
     fn add(&mut self, request: SeqRequest) -> Result<SeqId, Refusal> {
-        let SeqRequest { prompt_token_ids, params, stop_rules, key } = request;
         let seq_id = self.scheduler.add(Request {
-            prompt_token_ids: prompt_token_ids.clone(),
-            stop_rules: stop_rules.clone(),
+            // Log-probabilities of a prompt need the logits of all its rows.
+            skip_reading_prefix_cache: request.params.prompt_logprobs.is_some(),
+            ..Request::new(request.prompt_token_ids.clone(), request.stop_rules.clone())
         })?;
-        self.live.insert(seq_id, SeqSampling { params, stop_rules, key, prompt_token_ids });
+        let max_model_len = self.scheduler.config().max_model_len;
+        let seq = SeqSampler::new(request, max_model_len, self.model.config().vocab_size);
+        self.live.insert(seq_id, seq);
         Ok(seq_id)
     }
 
@@ -250,8 +219,8 @@ impl<O: Ops> RunLoop for Engine<O> {
         };
         let mut updates: Vec<_> = self.plan.iter().map(update).collect();
         self.read_logits(&mut updates)?;
-        let sampled: Vec<_> =
-            updates.iter().filter_map(|update| update.sampled.as_ref().map(|s| s.0)).collect();
+        let sampled: SampledRuns =
+            updates.iter().filter_map(|update| Some(update.sampled.as_ref()?.token_id)).collect();
         self.scheduler.commit(&sampled)?;
         Ok(StepReport { updates, finished: self.drain_finished() })
     }
@@ -261,7 +230,7 @@ impl<O: Ops> RunLoop for Engine<O> {
     }
 
     fn stats(&self) -> SchedulerStats {
-        *self.scheduler.stats()
+        self.scheduler.stats()
     }
 
     fn device_name(&self) -> String {

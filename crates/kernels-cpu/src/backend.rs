@@ -175,6 +175,42 @@ impl Device for KernelsCpu {
         let v = dims.map(|d| read(&layer.v, first + kv_cache.layout.v_offset(offset, d)));
         Ok((k.collect(), v.collect()))
     }
+
+    fn read_kv_blocks(
+        &mut self,
+        kv_cache: &KvCache,
+        block_ids: &[u32],
+        out: &mut [u8],
+    ) -> Result<(), OpError> {
+        let shape = kv_cache.layout.shape;
+        shape.check_transfer("read_kv_blocks", block_ids, out.len())?;
+        let mut rest = out;
+        for part in block_ids.iter().flat_map(|&block| kv_cache.block_parts(block)) {
+            let (to, tail) = rest.split_at_mut(part.len());
+            to.copy_from_slice(part);
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    fn write_kv_blocks(
+        &mut self,
+        kv_cache: &mut KvCache,
+        block_ids: &[u32],
+        data: &[u8],
+    ) -> Result<(), OpError> {
+        let shape = kv_cache.layout.shape;
+        shape.check_transfer("write_kv_blocks", block_ids, data.len())?;
+        let mut rest = data;
+        for &block in block_ids {
+            for part in kv_cache.block_parts_mut(block) {
+                let (from, tail) = rest.split_at(part.len());
+                part.copy_from_slice(from);
+                rest = tail;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn check_batch(batch: &Batch) -> Result<(), OpError> {

@@ -1,5 +1,7 @@
 //! The order of elements in the paged KV cache, written down once.
 
+use std::ops::Range;
+
 use engine_core::device::{KvCacheShape, OpError};
 use engine_core::dtype::DType;
 
@@ -48,6 +50,12 @@ impl KvLayout {
         (block * self.shape.num_kv_heads + kv_head_idx) * self.head_block_len()
     }
 
+    /// The bytes of a kv_block, all heads, in either pool.
+    pub(crate) fn block_bytes_in_pool(&self, block: usize) -> Range<usize> {
+        let size_bytes = self.shape.dtype.size_bytes();
+        self.head_block(block, 0) * size_bytes..self.head_block(block + 1, 0) * size_bytes
+    }
+
     /// K element `d` of the token at `offset` in its kv_block, from [`KvLayout::head_block`].
     pub fn k_offset(&self, offset: usize, d: usize) -> usize {
         (d / self.k_group * self.shape.block_size + offset) * self.k_group + d % self.k_group
@@ -80,6 +88,20 @@ impl KvCache {
             .map(|_| Ok(KvLayer { k: pool()?, v: pool()? }))
             .collect::<Result<_, OpError>>()?;
         Ok(KvCache { layout, layers })
+    }
+
+    /// The pools' bytes of one kv_block: K and V of each layer in turn.
+    pub(crate) fn block_parts(&self, block: u32) -> impl Iterator<Item = &[u8]> {
+        let range = self.layout.block_bytes_in_pool(block as usize);
+        let pools = self.layers.iter().flat_map(|layer| [&layer.k, &layer.v]);
+        pools.map(move |pool| &pool.as_slice::<u8>()[range.clone()])
+    }
+
+    /// As [`KvCache::block_parts`], to be written.
+    pub(crate) fn block_parts_mut(&mut self, block: u32) -> impl Iterator<Item = &mut [u8]> {
+        let range = self.layout.block_bytes_in_pool(block as usize);
+        let pools = self.layers.iter_mut().flat_map(|layer| [&mut layer.k, &mut layer.v]);
+        pools.map(move |pool| &mut pool.as_mut_slice::<u8>()[range.clone()])
     }
 }
 

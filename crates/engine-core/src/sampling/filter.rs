@@ -96,6 +96,8 @@ fn last_taken(
     taken -= bins[last_bin];
 
     members.clear();
+    // All at once, not as rows happen to need it.
+    members.reserve(weights.len());
     for (idx, &weight) in weights.iter().enumerate() {
         if weight > 0.0 && bin(weight.to_bits()) == last_bin {
             members.push((weight.to_bits(), idx as u32));

@@ -61,11 +61,38 @@ pub fn logprobs(
         return Err(SampleError::NoFiniteMaximum { num_logits });
     }
     let log_sum = libm::log(sum_exp(logits, max));
-    let logprob = |logit: f32| {
-        let logit = if logit.is_nan() { f32::NEG_INFINITY } else { logit };
-        (f64::from(logit) - f64::from(max) - log_sum) as f32
-    };
+    let logprob = |logit: f32| (f64::from(logit) - f64::from(max) - log_sum) as f32;
+    Ok(ranked(logits, (chosen, chosen_logit), num_top, logprob, scratch))
+}
 
+/// The same with the logits themselves in the place of log-probabilities.
+///
+/// # Errors
+/// [`SampleError::NoSuchToken`].
+pub fn ranked_logits(
+    logits: &[f32],
+    chosen: TokenId,
+    num_top: i32,
+    scratch: &mut LogprobScratch,
+) -> Result<TokenLogprobs, SampleError> {
+    let num_logits = logits.len();
+    let &chosen_logit = logits
+        .get(chosen.0 as usize)
+        .ok_or(SampleError::NoSuchToken { token_id: chosen.0, num_logits })?;
+    Ok(ranked(logits, (chosen, chosen_logit), num_top, |logit| logit, scratch))
+}
+
+/// The chosen token and the likeliest ones, each with its rank and the score of its logit, which
+/// is not NaN.
+fn ranked(
+    logits: &[f32],
+    (chosen, chosen_logit): (TokenId, f32),
+    num_top: i32,
+    score: impl Fn(f32) -> f32,
+    scratch: &mut LogprobScratch,
+) -> TokenLogprobs {
+    let num_logits = logits.len();
+    let logprob = |logit: f32| score(if logit.is_nan() { f32::NEG_INFINITY } else { logit });
     let rank = if chosen_logit.is_nan() {
         count_above(logits, f32::NEG_INFINITY)
     } else {
@@ -90,7 +117,7 @@ pub fn logprobs(
         };
         top.push(Candidate { token_id: TokenId(token_id), logprob: logprob(logit), rank });
     }
-    Ok(TokenLogprobs { chosen, top })
+    TokenLogprobs { chosen, top }
 }
 
 /// Larger first; NaN is as unlikely as −∞, and both zeros are equal.

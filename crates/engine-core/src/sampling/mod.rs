@@ -2,8 +2,10 @@
 //! sampled in any order, on any thread, and again in a replay.
 //!
 //! The order is vLLM's: log-probabilities are of the raw logits ([`logprobs`] reads them,
-//! [`sample`] changes nothing); then the tokens that `min_tokens` bars go, a temperature below
-//! [`GREEDY_BELOW`] takes the likeliest, any other divides the logits (at least by
+//! [`sample`] changes nothing); then go the tokens that `allowed_token_ids` does not name, that the
+//! output's form forbids, that would complete one of `bad_words`, and that `min_tokens` bars;
+//! `logit_bias` is added; the repetition, frequency and presence penalties are paid; a temperature
+//! below [`GREEDY_BELOW`] takes the likeliest, any other divides the logits (at least by
 //! [`LOWEST_TEMPERATURE`]), and min_p, top_k, top_p thin out what the random pick is from.
 //!
 //! The random pick is an exponential race, in two heats. Token `i` of weight `w_i` would finish at
@@ -14,17 +16,23 @@
 //! a few weights (another backend's rounding) into another token only about as often as the
 //! probabilities changed.
 
+mod adjust;
 mod argmax;
 mod exp;
 mod filter;
 mod logprobs;
+pub(crate) mod params;
 mod philox;
+mod state;
 mod validate;
 
 use alloc::vec::Vec;
 
-pub use logprobs::{Candidate, LogprobScratch, TokenLogprobs, logprobs};
+pub use adjust::MAX_LOGIT_BIAS;
+pub use logprobs::{Candidate, LogprobScratch, TokenLogprobs, logprobs, ranked_logits};
+pub use params::LogprobsMode;
 pub use philox::{SampleKey, philox4x32};
+pub use state::SamplerState;
 pub use validate::ParamError;
 
 use crate::limits::MAX_VOCAB_SIZE;
@@ -50,8 +58,13 @@ pub struct SampleArgs<'a> {
     pub params: &'a SamplingParams,
     /// Which tokens `min_tokens` bars.
     pub stop_rules: &'a StopRules,
-    /// Tokens of the output before this one.
-    pub num_output_tokens: usize,
+    /// The tokens before this one.
+    pub state: &'a SamplerState,
+    /// Which tokens the output's form allows here: bit `i % 32` of word `i / 32` for token `i`, and
+    /// none beyond the last word. `None`: all.
+    pub token_mask: Option<&'a [u32]>,
+    /// Whether [`SampleScratch::processed`] is wanted.
+    pub keeps_processed: bool,
     /// Whose random numbers.
     pub key: SampleKey,
     /// Where the token will stand in its sequence.
@@ -64,18 +77,36 @@ pub struct SampleScratch {
     /// Logits, then weights, of the tokens still in the race.
     weights: Vec<f32>,
     filter: FilterScratch,
+    processed: Vec<f32>,
+}
+
+impl SampleScratch {
+    /// The logits that the last token was drawn from, if they were to be kept: adjusted, divided by
+    /// the temperature, and −∞ where a filter put the token out.
+    pub fn processed(&self) -> &[f32] {
+        &self.processed
+    }
 }
 
 /// Why a row has no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SampleError {
-    /// All logits are NaN, −∞ or barred, or one is +∞.
+    /// All logits are NaN or −∞, or one is +∞.
     #[error(
         "the largest of {num_logits} logits is not a finite number; the model's weights are damaged \
          or its activations overflow, try --dtype float32"
     )]
     NoFiniteMaximum {
+        /// Logits of the row.
+        num_logits: usize,
+    },
+    /// The parameters leave no token.
+    #[error(
+        "allowed_token_ids, structured_outputs, bad_words and min_tokens together leave none of \
+         {num_logits} tokens to choose from; relax one of them"
+    )]
+    NothingAllowed {
         /// Logits of the row.
         num_logits: usize,
     },
@@ -98,8 +129,8 @@ pub enum SampleError {
 /// Samples a token from one row of raw logits.
 ///
 /// # Errors
-/// [`SampleError::NoFiniteMaximum`] when there is nothing to choose from, and
-/// [`SampleError::TooManyLogits`].
+/// [`SampleError::NoFiniteMaximum`] when the model leaves nothing to choose from,
+/// [`SampleError::NothingAllowed`] when the parameters do, and [`SampleError::TooManyLogits`].
 pub fn sample(
     logits: &[f32],
     args: &SampleArgs<'_>,
@@ -109,38 +140,42 @@ pub fn sample(
     if num_logits > MAX_VOCAB_SIZE {
         return Err(SampleError::TooManyLogits { num_logits });
     }
-    let SampleScratch { weights, filter } = scratch;
-    let logits = barred(logits, args, weights);
-    let (best, max) = argmax::argmax(logits.unwrap_or(weights))
-        .ok_or(SampleError::NoFiniteMaximum { num_logits })?;
+    let SampleScratch { weights, filter, processed } = scratch;
+    let is_adjusted = adjust::adjusted(logits, args, weights).is_some();
+    let row = if is_adjusted { &weights[..] } else { logits };
+    let (best, max) = argmax::argmax(row).ok_or_else(|| no_choice(logits))?;
+    if args.keeps_processed {
+        processed.clear();
+        processed.extend_from_slice(row);
+    }
     if args.params.temperature < GREEDY_BELOW {
         return Ok(TokenId(best as u32));
     }
-    if let Some(logits) = logits {
+    if !is_adjusted {
         weights.clear();
         weights.extend_from_slice(logits);
     }
-    to_weights(weights, max, args.params.temperature.max(LOWEST_TEMPERATURE));
-    thin_out(weights, args.params, filter);
+    let temperature = args.params.temperature.max(LOWEST_TEMPERATURE);
+    to_weights(weights, max, temperature);
+    let is_thinned = thin_out(weights, args.params, filter);
+    if args.keeps_processed {
+        for (logit, &weight) in processed.iter_mut().zip(&*weights) {
+            let is_out = is_thinned && weight == 0.0;
+            *logit = if is_out { f32::NEG_INFINITY } else { *logit / temperature };
+        }
+    }
     let uniforms = Uniforms::new(args.key, args.position as u32);
     Ok(TokenId(race(weights, &uniforms).unwrap_or(best) as u32))
 }
 
-/// The logits without those that `min_tokens` bars: as they are if none is, else a copy in `copy`
-/// and `None`.
-fn barred<'a>(logits: &'a [f32], args: &SampleArgs<'_>, copy: &mut Vec<f32>) -> Option<&'a [f32]> {
-    let mut token_ids = args.stop_rules.barred_token_ids(args.num_output_tokens).peekable();
-    if token_ids.peek().is_none() {
-        return Some(logits);
+/// Why the adjusted row has no finite maximum.
+fn no_choice(logits: &[f32]) -> SampleError {
+    let num_logits = logits.len();
+    if argmax::max(logits).is_finite() {
+        SampleError::NothingAllowed { num_logits }
+    } else {
+        SampleError::NoFiniteMaximum { num_logits }
     }
-    copy.clear();
-    copy.extend_from_slice(logits);
-    for token_id in token_ids {
-        if let Some(logit) = copy.get_mut(token_id.0 as usize) {
-            *logit = f32::NEG_INFINITY;
-        }
-    }
-    None
 }
 
 /// Logits to weights: probability over the likeliest one's. In place, which compilers vectorise.
@@ -151,7 +186,8 @@ fn to_weights(logits: &mut [f32], max: f32, temperature: f32) {
     }
 }
 
-fn thin_out(weights: &mut [f32], params: &SamplingParams, scratch: &mut FilterScratch) {
+/// Applies the filters; whether there is one.
+fn thin_out(weights: &mut [f32], params: &SamplingParams, scratch: &mut FilterScratch) -> bool {
     if params.min_p > 0.0 {
         filter::min_p(weights, params.min_p);
     }
@@ -161,6 +197,7 @@ fn thin_out(weights: &mut [f32], params: &SamplingParams, scratch: &mut FilterSc
     if params.top_p < 1.0 {
         filter::top_p(weights, params.top_p, scratch);
     }
+    params.min_p > 0.0 || params.top_k > 0 || params.top_p < 1.0
 }
 
 /// The index that wins; `None` if no weight is above 0.

@@ -1,7 +1,9 @@
 //! What sampling parameters may be.
 
+use alloc::vec::Vec;
+
 use crate::limits::MAX_MODEL_LEN;
-use crate::request::{SamplingParams, TokenId};
+use crate::request::{SamplingParams, StructuredOutputs, TokenId};
 
 /// A parameter that cannot be meant.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -26,14 +28,33 @@ pub enum ParamError {
         max_tokens: usize,
     },
     /// An empty text is found everywhere.
-    #[error("stop holds an empty text; leave it out or give at least one character")]
-    EmptyStop,
-    /// The model has no such token, so it could never stop anything.
+    #[error("{name} holds an empty text; leave it out or give at least one character")]
+    EmptyText {
+        /// `stop` or `bad_words`.
+        name: &'static str,
+    },
+    /// A list of what may come is empty, so nothing may.
+    #[error("{name} is an empty list, which leaves nothing to generate; leave it out")]
+    EmptyList {
+        /// `allowed_token_ids` or `structured_outputs.choice`.
+        name: &'static str,
+    },
+    /// Two parameters cannot both be meant.
+    #[error("{name} cannot be used with {other}; leave out one of them")]
+    Conflict {
+        /// The parameter.
+        name: &'static str,
+        /// The other one, with its value.
+        other: &'static str,
+    },
+    /// The model has no such token, so it could never come.
     #[error(
-        "stop_token_ids holds {token_id}, but the model's vocabulary has {vocab_size} tokens, from \
+        "{name} holds {token_id}, but the model's vocabulary has {vocab_size} tokens, from \
          0 to {last}", last = vocab_size - 1
     )]
-    StopTokenOutsideVocab {
+    TokenOutsideVocab {
+        /// `stop_token_ids`, `allowed_token_ids` or `logit_bias`.
+        name: &'static str,
         /// The token.
         token_id: u32,
         /// Tokens of the model.
@@ -60,7 +81,8 @@ impl SamplingParams {
     /// # Errors
     /// [`ParamError`] for the first one that is not, by name.
     pub fn validate(&self) -> Result<(), ParamError> {
-        let Self { temperature, top_p, top_k, min_p, max_tokens, min_tokens, .. } = *self;
+        let Self { n, temperature, top_p, top_k, min_p, max_tokens, min_tokens, .. } = *self;
+        check("n", n as f64, n == 1, "1; to get more answers, give the prompt again")?;
         check(
             "temperature",
             temperature.into(),
@@ -96,20 +118,73 @@ impl SamplingParams {
         if min_tokens > max_tokens {
             return Err(ParamError::MinAboveMax { min_tokens, max_tokens });
         }
-        if self.stop.iter().any(|text| text.is_empty()) {
-            return Err(ParamError::EmptyStop);
+        self.validate_penalties()?;
+        self.validate_lists()
+    }
+
+    fn validate_penalties(&self) -> Result<(), ParamError> {
+        let penalties = [
+            ("presence_penalty", self.presence_penalty),
+            ("frequency_penalty", self.frequency_penalty),
+        ];
+        for (name, value) in penalties {
+            let is_legal = (-2.0..=2.0).contains(&value);
+            check(name, value.into(), is_legal, "from -2 to 2; 0 is none")?;
+        }
+        let repetition = self.repetition_penalty;
+        check(
+            "repetition_penalty",
+            repetition.into(),
+            (f32::MIN_POSITIVE..=f32::MAX).contains(&repetition),
+            "a finite number above 0; 1 is none",
+        )?;
+        for &bias in self.logit_bias.values() {
+            let legal = "made of finite numbers; those beyond -100 and 100 count as these";
+            check("logit_bias", bias.into(), bias.is_finite(), legal)?;
         }
         Ok(())
+    }
+
+    fn validate_lists(&self) -> Result<(), ParamError> {
+        if self.stop.iter().any(|text| text.is_empty()) {
+            return Err(ParamError::EmptyText { name: "stop" });
+        }
+        if !self.stop.is_empty() && !self.detokenize {
+            return Err(ParamError::Conflict { name: "stop", other: "detokenize = false" });
+        }
+        // Spaces before a bad word are not part of it.
+        if self.bad_words.iter().any(|word| word.trim_start().is_empty()) {
+            return Err(ParamError::EmptyText { name: "bad_words" });
+        }
+        if self.allowed_token_ids.as_ref().is_some_and(Vec::is_empty) {
+            return Err(ParamError::EmptyList { name: "allowed_token_ids" });
+        }
+        match &self.structured_outputs {
+            Some(StructuredOutputs::Choice(texts)) if texts.is_empty() => {
+                Err(ParamError::EmptyList { name: "structured_outputs.choice" })
+            }
+            Some(_) => {
+                let other = "this version, which cannot constrain the output yet";
+                Err(ParamError::Conflict { name: "structured_outputs", other })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether a model with `vocab_size` tokens can do what is asked.
     ///
     /// # Errors
-    /// [`ParamError::StopTokenOutsideVocab`]; [`ParamError::MoreThanVocab`].
+    /// [`ParamError::TokenOutsideVocab`]; [`ParamError::MoreThanVocab`].
     pub fn validate_for_vocab(&self, vocab_size: usize) -> Result<(), ParamError> {
-        let is_outside = |token_id: &&TokenId| token_id.0 as usize >= vocab_size;
-        if let Some(&TokenId(token_id)) = self.stop_token_ids.iter().find(is_outside) {
-            return Err(ParamError::StopTokenOutsideVocab { token_id, vocab_size });
+        let stops = self.stop_token_ids.iter().map(|token_id| ("stop_token_ids", token_id));
+        let allowed = self.allowed_token_ids.iter().flatten();
+        let tokens = stops
+            .chain(allowed.map(|token_id| ("allowed_token_ids", token_id)))
+            .chain(self.logit_bias.keys().map(|token_id| ("logit_bias", token_id)));
+        for (name, &TokenId(token_id)) in tokens {
+            if token_id as usize >= vocab_size {
+                return Err(ParamError::TokenOutsideVocab { name, token_id, vocab_size });
+            }
         }
         for (name, value) in
             [("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)]
@@ -180,6 +255,29 @@ mod tests {
         assert_eq!(culprit(|p| p.logprobs = Some(-2)).as_deref(), Some("logprobs"));
         assert_eq!(culprit(|p| p.prompt_logprobs = Some(-2)).as_deref(), Some("prompt_logprobs"));
         assert_eq!(culprit(|p| p.stop = vec![String::new()]).as_deref(), Some("stop"));
+        for bad in [0, 2, usize::MAX] {
+            assert_eq!(culprit(|p| p.n = bad).as_deref(), Some("n"), "{bad}");
+        }
+        for bad in [-2.1, 2.1, f32::NAN] {
+            let presence = culprit(|p| p.presence_penalty = bad);
+            assert_eq!(presence.as_deref(), Some("presence_penalty"), "{bad}");
+            let frequency = culprit(|p| p.frequency_penalty = bad);
+            assert_eq!(frequency.as_deref(), Some("frequency_penalty"), "{bad}");
+        }
+        for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let repetition = culprit(|p| p.repetition_penalty = bad);
+            assert_eq!(repetition.as_deref(), Some("repetition_penalty"), "{bad}");
+        }
+        let bias = culprit(|p| p.logit_bias = [(TokenId(1), f32::NAN)].into());
+        assert_eq!(bias.as_deref(), Some("logit_bias"));
+        let words = culprit(|p| p.bad_words = vec!["  ".to_string()]);
+        assert_eq!(words.as_deref(), Some("bad_words"));
+        let allowed = culprit(|p| p.allowed_token_ids = Some(vec![]));
+        assert_eq!(allowed.as_deref(), Some("allowed_token_ids"));
+        let choice = culprit(|p| p.structured_outputs = Some(StructuredOutputs::Choice(vec![])));
+        assert_eq!(choice.as_deref(), Some("structured_outputs.choice"));
+        let unseen = culprit(|p| (p.stop, p.detokenize) = (vec!["x".to_string()], false));
+        assert_eq!(unseen.as_deref(), Some("stop"));
     }
 
     #[test]
@@ -194,16 +292,21 @@ mod tests {
 
     #[test]
     fn what_the_vocabulary_lacks_is_refused() {
+        let outside =
+            |name, token_id| ParamError::TokenOutsideVocab { name, token_id, vocab_size: 256 };
         let params = SamplingParams {
             stop_token_ids: vec![TokenId(255), TokenId(256)],
             logprobs: Some(256),
             ..SamplingParams::default()
         };
-        assert_eq!(
-            params.validate_for_vocab(256),
-            Err(ParamError::StopTokenOutsideVocab { token_id: 256, vocab_size: 256 })
-        );
+        assert_eq!(params.validate_for_vocab(256), Err(outside("stop_token_ids", 256)));
         assert_eq!(params.validate_for_vocab(257), Ok(()));
+        let allowed_token_ids = Some(vec![TokenId(3), TokenId(999)]);
+        let params = SamplingParams { allowed_token_ids, ..SamplingParams::default() };
+        assert_eq!(params.validate_for_vocab(256), Err(outside("allowed_token_ids", 999)));
+        let logit_bias = [(TokenId(256), 1.0)].into();
+        let params = SamplingParams { logit_bias, ..SamplingParams::default() };
+        assert_eq!(params.validate_for_vocab(256), Err(outside("logit_bias", 256)));
         let params = SamplingParams { prompt_logprobs: Some(5), ..SamplingParams::default() };
         let (name, value, vocab_size) = ("prompt_logprobs", 5, 4);
         assert_eq!(

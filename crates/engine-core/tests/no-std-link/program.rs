@@ -19,9 +19,9 @@ use engine_core::config::{RopeConfig, RopeScaling};
 use engine_core::request::{Request, SamplingParams, StopRules, TokenId};
 use engine_core::rope::inv_freq;
 use engine_core::sampling::{
-    LogprobScratch, SampleArgs, SampleKey, SampleScratch, logprobs, sample,
+    LogprobScratch, SampleArgs, SampleKey, SampleScratch, SamplerState, logprobs, sample,
 };
-use engine_core::scheduler::{Scheduler, SchedulerConfig};
+use engine_core::scheduler::{SampledRuns, Scheduler, SchedulerConfig};
 
 const HEAP_BYTES: usize = 1 << 20;
 
@@ -90,15 +90,23 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
         max_model_len: 32,
         block_size: 4,
         num_blocks: 8,
+        ..SchedulerConfig::DEFAULT
     };
     let Ok(mut scheduler) = Scheduler::new(config) else {
         return 2;
     };
-    let params = SamplingParams { max_tokens: 6, top_p: 0.9, ..SamplingParams::default() };
+    let params = SamplingParams {
+        max_tokens: 6,
+        top_p: 0.9,
+        repetition_penalty: 1.1,
+        ..SamplingParams::default()
+    };
+    let mut states = vec![];
     for prompt_len in [3, 9] {
         let prompt_token_ids = vec![TokenId(1); prompt_len];
         let stop_rules = StopRules::new(&params, &[]);
-        if scheduler.add(Request { prompt_token_ids, stop_rules }).is_err() {
+        states.push(SamplerState::new(&params, &prompt_token_ids, vec![], 32, 32));
+        if scheduler.add(Request::new(prompt_token_ids, stop_rules)).is_err() {
             return 3;
         }
     }
@@ -106,7 +114,7 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
     let (mut sample_scratch, mut logprob_scratch) = Default::default();
     while scheduler.has_unfinished() {
         let plan = scheduler.schedule(&mut batch).to_vec();
-        let mut sampled = vec![];
+        let mut sampled = SampledRuns::default();
         for scheduled in plan.iter().filter(|scheduled| scheduled.samples) {
             let Some(seq) = scheduler.sequence(scheduled.seq_id) else {
                 return 4;
@@ -114,12 +122,17 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
             let args = SampleArgs {
                 params: &params,
                 stop_rules: seq.stop_rules(),
-                num_output_tokens: scheduled.num_output_tokens(),
+                state: &states[scheduled.seq_id.0 as usize],
+                token_mask: None,
+                keeps_processed: false,
                 key: SampleKey::from_engine_seed(1, scheduled.seq_id.0),
                 position: scheduled.sample_position(),
             };
             match pick(&freqs, &args, &mut sample_scratch, &mut logprob_scratch) {
-                Some(token_id) => sampled.push(token_id),
+                Some(token_id) => {
+                    states[scheduled.seq_id.0 as usize].append(token_id);
+                    sampled.push(&[token_id]);
+                }
                 None => return 5,
             }
         }

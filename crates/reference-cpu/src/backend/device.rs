@@ -4,7 +4,7 @@ use engine_core::batch::Batch;
 use engine_core::device::{Device, KvCacheShape, OpError};
 use engine_core::dtype::DType;
 
-use super::{Buffer, KvCache, ReferenceCpu};
+use super::{Buffer, KvCache, ReferenceCpu, codes};
 use crate::shape;
 
 impl Device for ReferenceCpu {
@@ -87,6 +87,46 @@ impl Device for ReferenceCpu {
         let start = (slot * shape.num_kv_heads + kv_head_idx) * shape.head_dim;
         let range = start..start + shape.head_dim;
         Ok((keys[range.clone()].to_vec(), values[range].to_vec()))
+    }
+
+    fn read_kv_blocks(
+        &mut self,
+        kv_cache: &KvCache,
+        block_ids: &[u32],
+        out: &mut [u8],
+    ) -> Result<(), OpError> {
+        kv_cache.shape.check_transfer("read_kv_blocks", block_ids, out.len())?;
+        let mut rest = out;
+        for range in block_ids.iter().flat_map(|&block| kv_cache.block_ranges(block)) {
+            for pool in [&kv_cache.keys, &kv_cache.values] {
+                let dtype = kv_cache.shape.dtype;
+                let (to, tail) = rest.split_at_mut(range.len() * dtype.size_bytes());
+                codes::to_bytes(dtype, &pool[range.clone()], to);
+                rest = tail;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_kv_blocks(
+        &mut self,
+        kv_cache: &mut KvCache,
+        block_ids: &[u32],
+        data: &[u8],
+    ) -> Result<(), OpError> {
+        kv_cache.shape.check_transfer("write_kv_blocks", block_ids, data.len())?;
+        let dtype = kv_cache.shape.dtype;
+        let mut rest = data;
+        for &block in block_ids {
+            for range in kv_cache.block_ranges(block) {
+                for pool in [&mut kv_cache.keys, &mut kv_cache.values] {
+                    let (from, tail) = rest.split_at(range.len() * dtype.size_bytes());
+                    codes::from_bytes(dtype, from, &mut pool[range.clone()]);
+                    rest = tail;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

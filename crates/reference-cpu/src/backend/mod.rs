@@ -1,5 +1,6 @@
 //! The oracle as a backend: slow, plain, and checked at every argument.
 
+mod codes;
 mod device;
 mod ops;
 mod storage;

@@ -1,5 +1,7 @@
 //! Memory of the reference backend.
 
+use core::ops::Range;
+
 use engine_core::device::{KvCacheShape, OpError};
 
 use crate::shape;
@@ -135,7 +137,18 @@ impl KvCache {
         (&mut self.keys[range.clone()], &mut self.values[range])
     }
 
-    fn layer_range(&self, layer_idx: usize) -> core::ops::Range<usize> {
+    /// The elements of kv_block `block` in each layer, of `keys` as of `values`.
+    pub(super) fn block_ranges(&self, block: u32) -> impl Iterator<Item = Range<usize>> + use<> {
+        let shape = &self.shape;
+        let block_len = shape.block_size * shape.num_kv_heads * shape.head_dim;
+        let layer_len = shape.num_blocks * block_len;
+        let first = block as usize * block_len;
+        (0..shape.num_layers)
+            .map(move |layer_idx| layer_idx * layer_len + first)
+            .map(move |first| first..first + block_len)
+    }
+
+    fn layer_range(&self, layer_idx: usize) -> Range<usize> {
         let layer_len = self.keys.len() / self.shape.num_layers;
         layer_idx * layer_len..(layer_idx + 1) * layer_len
     }

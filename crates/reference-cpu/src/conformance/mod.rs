@@ -15,6 +15,7 @@ mod paged;
 mod paging;
 mod rig;
 mod rotary;
+mod transfer;
 
 use core::fmt;
 
@@ -40,6 +41,16 @@ pub enum Failure {
         case: String,
         /// What it said.
         source: OpError,
+    },
+    /// An op did what no backend may do.
+    #[error("{op} took {what} in {case}, which it has to refuse")]
+    Took {
+        /// The op.
+        op: &'static str,
+        /// The case.
+        case: String,
+        /// The arguments.
+        what: String,
     },
     /// Results are outside their bounds.
     #[error("{op} in {dtype}, {case}: {report}")]
@@ -167,6 +178,7 @@ pub fn run<O: Ops>(make: impl Fn() -> O, kv_dtypes: &[DType]) -> Result<Vec<OpRe
         kv_write(make(), kv_dtypes)?,
         attention(make(), kv_dtypes)?,
         silu_mul(make())?,
+        kv_blocks(make(), kv_dtypes)?,
     ])
 }
 
@@ -240,4 +252,13 @@ pub fn attention<O: Ops>(backend: O, kv_dtypes: &[DType]) -> Result<OpReport, Fa
 /// The first [`Failure`].
 pub fn silu_mul<O: Ops>(backend: O) -> Result<OpReport, Failure> {
     activation::silu_mul(Rig::new("silu_mul", backend))
+}
+
+/// [`engine_core::device::Device::read_kv_blocks`] and its counterpart over the pools of
+/// [`crate::cases::kv_write`] in each format: bit for bit, whatever a kv_block holds.
+///
+/// # Errors
+/// The first [`Failure`].
+pub fn kv_blocks<O: Ops>(backend: O, kv_dtypes: &[DType]) -> Result<OpReport, Failure> {
+    transfer::kv_blocks(Rig::new("kv_blocks", backend), kv_dtypes)
 }

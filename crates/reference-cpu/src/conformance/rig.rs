@@ -50,6 +50,11 @@ impl<O: Ops> Rig<O> {
         result.map_err(|source| Failure::Refused { op: self.op, case: self.case.clone(), source })
     }
 
+    /// The failure of taking arguments that must be refused.
+    pub(super) fn took(&self, what: &str) -> Failure {
+        Failure::Took { op: self.op, case: self.case.clone(), what: what.to_owned() }
+    }
+
     /// An f32 buffer with `data` and a tail of NaN.
     pub(super) fn f32_buffer(&mut self, data: &[f32]) -> Result<O::Buffer, Failure> {
         let result = self.backend.alloc(data.len() + TAIL).and_then(|mut buffer| {

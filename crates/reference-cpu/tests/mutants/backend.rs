@@ -60,6 +60,13 @@ pub enum Defect {
     KeysFromChunk,
     /// Sums each kv_block's keys apart.
     SumsByBlock,
+    /// The last layer of a kv_block stays behind.
+    LastLayerNotCopied,
+    /// kv_blocks are copied in ascending order, whatever order was asked for.
+    BlockOrderIgnored,
+    /// Signalling NaN become quiet on the way.
+    CopiedAsNumbers,
+    BlocksUnchecked,
 }
 
 /// A backend with a defect.
@@ -203,6 +210,50 @@ impl Device for Mutant {
         kv_head_idx: usize,
     ) -> Result<(Vec<f32>, Vec<f32>), OpError> {
         self.inner.read_kv(kv_cache, layer_idx, slot, kv_head_idx)
+    }
+
+    fn read_kv_blocks(
+        &mut self,
+        kv_cache: &KvCache,
+        block_ids: &[u32],
+        out: &mut [u8],
+    ) -> Result<(), OpError> {
+        self.inner.read_kv_blocks(kv_cache, block_ids, out)
+    }
+
+    fn write_kv_blocks(
+        &mut self,
+        kv_cache: &mut KvCache,
+        block_ids: &[u32],
+        data: &[u8],
+    ) -> Result<(), OpError> {
+        let (mut block_ids, mut data) = (block_ids.to_vec(), data.to_vec());
+        let shape = *kv_cache.shape();
+        match self.defect {
+            Defect::LastLayerNotCopied => {
+                let mut old = data.clone();
+                self.inner.read_kv_blocks(kv_cache, &block_ids, &mut old)?;
+                let block_bytes = shape.block_bytes() as usize;
+                let kept = block_bytes / shape.num_layers * (shape.num_layers - 1);
+                let blocks = data.chunks_mut(block_bytes).zip(old.chunks(block_bytes));
+                blocks.for_each(|(new, old)| new[kept..].copy_from_slice(&old[kept..]));
+            }
+            Defect::BlockOrderIgnored => block_ids.sort_unstable(),
+            Defect::CopiedAsNumbers => {
+                for bits in data.chunks_mut(4).filter(|bits| bits.len() == 4) {
+                    let x =
+                        f32::from_bits(u32::from_le_bytes([bits[0], bits[1], bits[2], bits[3]]));
+                    let quiet = if x.is_nan() { x.to_bits() | 0x40_0000 } else { x.to_bits() };
+                    bits.copy_from_slice(&quiet.to_le_bytes());
+                }
+            }
+            Defect::BlocksUnchecked => {
+                let last = shape.num_blocks as u32 - 1;
+                block_ids.iter_mut().for_each(|id| *id = (*id).min(last));
+            }
+            _ => {}
+        }
+        self.inner.write_kv_blocks(kv_cache, &block_ids, &data)
     }
 }
 

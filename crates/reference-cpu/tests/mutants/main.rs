@@ -21,6 +21,7 @@ fn bounded(op: &str, make: impl Fn() -> Mutant, kv_dtypes: &[DType]) -> Result<(
         "kv_write" => conformance::kv_write(backend, kv_dtypes),
         "attention" => conformance::attention(backend, kv_dtypes),
         "silu_mul" => conformance::silu_mul(backend),
+        "kv_blocks" => conformance::kv_blocks(backend, kv_dtypes),
         _ => panic!("{op} is no op"),
     };
     report.map(drop)
@@ -71,6 +72,10 @@ const BOUNDED: &[(Defect, DType, &str)] = &[
     (Defect::ActTruncated, DType::BF16, "silu_mul"),
     (Defect::OneElementOff, DType::F32, "silu_mul"),
     (Defect::GateAndUpSwapped, DType::BF16, "silu_mul"),
+    (Defect::LastLayerNotCopied, DType::F32, "kv_blocks"),
+    (Defect::BlockOrderIgnored, DType::F32, "kv_blocks"),
+    (Defect::CopiedAsNumbers, DType::F32, "kv_blocks"),
+    (Defect::BlocksUnchecked, DType::F32, "kv_blocks"),
 ];
 
 /// Defects within every bound, which only the comparison of bits sees, and the op that has them.
