@@ -41,7 +41,6 @@ pub struct Fault {
     pub pc: u64,
     /// The instruction there.
     pub instruction: String,
-    /// Why.
-    #[source]
+    /// Why; not a source, for the text above has it.
     pub cause: Cause,
 }
