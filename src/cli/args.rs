@@ -8,6 +8,7 @@ use engine::hub::SMOLLM2_135M;
 use engine::{Backend, CpuIsa, DType};
 
 use super::overrides::SamplingOverrides;
+use super::scheduler_args::SchedulerArgs;
 
 /// `kvasir generate`.
 #[derive(Args, Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct GenerateArgs {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
+    #[command(flatten)]
+    pub scheduler: SchedulerArgs,
 
     /// Print the summary as one line of JSON, with the tokens and log-probabilities of the answer
     #[arg(long)]

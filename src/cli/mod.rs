@@ -11,6 +11,7 @@ mod jsonl;
 mod output_line;
 mod overrides;
 mod pull;
+mod scheduler_args;
 mod summary;
 
 use std::process::ExitCode;

@@ -42,6 +42,7 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
     if let Some(seed) = args.sampling.seed {
         builder = builder.seed(seed);
     }
+    builder = args.scheduler.apply(builder);
     builder.build().map_err(|error| engine_error(&error))
 }
 
