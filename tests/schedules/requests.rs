@@ -47,13 +47,10 @@ pub fn requests() -> Vec<TestRequest> {
         ignore_eos: true,
         ..SamplingParams::default()
     };
-    let seeded = |seed| SamplingParams {
-        temperature: 0.9,
-        top_p: 0.95,
-        seed: Some(seed),
-        ..greedy(9)
-    };
-    let request = |name, prompt: &[u32], params| TestRequest { name, prompt: prompt.to_vec(), params };
+    let seeded =
+        |seed| SamplingParams { temperature: 0.9, top_p: 0.95, seed: Some(seed), ..greedy(9) };
+    let request =
+        |name, prompt: &[u32], params| TestRequest { name, prompt: prompt.to_vec(), params };
     let shared = |question: &[u32]| [&long[..36], question].concat();
     let refrain = [&rows[4].prompt_token_ids[..], &rows[4].prompt_token_ids[..]].concat().repeat(3);
     vec![

@@ -75,7 +75,8 @@ impl Schedule {
         let bystander = |rng: &mut StdRng| {
             let arrives = rng.random_range(0..8);
             let leaves = arrives + rng.random_range(0..6);
-            let prompt = (0..rng.random_range(1..30)).map(|_| rng.random_range(5..40_000)).collect();
+            let prompt =
+                (0..rng.random_range(1..30)).map(|_| rng.random_range(5..40_000)).collect();
             Bystander { arrives, leaves, prompt }
         };
         Schedule {
@@ -138,9 +139,17 @@ impl Schedule {
         happened("chunk", longest_prompt > self.max_num_batched_tokens, stats.num_partial_prefills);
         happened("preemption", self.is_tight, stats.num_preemptions);
         happened("swap", self.swaps, stats.num_swaps_out.min(stats.num_swaps_in));
-        happened("prefix hit", self.caches_prefixes && self.block_size <= 32, stats.num_prefix_hit_tokens);
+        happened(
+            "prefix hit",
+            self.caches_prefixes && self.block_size <= 32,
+            stats.num_prefix_hit_tokens,
+        );
         happened("accepted guess", self.speculates, stats.num_accepted_tokens);
-        happened("batch", !self.one_at_a_time, (stats.max_num_seqs_in_step as u64).saturating_sub(1));
+        happened(
+            "batch",
+            !self.one_at_a_time,
+            (stats.max_num_seqs_in_step as u64).saturating_sub(1),
+        );
         if !self.caches_prefixes {
             assert_eq!(stats.num_prefix_hit_tokens, 0, "{self:?}");
         }

@@ -2,6 +2,8 @@
 
 mod host_swap;
 mod logits;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -92,6 +94,9 @@ pub(crate) struct Engine<O: Ops> {
     logits: Vec<f32>,
     row_sampler: RowSampler,
     runs: SampledRuns,
+    /// Strikes in the next step.
+    #[cfg(test)]
+    fault: Option<tests::Fault>,
 }
 
 /// What an engine is made of.
@@ -130,6 +135,8 @@ impl<O: Ops> Engine<O> {
             logits,
             row_sampler: RowSampler::new(logprobs_mode),
             runs: SampledRuns::default(),
+            #[cfg(test)]
+            fault: None,
         })
     }
 
@@ -184,6 +191,8 @@ impl<O: Ops> Engine<O> {
         for layer_idx in 0..self.model.config().num_layers {
             self.model.layer(ops, layer_idx, step, &mut self.kv_cache, workspace)?;
         }
+        #[cfg(test)]
+        self.fault.take().map_or(Ok(()), tests::Fault::strike)?;
         Ok(())
     }
 
