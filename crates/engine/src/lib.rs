@@ -1,6 +1,9 @@
 //! The engine: weights, tokenizer, chat template and the run loop that joins them to a backend.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as engine;
+
 mod bad_words;
 mod builder;
 mod convert;
@@ -13,6 +16,7 @@ mod prompt;
 mod request_state;
 mod run_loop;
 mod sampler;
+mod structured;
 pub mod text;
 pub mod weights;
 
@@ -27,3 +31,4 @@ pub use kernels_cpu::CpuIsa;
 pub use llm::{Llm, RequestId, RequestUpdate};
 pub use output::RequestOutput;
 pub use prompt::Prompt;
+pub use structured::StructuredError;

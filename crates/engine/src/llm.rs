@@ -17,6 +17,7 @@ use crate::prompt::Prompt;
 use crate::request_state::RequestState;
 use crate::run_loop::RunLoop;
 use crate::sampler::SeqRequest;
+use crate::structured::{Structured, TokenMatcher};
 use crate::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
 use crate::weights::GenerationConfig;
 
@@ -48,6 +49,7 @@ pub struct Llm {
     tokenizer: Option<Tokenizer>,
     chat_template: Option<ChatTemplate>,
     eos_token_ids: Vec<TokenId>,
+    structured: Structured,
     seed: u64,
     next_id: RequestId,
     live: BTreeMap<SeqId, RequestState>,
@@ -86,6 +88,7 @@ impl Llm {
             tokenizer,
             chat_template,
             eos_token_ids,
+            structured: Structured::default(),
             seed,
             next_id,
             live,
@@ -140,6 +143,7 @@ impl Llm {
             return Err(LlmError::NoTokenizer { what: "a stop text" });
         }
         let bad_words = self.bad_words(&params)?;
+        let matcher = self.matcher(&params)?;
         let prompt_token_ids = self.encode(&prompt)?;
         let id = self.next_id;
         let stop_rules = StopRules::new(&params, &self.eos_token_ids);
@@ -157,6 +161,7 @@ impl Llm {
             stop_rules,
             key,
             bad_words,
+            matcher,
         })?;
         self.next_id = RequestId(id.0 + 1);
         let tokenizer = self.tokenizer.as_ref();
@@ -195,6 +200,15 @@ impl Llm {
         }
         let sequences = bad_word_tokens(&params.bad_words, self.tokenizer_for("a bad word")?)?;
         Ok(sequences)
+    }
+
+    /// What holds the output to its form.
+    fn matcher(&self, params: &SamplingParams) -> Result<Option<TokenMatcher>, LlmError> {
+        let Some(form) = &params.structured_outputs else { return Ok(None) };
+        let tokenizer = self.tokenizer_for("structured_outputs")?;
+        let eos_token_ids = &self.eos_token_ids;
+        let matcher = self.structured.matcher(form, tokenizer, eos_token_ids, params.ignore_eos)?;
+        Ok(Some(matcher))
     }
 
     fn tokenizer_for(&self, what: &'static str) -> Result<&Tokenizer, LlmError> {
@@ -238,7 +252,7 @@ impl Llm {
             let text_delta = state.update(update, step_start, self.tokenizer.as_ref());
             let ended = match finished.remove(&seq_id) {
                 Some(seq) => Some(seq),
-                None if state.hit_stop_text() => self.run_loop.finish(seq_id, FinishReason::Stop),
+                None if state.is_to_end() => self.run_loop.finish(seq_id, FinishReason::Stop),
                 None => None,
             };
             let mut request_update =

@@ -27,6 +27,8 @@ pub(crate) struct RequestState {
     cumulative_logprob: f64,
     prompt_logprobs: Vec<Option<Vec<Logprob>>>,
     stop_text: Option<String>,
+    /// The output has the form that it was to have.
+    is_complete: bool,
     arrival: Instant,
     metrics: RequestMetrics,
 }
@@ -43,9 +45,7 @@ impl RequestState {
             id,
             prompt_token_ids,
             silent_stops,
-            detokenizer: tokenizer
-                .filter(|_| params.detokenize)
-                .map(|t| t.detokenizer(params.skip_special_tokens)),
+            detokenizer: tokenizer.filter(|_| params.detokenize).map(|t| detokenizer(t, &params)),
             stop_strings: StopStrings::new(&params.stop, params.include_stop_str_in_output),
             params,
             text: String::new(),
@@ -54,6 +54,7 @@ impl RequestState {
             cumulative_logprob: 0.0,
             prompt_logprobs: vec![None],
             stop_text: None,
+            is_complete: false,
             arrival: Instant::now(),
             metrics: RequestMetrics::default(),
         }
@@ -76,9 +77,10 @@ impl RequestState {
         for scores in update.prompt_logprobs {
             self.prompt_logprobs.push(Some(to_list(&scores, tokenizer)));
         }
-        let Some(SampledToken { token_id, logprobs }) = update.sampled else {
+        let Some(SampledToken { token_id, logprobs, completes }) = update.sampled else {
             return String::new();
         };
+        self.is_complete = completes;
         self.metrics.e2e_latency_s = self.arrival.elapsed().as_secs_f64();
         if self.token_ids.is_empty() {
             self.metrics.time_to_first_token_s = self.metrics.e2e_latency_s;
@@ -113,9 +115,9 @@ impl RequestState {
         shown
     }
 
-    /// A stop text has been found: the sequence is to end now.
-    pub(crate) fn hit_stop_text(&self) -> bool {
-        self.stop_text.is_some()
+    /// A stop text has been found, or the output's form is complete: the sequence is to end now.
+    pub(crate) fn is_to_end(&self) -> bool {
+        self.stop_text.is_some() || self.is_complete
     }
 
     /// The last text, and all that the request gave.
@@ -133,6 +135,7 @@ impl RequestState {
         };
         let finish_reason = match &stop_reason {
             Some(StopReason::Text(_)) => FinishReason::Stop,
+            _ if self.is_complete => FinishReason::Stop,
             _ => seq.reason,
         };
         let output = RequestOutput {
@@ -160,6 +163,15 @@ impl RequestState {
         let update = self.stop_strings.push(&decoded);
         self.stop_text = update.stop.map(|stop| stop.text);
         update.text + &self.stop_strings.finish()
+    }
+}
+
+/// The output's form is about the output alone, and so must its text be: in a vocabulary whose words
+/// begin with their space, the first of the output keeps it.
+fn detokenizer(tokenizer: &Tokenizer, params: &SamplingParams) -> Detokenizer {
+    match params.structured_outputs {
+        Some(_) => tokenizer.detokenizer_within(params.skip_special_tokens),
+        None => tokenizer.detokenizer(params.skip_special_tokens),
     }
 }
 

@@ -7,12 +7,12 @@ use engine_core::device::OpError;
 use engine_core::model::{Model, Workspace};
 use engine_core::ops::Ops;
 use engine_core::request::{FinishReason, Request, SeqId};
-use engine_core::sampling::{LogprobsMode, SampleError, TokenLogprobs};
+use engine_core::sampling::{LogprobsMode, TokenLogprobs};
 use engine_core::scheduler::{
     CommitError, FinishedSeq, Refusal, ScheduledSeq, Scheduler, SchedulerStats,
 };
 
-use crate::sampler::{RowSampler, SampledToken, SeqRequest, SeqSampler};
+use crate::sampler::{RowError, RowSampler, SampledToken, SeqRequest, SeqSampler};
 
 /// What a step did for one sequence.
 #[derive(Clone, Debug)]
@@ -40,9 +40,9 @@ pub enum StepError {
     /// The backend failed.
     #[error(transparent)]
     Op(#[from] OpError),
-    /// A row of logits is unusable.
+    /// A row of logits gave no token.
     #[error(transparent)]
-    Sample(#[from] SampleError),
+    Row(#[from] RowError),
     /// The step and its tokens do not match: a bug.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -168,7 +168,10 @@ impl<O: Ops> Engine<O> {
                 if row.samples {
                     update.sampled = Some(self.row_sampler.sample(logits, seq)?);
                 } else {
-                    let scores = self.row_sampler.score_prompt(logits, seq, row.position)?;
+                    let scores = self
+                        .row_sampler
+                        .score_prompt(logits, seq, row.position)
+                        .map_err(RowError::from)?;
                     update.prompt_logprobs.push(scores);
                 }
             }

@@ -10,8 +10,10 @@ use engine_core::sampling::{
     TokenLogprobs, logprobs, ranked_logits, sample,
 };
 
+use crate::structured::{StructuredError, TokenMatcher};
+
 /// A request in tokens.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct SeqRequest {
     pub(crate) prompt_token_ids: Vec<TokenId>,
     pub(crate) params: SamplingParams,
@@ -19,6 +21,20 @@ pub(crate) struct SeqRequest {
     pub(crate) key: SampleKey,
     /// The request's bad words in tokens.
     pub(crate) bad_words: Vec<Vec<TokenId>>,
+    /// The output's form, at its beginning.
+    pub(crate) matcher: Option<TokenMatcher>,
+}
+
+/// Why a row gave no token.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowError {
+    /// The row is unusable, or the parameters leave nothing of it.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// The output's form became too much for its parser.
+    #[error(transparent)]
+    Structured(#[from] StructuredError),
 }
 
 /// What sampling knows of a live sequence. It keeps pace with the tokens by itself: each sampled
@@ -35,6 +51,8 @@ pub(crate) struct SampledToken {
     pub(crate) token_id: TokenId,
     /// If they are asked for.
     pub(crate) logprobs: Option<TokenLogprobs>,
+    /// The output has the form that it was to have, and nothing can be added: the sequence ends.
+    pub(crate) completes: bool,
 }
 
 /// Turns rows into tokens, with memory that is used again from row to row.
@@ -76,22 +94,32 @@ impl RowSampler {
         &mut self,
         logits: &[f32],
         seq: &mut SeqSampler,
-    ) -> Result<SampledToken, SampleError> {
-        let SeqRequest { params, stop_rules, key, .. } = &seq.request;
+    ) -> Result<SampledToken, RowError> {
+        let position = seq.position();
+        let SeqRequest { params, stop_rules, key, matcher, .. } = &mut seq.request;
+        let token_mask = match matcher {
+            Some(matcher) => Some(matcher.mask()?),
+            None => None,
+        };
         let args = SampleArgs {
             params,
             stop_rules,
             state: &seq.state,
-            token_mask: None,
+            token_mask,
             keeps_processed: params.logprobs.is_some() && self.mode.is_processed(),
             key: *key,
-            position: seq.position(),
+            position,
         };
         let token_id = sample(logits, &args, &mut self.sample_scratch)?;
         let num_top = params.logprobs;
         let logprobs = num_top.map(|n| self.score(logits, token_id, n)).transpose()?;
         seq.state.append(token_id);
-        Ok(SampledToken { token_id, logprobs })
+        let mut completes = false;
+        if let Some(matcher) = matcher {
+            matcher.append(token_id)?;
+            completes = matcher.is_complete();
+        }
+        Ok(SampledToken { token_id, logprobs, completes })
     }
 
     /// Scores a sampled token as the mode says.

@@ -163,11 +163,7 @@ impl SamplingParams {
             Some(StructuredOutputs::Choice(texts)) if texts.is_empty() => {
                 Err(ParamError::EmptyList { name: "structured_outputs.choice" })
             }
-            Some(_) => {
-                let other = "this version, which cannot constrain the output yet";
-                Err(ParamError::Conflict { name: "structured_outputs", other })
-            }
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
