@@ -4,7 +4,8 @@
 //! come in as arguments, so the same inputs give the same batches, byte for byte.
 //!
 //! The way of the data: [`request`] → [`scheduler`] → [`batch`] → [`model`] → [`ops`], with
-//! [`block_pool`] lending the KV blocks and [`sampling`] turning logits into tokens.
+//! [`block_pool`] lending the KV blocks, [`prefix_cache`] finding those that hold a prompt's KV
+//! already, [`speculative`] guessing tokens ahead and [`sampling`] turning logits into tokens.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::alloc_instead_of_core, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
@@ -22,8 +23,10 @@ pub mod formats;
 pub mod limits;
 pub mod model;
 pub mod ops;
+pub mod prefix_cache;
 pub mod request;
 pub mod rope;
 pub mod sampling;
 pub mod scheduler;
 pub mod sequence;
+pub mod speculative;

@@ -15,8 +15,12 @@ pub const MAX_NUM_SEQS: usize = 1 << 16;
 /// Token rows in a step. Buffers for activations are this long times the widest layer.
 pub const MAX_NUM_BATCHED_TOKENS: usize = 1 << 20;
 
-/// kv_blocks in a pool. The pool keeps five bytes for each: 320 MiB at this size.
-pub const MAX_NUM_BLOCKS: usize = 1 << 26;
+/// kv_blocks in a pool. The pool keeps at most 68 bytes and 4 per token slot for each, most of it
+/// for finding it again: 2 GiB at this size with 16 slots.
+pub const MAX_NUM_BLOCKS: usize = 1 << 24;
+
+/// Tokens guessed ahead for a sequence in a step. Each is a row that may be for nothing.
+pub const MAX_NUM_SPECULATIVE_TOKENS: usize = 64;
 
 /// Rows of the output projection. Sampling adds up one 41-bit weight per token in 64 bits.
 pub const MAX_VOCAB_SIZE: usize = 1 << 22;

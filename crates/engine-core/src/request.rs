@@ -1,5 +1,6 @@
 //! What a user asks for: a prompt in tokens and how to sample from it. vLLM's names and defaults.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use crate::sampling::params::{SamplingParams, StructuredOutputs};
@@ -19,6 +20,30 @@ pub struct Request {
     pub prompt_token_ids: Vec<TokenId>,
     /// When to end.
     pub stop_rules: StopRules,
+    /// Lower is served first; 0 under first come, first served.
+    pub priority: i32,
+    /// Only requests with an equal salt share KV: keeps tenants from seeing, by the time an answer
+    /// takes, what others have asked.
+    pub cache_salt: Option<String>,
+    /// Name of the adapter whose weights change its KV.
+    pub adapter: Option<String>,
+    /// Compute every token, whatever is cached: logits are wanted for all of them. What it computes
+    /// is published all the same.
+    pub skip_reading_prefix_cache: bool,
+}
+
+impl Request {
+    /// A request that shares KV with all others of its kind.
+    pub fn new(prompt_token_ids: Vec<TokenId>, stop_rules: StopRules) -> Self {
+        Request {
+            prompt_token_ids,
+            stop_rules,
+            priority: 0,
+            cache_salt: None,
+            adapter: None,
+            skip_reading_prefix_cache: false,
+        }
+    }
 }
 
 /// Which tokens and lengths end a sequence. Stop texts are found where text is made, outside.
@@ -99,15 +124,18 @@ pub enum FinishReason {
     Length,
     /// The caller withdrew it.
     Abort,
+    /// The engine failed in one of its steps.
+    Error,
 }
 
 impl FinishReason {
-    /// vLLM's word: `stop`, `length`, `abort`.
+    /// vLLM's word: `stop`, `length`, `abort`, `error`.
     pub const fn name(self) -> &'static str {
         match self {
             FinishReason::Stop => "stop",
             FinishReason::Length => "length",
             FinishReason::Abort => "abort",
+            FinishReason::Error => "error",
         }
     }
 }

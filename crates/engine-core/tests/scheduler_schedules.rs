@@ -2,14 +2,12 @@
 
 use engine_core::batch::Batch;
 use engine_core::request::{FinishReason, Request, SamplingParams, SeqId, StopRules, TokenId};
-use engine_core::scheduler::{ConfigError, Refusal, Scheduler, SchedulerConfig};
+use engine_core::scheduler::{ConfigError, Refusal, SampledRuns, Scheduler, SchedulerConfig};
 
 fn request(prompt_len: usize, max_tokens: usize) -> Request {
     let params = SamplingParams { max_tokens, ignore_eos: true, ..SamplingParams::default() };
-    Request {
-        prompt_token_ids: (0..prompt_len as u32).map(|i| TokenId(100 + i)).collect(),
-        stop_rules: StopRules::new(&params, &[]),
-    }
+    let prompt_token_ids = (0..prompt_len as u32).map(|i| TokenId(100 + i)).collect();
+    Request::new(prompt_token_ids, StopRules::new(&params, &[]))
 }
 
 fn scheduler(max_num_seqs: usize, max_num_batched_tokens: usize, num_blocks: usize) -> Scheduler {
@@ -19,8 +17,14 @@ fn scheduler(max_num_seqs: usize, max_num_batched_tokens: usize, num_blocks: usi
         max_model_len: 16,
         block_size: 4,
         num_blocks,
+        enable_prefix_caching: false,
+        ..SchedulerConfig::DEFAULT
     };
     Scheduler::new(config).unwrap()
+}
+
+fn sevens(num_runs: usize) -> SampledRuns {
+    std::iter::repeat_n(TokenId(7), num_runs).collect()
 }
 
 /// One step: `(sequence, first position, rows)` of each part. All sampled tokens are 7.
@@ -29,7 +33,7 @@ fn step(scheduler: &mut Scheduler, batch: &mut Batch) -> Vec<(u64, usize, usize)
     let parts = plan.iter().map(|s| (s.seq_id.0, s.num_computed_tokens, s.num_scheduled_tokens));
     let parts = parts.collect();
     let num_sampled = plan.iter().filter(|s| s.samples).count();
-    scheduler.commit(&vec![TokenId(7); num_sampled]).unwrap();
+    scheduler.commit(&sevens(num_sampled)).unwrap();
     parts
 }
 
@@ -50,7 +54,7 @@ fn a_long_prompt_is_chunked_beside_decodes() {
     assert_eq!(step(&mut scheduler, &mut batch), [(0, 6, 1)]);
     assert_eq!(step(&mut scheduler, &mut batch), []);
 
-    let stats = *scheduler.stats();
+    let stats = scheduler.stats();
     assert_eq!((stats.num_steps, stats.num_scheduled_tokens), (5, 21));
     assert_eq!((stats.num_mixed_steps, stats.max_num_seqs_in_step), (2, 3));
     assert_eq!((stats.num_partial_prefills, stats.num_preemptions), (2, 0));
@@ -97,7 +101,7 @@ fn the_last_arrival_is_preempted_and_computed_again_first() {
     assert_eq!(plan[0].new_prompt_positions(), 8..8);
     assert_eq!(plan[0].num_output_tokens(), 2);
     assert_eq!(batch.token_ids, [100, 101, 102, 103, 104, 105, 106, 7, 7]);
-    scheduler.commit(&[TokenId(7)]).unwrap();
+    scheduler.commit(&sevens(1)).unwrap();
 
     while scheduler.has_unfinished() {
         assert!(!step(&mut scheduler, &mut batch).is_empty());
@@ -154,7 +158,7 @@ fn prompt_positions_of_chunks_join_up() {
     while scheduler.has_unfinished() {
         let plan = scheduler.schedule(&mut batch).to_vec();
         positions.extend(plan[0].new_prompt_positions());
-        scheduler.commit(&vec![TokenId(1); usize::from(plan[0].samples)]).unwrap();
+        scheduler.commit(&sevens(usize::from(plan[0].samples))).unwrap();
     }
     // The row at p predicts the prompt's token p + 1, so the last is 8; each comes once.
     assert_eq!(positions, (0..9).collect::<Vec<_>>());
@@ -201,6 +205,7 @@ fn bounds_that_break_a_promise_are_refused() {
         max_model_len: 33,
         block_size: 16,
         num_blocks: 3,
+        ..SchedulerConfig::DEFAULT
     };
     assert!(Scheduler::new(good).is_ok());
     let error = Scheduler::new(SchedulerConfig { num_blocks: 2, ..good }).unwrap_err();

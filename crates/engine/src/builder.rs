@@ -9,6 +9,7 @@ use engine_core::device::KvCacheShape;
 use engine_core::dtype::DType;
 use engine_core::model::Model;
 use engine_core::ops::Ops;
+use engine_core::prefix_cache::BlockHash;
 use engine_core::sampling::LogprobsMode;
 use engine_core::scheduler::{Scheduler, SchedulerConfig};
 use kernels_cpu::{CpuIsa, KernelsCpu};
@@ -169,6 +170,8 @@ impl LlmBuilder {
             max_model_len,
             block_size: self.block_size,
             num_blocks: shape.num_blocks,
+            kv_identity: BlockHash::identity(&format!("{} {}", ops.numerics_id(), shape.dtype)),
+            ..SchedulerConfig::DEFAULT
         })?;
         let device_model = Model::load(&mut ops, model.checkpoint(), max_model_len)?;
         let kv_cache = ops.alloc_kv_cache(shape)?;

@@ -9,7 +9,7 @@ use engine_core::ops::Ops;
 use engine_core::request::{FinishReason, Request, SeqId};
 use engine_core::sampling::{LogprobsMode, TokenLogprobs};
 use engine_core::scheduler::{
-    CommitError, FinishedSeq, Refusal, ScheduledSeq, Scheduler, SchedulerStats,
+    CommitError, FinishedSeq, Refusal, SampledRuns, ScheduledSeq, Scheduler, SchedulerStats,
 };
 
 use crate::sampler::{RowError, RowSampler, SampledToken, SeqRequest, SeqSampler};
@@ -191,8 +191,9 @@ impl<O: Ops> Engine<O> {
 impl<O: Ops> RunLoop for Engine<O> {
     fn add(&mut self, request: SeqRequest) -> Result<SeqId, Refusal> {
         let seq_id = self.scheduler.add(Request {
-            prompt_token_ids: request.prompt_token_ids.clone(),
-            stop_rules: request.stop_rules.clone(),
+            // Log-probabilities of a prompt need the logits of all its rows.
+            skip_reading_prefix_cache: request.params.prompt_logprobs.is_some(),
+            ..Request::new(request.prompt_token_ids.clone(), request.stop_rules.clone())
         })?;
         let max_model_len = self.scheduler.config().max_model_len;
         let seq = SeqSampler::new(request, max_model_len, self.model.config().vocab_size);
@@ -221,7 +222,7 @@ impl<O: Ops> RunLoop for Engine<O> {
         };
         let mut updates: Vec<_> = self.plan.iter().map(update).collect();
         self.read_logits(&mut updates)?;
-        let sampled: Vec<_> =
+        let sampled: SampledRuns =
             updates.iter().filter_map(|update| Some(update.sampled.as_ref()?.token_id)).collect();
         self.scheduler.commit(&sampled)?;
         Ok(StepReport { updates, finished: self.drain_finished() })
@@ -232,7 +233,7 @@ impl<O: Ops> RunLoop for Engine<O> {
     }
 
     fn stats(&self) -> SchedulerStats {
-        *self.scheduler.stats()
+        self.scheduler.stats()
     }
 
     fn device_name(&self) -> String {

@@ -2,47 +2,72 @@
 //!
 //! There is no prefill phase and no decode phase: every step moves each sequence's
 //! `num_computed_tokens` towards `num_tokens` under one budget of token rows, running sequences
-//! first, in order of arrival, then waiting ones. A prompt longer than what is left of the budget is
-//! computed in chunks. When a running sequence finds no free kv_block, the sequence that arrived
-//! last gives all of its own back and is computed again later (vLLM's recompute preemption); such a
-//! step admits nobody.
+//! first, then waiting ones, both in the order of their keys (priority, then arrival). A prompt
+//! longer than what is left of the budget is computed in chunks. When a running sequence finds no
+//! free kv_block, the last in that order gives all of its own back: its KV is copied to host memory
+//! or, if that would take longer, computed again later. Such a step admits nobody.
 //!
-//! A step is [`Scheduler::schedule`], the model, [`Scheduler::commit`]. Nothing counts as computed
-//! before the commit, so a step whose model failed is simply scheduled again.
+//! A step is [`Scheduler::schedule`], the copies of [`Scheduler::copies`], the model,
+//! [`Scheduler::commit`]. Nothing counts as computed and nothing is published before the commit, so
+//! a step whose model failed is simply scheduled again, or its sequences ended
+//! ([`Scheduler::fail_step`]).
 //!
 //! Two promises follow from rule 6 (a pool holds at least one `max_model_len` sequence): as long as
-//! a sequence lives, a step is never empty, and the oldest is in every step, so each one ends.
+//! a sequence lives, a step is never empty, and the first running one is in every step, so each one
+//! ends.
 
 mod batch;
+mod commit;
 mod config;
+mod cost;
+mod draft;
+mod preempt;
+mod room;
+mod running;
 mod step;
+mod waiting;
 
 use alloc::collections::VecDeque;
 use alloc::vec::{self, Vec};
 
-pub use config::{ConfigError, Refusal, SchedulerConfig};
-pub use step::{CommitError, CommittedToken, FinishedSeq, ScheduledSeq, SchedulerStats};
+pub use config::{ConfigError, Refusal, SchedulerConfig, SchedulingPolicy};
+pub use step::{
+    BlockCopy, CommitError, CommittedToken, CopyDirection, FinishedSeq, SampledRuns, ScheduledSeq,
+    SchedulerStats,
+};
 
 use crate::batch::Batch;
-use crate::block_pool::BlockPool;
+use crate::block_pool::{BlockId, BlockPool, HostPool};
 use crate::capacity::blocks_for_tokens;
-use crate::request::{FinishReason, Request, SeqId, TokenId};
-use crate::sequence::Sequence;
+use crate::prefix_cache::BlockHash;
+use crate::request::{FinishReason, Request, SeqId};
+use crate::sequence::{SeqKey, Sequence};
+use cost::{CostModel, StepShape};
 
-/// The queues, the pool, and the step in progress.
+/// The queues, the pools, and the step in progress.
 #[derive(Debug)]
 pub struct Scheduler {
     config: SchedulerConfig,
     block_pool: BlockPool,
-    /// Without kv_blocks, by `SeqId`: the preempted are older than all that never ran.
+    host_pool: HostPool,
+    /// Without kv_blocks, by key.
     waiting: VecDeque<Sequence>,
-    /// With kv_blocks, by `SeqId`: admission is in that order and preemption takes the last.
+    /// With kv_blocks, by key.
     running: Vec<Sequence>,
-    /// The step in progress: entry `i` is of what was `running[i]` when it was scheduled.
+    /// The step in progress.
     plan: Vec<ScheduledSeq>,
+    copies: Vec<BlockCopy>,
+    /// Index and hash of the first block that each prefill of the plan is about to fill, where
+    /// nobody has published it yet.
+    in_the_making: Vec<(usize, BlockHash)>,
+    /// The prefix hits of the sequence that is being admitted.
+    hits: Vec<BlockId>,
     committed: Vec<CommittedToken>,
     finished: Vec<FinishedSeq>,
     next_seq_id: SeqId,
+    costs: CostModel,
+    /// What the last committed step consisted of, until its duration is known.
+    unmeasured: Option<StepShape>,
     stats: SchedulerStats,
 }
 
@@ -54,171 +79,129 @@ impl Scheduler {
     /// `max_model_len` tokens.
     pub fn new(config: SchedulerConfig) -> Result<Self, ConfigError> {
         config.validate()?;
+        let SchedulerConfig { num_blocks, block_size, num_host_blocks, .. } = config;
+        let block_pool =
+            BlockPool::new(num_blocks as u32, block_size, config.enable_prefix_caching);
         Ok(Scheduler {
             config,
-            block_pool: BlockPool::new(config.num_blocks as u32),
+            block_pool,
+            host_pool: HostPool::new(num_host_blocks as u32),
             waiting: VecDeque::new(),
             running: Vec::new(),
-            plan: Vec::new(),
-            committed: Vec::new(),
+            plan: Vec::with_capacity(config.max_num_seqs),
+            copies: Vec::with_capacity(num_host_blocks),
+            in_the_making: Vec::with_capacity(config.max_num_seqs),
+            hits: Vec::with_capacity(blocks_for_tokens(config.max_model_len, block_size)),
+            committed: Vec::with_capacity(config.max_num_batched_tokens),
             finished: Vec::new(),
             next_seq_id: SeqId(0),
+            costs: CostModel::default(),
+            unmeasured: None,
             stats: SchedulerStats::default(),
         })
     }
 
-    /// Queues a request behind all others. It will end exactly once, see
-    /// [`Scheduler::drain_finished`].
+    /// Queues a request. It will end exactly once, see [`Scheduler::drain_finished`].
     ///
     /// # Errors
-    /// [`Refusal`] when it could not finish even alone.
+    /// [`Refusal`] when it could not finish even alone, or too many wait.
     pub fn add(&mut self, request: Request) -> Result<SeqId, Refusal> {
-        let num_tokens = request.prompt_token_ids.len();
-        let max_model_len = self.config.max_model_len;
-        if num_tokens == 0 {
-            return Err(Refusal::EmptyPrompt);
-        }
-        if num_tokens >= max_model_len {
-            return Err(Refusal::PromptTooLong { num_tokens, max_model_len });
-        }
-        if request.stop_rules.max_tokens == 0 {
-            return Err(Refusal::ZeroMaxTokens);
-        }
+        self.config.accept(&request, self.waiting.len())?;
         let seq_id = self.next_seq_id;
         self.next_seq_id = SeqId(seq_id.0 + 1);
-        self.waiting.push_back(Sequence::new(seq_id, request));
+        self.enqueue(Sequence::new(seq_id, request, &self.config));
+        // Whoever runs may have to come back without an allocation.
+        self.waiting.reserve(self.running.len() + 1);
         Ok(seq_id)
     }
 
-    /// Plans the next step and writes it to `batch`. A step that was not committed is forgotten.
+    /// Puts a sequence in its place among the waiting.
+    fn enqueue(&mut self, sequence: Sequence) {
+        let key = sequence.key();
+        let seq_idx = self.waiting.partition_point(|other| other.key() < key);
+        self.waiting.insert(seq_idx, sequence);
+    }
+
+    /// Plans the next step and writes it to `batch`. A step that was not committed is forgotten;
+    /// its [`Scheduler::copies`] must have been executed, or reported as failed, all the same.
     ///
     /// The plan is empty only if no sequence lives. It allocates nothing once `batch` and the
     /// scheduler have grown to the load, but for sequences that are admitted.
     pub fn schedule(&mut self, batch: &mut Batch) -> &[ScheduledSeq] {
-        self.plan.clear();
-        let mut budget = self.config.max_num_batched_tokens;
-        let has_preempted = self.schedule_running(&mut budget);
+        self.settle_copies();
+        self.drop_step();
+        let mut room = self.room();
+        let has_preempted = self.schedule_running(&mut room);
         if !has_preempted {
-            self.schedule_waiting(&mut budget);
+            self.schedule_waiting(&mut room);
+            self.schedule_drafts(&mut room);
         }
         batch::fill(batch, &self.plan, &self.running, &self.config);
         &self.plan
     }
 
-    /// Gives running sequences their tokens, oldest first; answers whether it had to preempt.
-    fn schedule_running(&mut self, budget: &mut usize) -> bool {
-        let block_size = self.config.block_size;
-        let mut has_preempted = false;
-        let mut seq_idx = 0;
-        while seq_idx < self.running.len() && *budget > 0 {
-            let num_tokens = self.running[seq_idx].num_uncomputed_tokens().min(*budget);
-            if !self.running[seq_idx].grow(num_tokens, block_size, &mut self.block_pool) {
-                has_preempted = true;
-                // The victim may be this very sequence; then the loop is done.
-                self.preempt_last();
-                continue;
-            }
-            self.plan.push(ScheduledSeq::new(&self.running[seq_idx], num_tokens));
-            *budget -= num_tokens;
-            seq_idx += 1;
-        }
-        has_preempted
-    }
-
-    /// Sends the running sequence that arrived last back to the head of the queue.
-    fn preempt_last(&mut self) {
-        if let Some(mut victim) = self.running.pop() {
-            victim.preempt(&mut self.block_pool);
-            self.stats.num_preemptions += 1;
-            self.waiting.push_front(victim);
-        }
-    }
-
-    /// Admits waiting sequences in order, each if all its present tokens fit in free kv_blocks:
-    /// one that would at once be preempted by its own prompt stays where it is, and so do all
-    /// behind it.
-    fn schedule_waiting(&mut self, budget: &mut usize) {
-        let SchedulerConfig { max_num_seqs, max_model_len, block_size, .. } = self.config;
-        while *budget > 0 && self.running.len() < max_num_seqs {
-            let num_free = self.block_pool.num_free();
-            let fits = |seq: &Sequence| blocks_for_tokens(seq.num_tokens(), block_size) <= num_free;
-            if !self.waiting.front().is_some_and(fits) {
-                return;
-            }
-            let Some(mut seq) = self.waiting.pop_front() else {
-                return;
-            };
-            seq.reserve(max_model_len, block_size);
-            let num_tokens = seq.num_uncomputed_tokens().min(*budget);
-            let has_grown = seq.grow(num_tokens, block_size, &mut self.block_pool);
-            debug_assert!(has_grown, "the whole sequence fits, so a chunk of it does");
-            self.plan.push(ScheduledSeq::new(&seq, num_tokens));
-            *budget -= num_tokens;
-            self.running.push(seq);
-        }
-    }
-
-    /// The step has been computed and `sampled` holds one token for each entry of the plan that
-    /// samples, in order. Sequences that these tokens end give their kv_blocks back.
-    ///
-    /// Tokens of sequences that were ended since the step was scheduled are dropped.
-    ///
-    /// # Errors
-    /// [`CommitError::NumSampled`]; the step is still in progress.
-    pub fn commit(&mut self, sampled: &[TokenId]) -> Result<&[CommittedToken], CommitError> {
-        let expected = self.plan.iter().filter(|scheduled| scheduled.samples).count();
-        if sampled.len() != expected {
-            return Err(CommitError::NumSampled { found: sampled.len(), expected });
-        }
-        self.committed.clear();
-        if self.plan.is_empty() {
-            return Ok(&self.committed);
-        }
-        self.stats.count_step(&self.plan);
-        let mut sampled = sampled.iter();
-        for scheduled in &self.plan {
-            let token_id = if scheduled.samples { sampled.next() } else { None };
-            let Ok(seq_idx) = find(&self.running, scheduled.seq_id) else {
-                continue;
-            };
-            let seq = &mut self.running[seq_idx];
-            seq.advance(scheduled.num_scheduled_tokens);
-            if let Some(&token_id) = token_id {
-                let stop = seq.append(token_id, self.config.max_model_len);
-                self.committed.push(CommittedToken { seq_id: scheduled.seq_id, token_id, stop });
+    /// Forgets the step in progress: what it took is given back, last first so that the same step
+    /// would take the same again; what it admitted runs on.
+    fn drop_step(&mut self) {
+        for scheduled in self.plan.iter().rev() {
+            if let Ok(seq_idx) = find(&self.running, scheduled.key()) {
+                self.running[seq_idx].trim(&mut self.block_pool);
             }
         }
         self.plan.clear();
-        self.retire_stopped();
-        Ok(&self.committed)
     }
 
-    /// Moves running sequences whose last token ended them to the finished ones.
-    fn retire_stopped(&mut self) {
-        for mut sequence in self.running.extract_if(.., |seq| seq.stop().is_some()) {
-            sequence.release(&mut self.block_pool);
-            if let Some(stop) = sequence.stop() {
-                let (reason, stop_token_id) = (stop.reason, stop.stop_token_id);
-                self.finished.push(FinishedSeq { sequence, reason, stop_token_id });
-            }
-        }
-    }
-
-    /// Ends a live sequence at once, between steps or within one, and frees its kv_blocks. Answers
+    /// Ends a live sequence at once, between steps or within one, and frees its blocks. Answers
     /// `false` when no such sequence lives.
     pub fn finish(&mut self, seq_id: SeqId, reason: FinishReason) -> bool {
-        let mut sequence = if let Ok(seq_idx) = find(&self.running, seq_id) {
-            self.running.remove(seq_idx)
-        } else if let Ok(seq_idx) = self.waiting.binary_search_by_key(&seq_id, Sequence::seq_id)
-            && let Some(sequence) = self.waiting.remove(seq_idx)
-        {
-            sequence
-        } else {
+        let Some(mut sequence) = self.take(seq_id) else {
             return false;
         };
         sequence.release(&mut self.block_pool);
+        self.host_pool.free(&mut sequence.host_blocks);
+        sequence.forget_swapped();
         self.finished.push(FinishedSeq { sequence, reason, stop_token_id: None });
         true
+    }
+
+    /// Takes a live sequence out of its queue.
+    fn take(&mut self, seq_id: SeqId) -> Option<Sequence> {
+        let key = self.key_of(seq_id)?;
+        match find(&self.running, key) {
+            Ok(seq_idx) => Some(self.running.remove(seq_idx)),
+            Err(_) => self.waiting.remove(self.find_waiting(key)?),
+        }
+    }
+
+    /// The step in progress failed: each sequence that has a part in it ends with
+    /// [`FinishReason::Error`], all others live on. Answers how many ended.
+    pub fn fail_step(&mut self) -> usize {
+        let mut num_ended = 0;
+        for plan_idx in 0..self.plan.len() {
+            let seq_id = self.plan[plan_idx].seq_id;
+            num_ended += usize::from(self.finish(seq_id, FinishReason::Error));
+        }
+        self.plan.clear();
+        self.stats.num_failed_steps += u64::from(num_ended > 0);
+        num_ended
+    }
+
+    /// The last committed step took this long. Chunk sizes under `tpot_target_us` follow it; the
+    /// same durations give the same schedule.
+    pub fn observe_step(&mut self, duration_us: u64) {
+        if let Some(shape) = self.unmeasured.take() {
+            self.costs.observe_step(shape, duration_us);
+        }
+    }
+
+    /// The copies of `num_blocks` blocks between device and host took this long.
+    pub fn observe_copy(&mut self, num_blocks: usize, duration_us: u64) {
+        self.costs.observe_copy(num_blocks, duration_us);
+    }
+
+    /// Forgets all cached prefixes; answers `false`, and does nothing, while a sequence runs.
+    pub fn reset_prefix_cache(&mut self) -> bool {
+        self.block_pool.reset_prefix_cache()
     }
 
     /// The sequences that have ended since the last call, in order of ending: each sequence that
@@ -237,9 +220,18 @@ impl Scheduler {
         &self.block_pool
     }
 
+    /// The room for kv_blocks in host memory.
+    pub fn host_pool(&self) -> &HostPool {
+        &self.host_pool
+    }
+
     /// Totals.
-    pub fn stats(&self) -> &SchedulerStats {
-        &self.stats
+    pub fn stats(&self) -> SchedulerStats {
+        SchedulerStats {
+            num_published_blocks: self.block_pool.num_published(),
+            num_evicted_blocks: self.block_pool.num_evicted(),
+            ..self.stats
+        }
     }
 
     /// The step in progress.
@@ -247,12 +239,19 @@ impl Scheduler {
         &self.plan
     }
 
-    /// Sequences that hold kv_blocks, oldest first.
+    /// What must be copied between device and host after [`Scheduler::schedule`] and before its
+    /// model runs, in this order. For the sequence of a copy that fails call
+    /// [`Scheduler::fail_swap`], execute those of all others, and schedule again.
+    pub fn copies(&self) -> &[BlockCopy] {
+        &self.copies
+    }
+
+    /// Sequences that hold kv_blocks, first served first.
     pub fn running(&self) -> &[Sequence] {
         &self.running
     }
 
-    /// Sequences that hold none, next to be admitted first.
+    /// Sequences that hold none, first served first.
     pub fn waiting(&self) -> impl ExactSizeIterator<Item = &Sequence> {
         self.waiting.iter()
     }
@@ -264,15 +263,32 @@ impl Scheduler {
 
     /// A live sequence.
     pub fn sequence(&self, seq_id: SeqId) -> Option<&Sequence> {
-        if let Ok(seq_idx) = find(&self.running, seq_id) {
-            return self.running.get(seq_idx);
+        let key = self.key_of(seq_id)?;
+        match find(&self.running, key) {
+            Ok(seq_idx) => self.running.get(seq_idx),
+            Err(_) => self.waiting.get(self.find_waiting(key)?),
         }
-        let seq_idx = self.waiting.binary_search_by_key(&seq_id, Sequence::seq_id).ok()?;
-        self.waiting.get(seq_idx)
+    }
+
+    /// The key of a sequence, if it lives; without priorities its id says it.
+    fn key_of(&self, seq_id: SeqId) -> Option<SeqKey> {
+        match self.config.policy {
+            SchedulingPolicy::Fcfs => Some(SeqKey { priority: 0, seq_id }),
+            SchedulingPolicy::Priority => self
+                .running
+                .iter()
+                .chain(&self.waiting)
+                .map(Sequence::key)
+                .find(|key| key.seq_id == seq_id),
+        }
+    }
+
+    fn find_waiting(&self, key: SeqKey) -> Option<usize> {
+        self.waiting.binary_search_by_key(&key, Sequence::key).ok()
     }
 }
 
-/// Where `seq_id` is among sequences ordered by id.
-fn find(sequences: &[Sequence], seq_id: SeqId) -> Result<usize, usize> {
-    sequences.binary_search_by_key(&seq_id, Sequence::seq_id)
+/// Where the sequence with this key is among sequences in order, or where it would have to be.
+fn find(sequences: &[Sequence], key: SeqKey) -> Result<usize, usize> {
+    sequences.binary_search_by_key(&key, Sequence::key)
 }

@@ -21,7 +21,7 @@ use engine_core::rope::inv_freq;
 use engine_core::sampling::{
     LogprobScratch, SampleArgs, SampleKey, SampleScratch, SamplerState, logprobs, sample,
 };
-use engine_core::scheduler::{Scheduler, SchedulerConfig};
+use engine_core::scheduler::{SampledRuns, Scheduler, SchedulerConfig};
 
 const HEAP_BYTES: usize = 1 << 20;
 
@@ -90,6 +90,7 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
         max_model_len: 32,
         block_size: 4,
         num_blocks: 8,
+        ..SchedulerConfig::DEFAULT
     };
     let Ok(mut scheduler) = Scheduler::new(config) else {
         return 2;
@@ -105,7 +106,7 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
         let prompt_token_ids = vec![TokenId(1); prompt_len];
         let stop_rules = StopRules::new(&params, &[]);
         states.push(SamplerState::new(&params, &prompt_token_ids, vec![], 32, 32));
-        if scheduler.add(Request { prompt_token_ids, stop_rules }).is_err() {
+        if scheduler.add(Request::new(prompt_token_ids, stop_rules)).is_err() {
             return 3;
         }
     }
@@ -113,7 +114,7 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
     let (mut sample_scratch, mut logprob_scratch) = Default::default();
     while scheduler.has_unfinished() {
         let plan = scheduler.schedule(&mut batch).to_vec();
-        let mut sampled = vec![];
+        let mut sampled = SampledRuns::default();
         for scheduled in plan.iter().filter(|scheduled| scheduled.samples) {
             let Some(seq) = scheduler.sequence(scheduled.seq_id) else {
                 return 4;
@@ -130,7 +131,7 @@ extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
             match pick(&freqs, &args, &mut sample_scratch, &mut logprob_scratch) {
                 Some(token_id) => {
                     states[scheduled.seq_id.0 as usize].append(token_id);
-                    sampled.push(token_id);
+                    sampled.push(&[token_id]);
                 }
                 None => return 5,
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine_core::batch::Batch;
 use engine_core::request::{FinishReason, Request, SeqId, StopRules, TokenId};
 use engine_core::scheduler::{
-    CommitError, Refusal, ScheduledSeq, Scheduler, SchedulerConfig, SchedulerStats,
+    CommitError, Refusal, SampledRuns, ScheduledSeq, Scheduler, SchedulerConfig, SchedulerStats,
 };
 
 use crate::queues::Queues;
@@ -60,16 +60,14 @@ impl Load {
     }
 
     fn request(&self) -> Request {
-        Request {
-            prompt_token_ids: self.prompt().into_iter().map(TokenId).collect(),
-            stop_rules: StopRules {
-                max_tokens: self.max_tokens,
-                min_tokens: self.min_tokens,
-                ignore_eos: self.ignore_eos,
-                eos_token_ids: vec![TokenId(EOS)],
-                stop_token_ids: vec![TokenId(STOP)],
-            },
-        }
+        let stop_rules = StopRules {
+            max_tokens: self.max_tokens,
+            min_tokens: self.min_tokens,
+            ignore_eos: self.ignore_eos,
+            eos_token_ids: vec![TokenId(EOS)],
+            stop_token_ids: vec![TokenId(STOP)],
+        };
+        Request::new(self.prompt().into_iter().map(TokenId).collect(), stop_rules)
     }
 
     fn expected_refusal(&self, max_model_len: usize) -> Option<Refusal> {
@@ -212,12 +210,12 @@ impl Driver<'_> {
     ) -> Result<(), String> {
         let (plan, sampled) = self.plan()?;
         meanwhile(self)?;
-        let too_many = vec![TokenId(0); sampled.len() + 1];
+        let too_many: SampledRuns = vec![TokenId(0); sampled.len() + 1].into_iter().collect();
         let refused = self.scheduler.commit(&too_many).err();
-        let (found, expected) = (too_many.len(), sampled.len());
-        ensure!(refused == Some(CommitError::NumSampled { found, expected }), "{refused:?}");
+        let (found, expected) = (too_many.num_runs(), sampled.len());
+        ensure!(refused == Some(CommitError::NumRuns { found, expected }), "{refused:?}");
 
-        let tokens: Vec<TokenId> = sampled.iter().copied().map(TokenId).collect();
+        let tokens: SampledRuns = sampled.iter().copied().map(TokenId).collect();
         let committed = self.scheduler.commit(&tokens).map_err(|error| error.to_string())?;
         let stopped: Vec<SeqId> = committed
             .iter()
@@ -276,7 +274,7 @@ impl Driver<'_> {
         ensure!(live.is_empty() && !self.scheduler.has_unfinished(), "{live:?} never ended");
         ensure!(self.scheduler.block_pool().num_used() == 0, "blocks are still lent");
         ensure!(self.expected.keys().eq(self.trace.outputs.keys()), "a request was lost");
-        let stats = *self.scheduler.stats();
+        let stats = self.scheduler.stats();
         ensure!(stats.num_preemptions == self.num_preemptions, "{stats:?}");
         Ok(stats)
     }

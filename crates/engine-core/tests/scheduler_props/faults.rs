@@ -3,7 +3,7 @@
 
 use engine_core::batch::Batch;
 use engine_core::request::{Request, StopRules, TokenId};
-use engine_core::scheduler::{ScheduledSeq, Scheduler, SchedulerConfig};
+use engine_core::scheduler::{SampledRuns, ScheduledSeq, Scheduler, SchedulerConfig};
 
 use crate::queues::Queues;
 use crate::shadow::{Shadow, TrueSeq};
@@ -14,6 +14,8 @@ const CONFIG: SchedulerConfig = SchedulerConfig {
     max_model_len: 32,
     block_size: 4,
     num_blocks: 20,
+    enable_prefix_caching: false,
+    ..SchedulerConfig::DEFAULT
 };
 
 /// A step of two decodes and one prefill, checked to be right, and the state around it.
@@ -40,12 +42,12 @@ fn scene() -> Scene {
             stop_token_ids: Vec::new(),
         };
         let prompt_token_ids = token_ids.iter().copied().map(TokenId).collect();
-        let seq_id = scheduler.add(Request { prompt_token_ids, stop_rules }).unwrap();
+        let seq_id = scheduler.add(Request::new(prompt_token_ids, stop_rules)).unwrap();
         shadow.seqs.insert(seq_id, TrueSeq { token_ids, ..TrueSeq::default() });
         if step < 2 {
             let plan = scheduler.schedule(&mut batch).to_vec();
             let sampled = shadow.forward(&plan, &batch).unwrap();
-            let tokens: Vec<TokenId> = sampled.iter().copied().map(TokenId).collect();
+            let tokens: SampledRuns = sampled.iter().copied().map(TokenId).collect();
             scheduler.commit(&tokens).unwrap();
             shadow.commit(&plan, &sampled);
         }

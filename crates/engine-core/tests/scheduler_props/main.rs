@@ -25,6 +25,8 @@ fn configs() -> impl Strategy<Value = SchedulerConfig> {
                 max_model_len,
                 block_size,
                 num_blocks: max_model_len.div_ceil(block_size) + extra,
+                enable_prefix_caching: false,
+                ..SchedulerConfig::DEFAULT
             }
         },
     )
@@ -103,6 +105,8 @@ fn a_tight_pool_chunks_batches_and_preempts() {
         max_model_len: 40,
         block_size: 2,
         num_blocks: 24,
+        enable_prefix_caching: false,
+        ..SchedulerConfig::DEFAULT
     };
     let load =
         |salt| Load { prompt_len: 15, max_tokens: 24, min_tokens: 24, ignore_eos: true, salt };

@@ -41,6 +41,13 @@ impl SeqView {
     }
 }
 
+impl SeqView {
+    /// The part of its table that is not for a step in progress.
+    fn computed_blocks(&self, block_size: usize) -> &[u32] {
+        &self.block_table[..self.num_computed.div_ceil(block_size)]
+    }
+}
+
 impl Queues {
     pub fn of(scheduler: &Scheduler) -> Self {
         let pool = scheduler.block_pool();
@@ -123,7 +130,7 @@ impl Queues {
         for seq in &self.running {
             match old.get(&seq.seq_id) {
                 Some(old) => ensure!(
-                    seq.block_table.starts_with(&old.block_table),
+                    seq.block_table.starts_with(old.computed_blocks(self.config.block_size)),
                     "{:?}'s table was not appended to",
                     seq.seq_id
                 ),

@@ -1,0 +1,81 @@
+//! What a step still has to give.
+
+use super::Scheduler;
+use crate::sequence::Sequence;
+
+/// Rows that the step in the making can still give away.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Rows in all.
+    pub(super) num_rows: usize,
+    /// Of these, the rows kept for running sequences that come later and need but one: a long
+    /// prompt does not make them stall.
+    num_kept: usize,
+    /// Rows beyond one per sequence that end in time for `tpot_target_us`.
+    pub(super) num_extra_rows: usize,
+    /// Rows of a sequence.
+    max_chunk: usize,
+    enable_chunked_prefill: bool,
+}
+
+impl Scheduler {
+    /// The room of a new step.
+    pub(super) fn room(&self) -> Room {
+        let num_one_row = self.running.iter().filter(|seq| seq.is_one_row()).count();
+        let num_live = self.running.len() + self.waiting.len();
+        let num_extra_rows = match self.config.tpot_target_us {
+            // Without a decode nobody waits for a token.
+            Some(target_us) if num_one_row > 0 => {
+                let num_rows = self.costs.num_extra_rows(target_us, num_one_row);
+                // Below a kv_block a prompt would take longer than its answer is worth.
+                num_rows.max(self.config.block_size)
+            }
+            _ => usize::MAX,
+        };
+        let threshold = self.config.long_prefill_token_threshold;
+        Room {
+            num_rows: self.config.max_num_batched_tokens,
+            num_kept: num_one_row,
+            num_extra_rows,
+            max_chunk: if threshold > 0 && num_live > 1 { threshold } else { usize::MAX },
+            enable_chunked_prefill: self.config.enable_chunked_prefill,
+        }
+    }
+}
+
+impl Room {
+    /// Rows for a running sequence; 0: not in this step. The first of all gets at least one.
+    pub(super) fn rows_for_running(&self, seq: &Sequence, is_first: bool) -> usize {
+        if seq.is_one_row() {
+            return self.num_rows.min(1);
+        }
+        let num_rows = self.rows_for_waiting(seq.num_uncomputed_tokens());
+        if is_first && !self.enable_chunked_prefill {
+            // The budget of a step without chunks holds any sequence.
+            return seq.num_uncomputed_tokens();
+        }
+        if is_first { num_rows.max(1) } else { num_rows }
+    }
+
+    /// Rows for a sequence that lacks `num_uncomputed` and would not be kept rows for.
+    pub(super) fn rows_for_waiting(&self, num_uncomputed: usize) -> usize {
+        let num_rows = self.num_rows.saturating_sub(self.num_kept).min(num_uncomputed);
+        if !self.enable_chunked_prefill {
+            return if num_rows < num_uncomputed { 0 } else { num_rows };
+        }
+        num_rows.min(self.max_chunk).min(self.num_extra_rows)
+    }
+
+    /// A running sequence had its turn, or lost it; if one row was kept for it, it is no longer.
+    pub(super) fn pass(&mut self, seq: &Sequence) {
+        self.num_kept -= usize::from(seq.is_one_row());
+    }
+
+    /// Rows are given to a sequence.
+    pub(super) fn spend(&mut self, num_rows: usize, is_one_row: bool) {
+        self.num_rows -= num_rows;
+        if !is_one_row {
+            self.num_extra_rows = self.num_extra_rows.saturating_sub(num_rows);
+        }
+    }
+}
