@@ -85,7 +85,7 @@ fn bracket_depth(text: &str) -> usize {
 /// The automaton of multiples of a number has as many states as the number.
 const MAX_DIVISOR_DIGITS: usize = 5;
 
-/// Refuses what the compiler would take too long for, or take to mean something else.
+/// Refuses what the compiler would take too long for, or cannot know.
 fn check_schema(schema: &Value) -> Result<(), String> {
     match schema {
         Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
@@ -114,7 +114,7 @@ fn check_divisor(number: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The compiler takes `\1` for the letter with that code.
+/// Refuses a reference to a group, in our words: no automaton follows one.
 fn check_regex(regex: &str) -> Result<(), String> {
     let mut chars = regex.chars();
     while let Some(c) = chars.next() {
