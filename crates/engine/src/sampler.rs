@@ -10,10 +10,12 @@ use engine_core::sampling::{
     TokenLogprobs, logprobs, ranked_logits, sample,
 };
 
-use crate::structured::{StructuredError, TokenMatcher};
+use crate::llm::RequestOptions;
+use crate::run_loop::StepError;
+use crate::structured::TokenMatcher;
 
 /// A request in tokens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SeqRequest {
     pub(crate) prompt_token_ids: Vec<TokenId>,
     pub(crate) params: SamplingParams,
@@ -23,18 +25,7 @@ pub(crate) struct SeqRequest {
     pub(crate) bad_words: Vec<Vec<TokenId>>,
     /// The output's form, at its beginning.
     pub(crate) matcher: Option<TokenMatcher>,
-}
-
-/// Why a row gave no token.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RowError {
-    /// The row is unusable, or the parameters leave nothing of it.
-    #[error(transparent)]
-    Sample(#[from] SampleError),
-    /// The output's form became too much for its parser.
-    #[error(transparent)]
-    Structured(#[from] StructuredError),
+    pub(crate) options: RequestOptions,
 }
 
 /// What sampling knows of a live sequence. It keeps pace with the tokens by itself: each sampled
@@ -94,7 +85,7 @@ impl RowSampler {
         &mut self,
         logits: &[f32],
         seq: &mut SeqSampler,
-    ) -> Result<SampledToken, RowError> {
+    ) -> Result<SampledToken, StepError> {
         let position = seq.position();
         let SeqRequest { params, stop_rules, key, matcher, .. } = &mut seq.request;
         let token_mask = match matcher {

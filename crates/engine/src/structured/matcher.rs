@@ -78,6 +78,18 @@ impl TokenMatcher {
     }
 }
 
+impl Clone for TokenMatcher {
+    fn clone(&self) -> Self {
+        TokenMatcher {
+            // Not even caches are shared.
+            matcher: self.matcher.deep_clone(),
+            eos_token_ids: self.eos_token_ids.clone(),
+            mask: self.mask.clone(),
+            ..*self
+        }
+    }
+}
+
 impl std::fmt::Debug for TokenMatcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenMatcher").field("is_complete", &self.is_complete()).finish()
