@@ -96,7 +96,6 @@ impl std::fmt::Debug for TokenMatcher {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn parser_error(error: impl std::fmt::Display) -> StructuredError {
     let reason = in_one_line(&error.to_string());
     // The library keeps the stop reason only as the error's text.
