@@ -118,7 +118,7 @@ fn faults_in_a_step_are_seen() {
 fn faults_in_the_cache_are_seen() {
     // The cache lost what an earlier step wrote: another sequence wrote over it.
     let mut scene = scene();
-    let (victim, culprit) = (scene.plan[0].seq_id, scene.plan[1].seq_id);
+    let victim = scene.plan[0].seq_id;
     let truth = scene.shadow.seqs[&victim].clone();
     scene.shadow.seqs.get_mut(&victim).unwrap().token_ids[2] += 1;
     assert!(scene.step_verdict().is_err(), "stale KV goes unseen");
