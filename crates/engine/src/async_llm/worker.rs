@@ -71,7 +71,10 @@ impl Worker {
                 // A caller that has stopped waiting drops the stream, which withdraws the request.
                 let _ = reply.try_send(added);
             }
-            Command::Call(f) => f(&mut self.llm),
+            Command::Call(f) => {
+                self.withdraw_abandoned();
+                f(&mut self.llm);
+            }
         }
     }
 

@@ -83,6 +83,7 @@ fn request(first_token: u32) -> SeqRequest {
         params,
         bad_words: Vec::new(),
         options: RequestOptions::default(),
+        matcher: None,
     }
 }
 
