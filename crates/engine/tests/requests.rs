@@ -37,7 +37,7 @@ fn n_sequences_are_those_of_neighbouring_seeds_and_share_the_prompt() {
     let mut llm = builder().build().unwrap();
     let prompt = tokens(1..23);
     let several = SamplingParams { n: 3, ..params(6) };
-    let output = llm.generate(&[prompt.clone()], &several).unwrap().remove(0);
+    let output = llm.generate(std::slice::from_ref(&prompt), &several).unwrap().remove(0);
     let stats = llm.stats();
     // The prompt once, what is behind its last full block by each, and all answers but their ends.
     assert_eq!(stats.num_scheduled_tokens, 22 + 2 * 2 + 3 * 5, "{stats:?}");
@@ -45,7 +45,7 @@ fn n_sequences_are_those_of_neighbouring_seeds_and_share_the_prompt() {
         assert_eq!(completion.index, index);
         let seed = Some(5 + index as u64);
         let single = SamplingParams { seed, ..params(6) };
-        let expected = llm.generate(&[prompt.clone()], &single).unwrap().remove(0);
+        let expected = llm.generate(std::slice::from_ref(&prompt), &single).unwrap().remove(0);
         assert_eq!(completion.token_ids, expected.outputs[0].token_ids, "sequence {index}");
     }
     assert_ne!(output.outputs[0].token_ids, output.outputs[1].token_ids);
@@ -170,7 +170,8 @@ fn guesses_change_the_steps_and_not_the_answer() {
     // Of two tokens to choose from, a guess is often right.
     let allowed_token_ids = Some(vec![TokenId(7), TokenId(9)]);
     let greedy = SamplingParams { temperature: 0.0, allowed_token_ids, ..params(40) };
-    let plain = builder().build().unwrap().generate(&[refrain.clone()], &greedy).unwrap();
+    let plain =
+        builder().build().unwrap().generate(std::slice::from_ref(&refrain), &greedy).unwrap();
     let ngram =
         NgramConfig { num_speculative_tokens: 4, prompt_lookup_min: 1, prompt_lookup_max: 3 };
     let mut llm = builder().speculative(ngram).build().unwrap();
