@@ -50,6 +50,6 @@ pub use engine::weights;
 pub use engine::{
     AsyncLlm, Backend, CpuIsa, DType, FinishReason, Llm, LlmBuilder, LlmError, LogprobsMode,
     NgramConfig, Prompt, RequestId, RequestOptions, RequestStream, RequestUpdate, SamplingParams,
-    SchedulerConfig, SchedulerStats, SchedulingPolicy, StepError, StructuredOutputs, TokenId,
-    convert_to_hf_dir,
+    SchedulerConfig, SchedulerStats, SchedulingPolicy, StepError, StructuredError,
+    StructuredOutputs, TokenId, convert_to_hf_dir,
 };

@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod constraints;
 mod convert;
 mod error;
 mod generate;

@@ -67,6 +67,18 @@ impl Rig {
         self.scheduler.commit(&sampled).unwrap();
     }
 
+    /// Steps until one brings a sequence back; that one is left uncommitted.
+    fn plan_until_swapped_in(&mut self) {
+        for _ in 0..20 {
+            if self.scheduler.stats().num_swaps_in > 0 {
+                return;
+            }
+            self.commit();
+            self.plan();
+        }
+        panic!("nobody came back");
+    }
+
     fn waiting(&self) -> Vec<u64> {
         self.scheduler.waiting().map(|seq| seq.seq_id().0).collect()
     }
@@ -199,6 +211,15 @@ fn a_prompt_leaves_a_row_for_each_decode_behind_it() {
 }
 
 #[test]
+fn a_prompt_is_admitted_only_if_all_of_it_fits() {
+    let mut rig = Rig::new(SchedulerConfig { num_blocks: 5, ..CONFIG });
+    rig.add_all(&[100, 200], 12, 1);
+    // Two blocks are left, enough for the four rows that are, but not for all twelve.
+    assert_eq!(rig.step(), [(0, 0, 12)]);
+    assert_eq!(rig.step(), [(1, 0, 12)]);
+}
+
+#[test]
 fn chunks_have_a_threshold_while_others_live() {
     let config = SchedulerConfig { long_prefill_token_threshold: 3, ..CONFIG };
     let mut rig = Rig::new(config);
@@ -282,9 +303,8 @@ fn a_victim_is_swapped_if_that_is_cheaper_and_goes_on_where_it_was() {
     let victim = rig.scheduler.sequence(SeqId(1)).unwrap();
     assert_eq!((victim.num_swapped_tokens(), victim.num_computed_tokens()), (8, 0));
 
-    while !rig.waiting().is_empty() {
-        rig.step();
-    }
+    rig.plan_until_swapped_in();
+    rig.commit();
     // The step that brought it back has been committed, so its host blocks are free again.
     assert_eq!(rig.scheduler.host_pool().num_free(), 3);
     assert_eq!(rig.scheduler.sequence(SeqId(1)).unwrap().num_computed_tokens(), 9);
@@ -303,10 +323,7 @@ fn a_victim_is_swapped_if_that_is_cheaper_and_goes_on_where_it_was() {
 fn what_the_cache_still_has_is_not_copied_back() {
     let mut rig = until_preempted(CONFIG);
     assert_eq!(rig.scheduler.copies().len(), 2);
-    while rig.scheduler.stats().num_swaps_in == 0 {
-        rig.commit();
-        rig.plan();
-    }
+    rig.plan_until_swapped_in();
     // Sequence 0 took one block of sequence 1, its second: only that comes back from the host.
     assert_eq!(rig.scheduler.stats().num_prefix_hit_tokens, 4);
     let [copy] = rig.scheduler.copies() else { panic!("{:?}", rig.scheduler.copies()) };
@@ -327,10 +344,7 @@ fn a_failed_swap_is_a_recomputation() {
     assert_eq!(rig.step(), [(0, 8, 1)]);
     // On the way back.
     let mut rig = until_preempted(config);
-    while rig.scheduler.stats().num_swaps_in == 0 {
-        rig.commit();
-        rig.plan();
-    }
+    rig.plan_until_swapped_in();
     assert_eq!(rig.scheduler.plan()[0].num_computed_tokens, 8);
     assert!(rig.scheduler.fail_swap(SeqId(1)));
     assert_eq!((rig.waiting(), rig.scheduler.block_pool().num_used()), (vec![1], 0));
