@@ -48,6 +48,17 @@ fn world(rng: &mut Rng) -> World {
     let enable_chunked_prefill = rng.chance(85);
     let has_target = enable_chunked_prefill && rng.chance(30);
     let is_linear = rng.chance(50);
+    let timing = Timing {
+        base_us: rng.between(100, 1500) as u64,
+        us_per_decode: rng.between(1, 60) as u64,
+        us_per_extra_row: rng.between(1, 60) as u64,
+        us_per_64_context: if is_linear { 0 } else { rng.between(0, 20) as u64 },
+        has_delays: !is_linear,
+        us_per_block_copy: if rng.chance(50) { 1 } else { rng.between(1, 200) as u64 },
+    };
+    // From what cannot be met to what no prompt exceeds.
+    let (num_decodes, num_rows) = (rng.between(0, 8), rng.between(0, max_model_len));
+    let target_us = timing.step_us(num_decodes, num_rows, 0);
     let config = SchedulerConfig {
         max_num_seqs: if is_storm { rng.between(4, 9) } else { rng.between(1, 9) },
         max_num_batched_tokens: if enable_chunked_prefill {
@@ -66,21 +77,13 @@ fn world(rng: &mut Rng) -> World {
         } else {
             0
         },
-        tpot_target_us: has_target.then(|| rng.between(500, 4000) as u64),
+        tpot_target_us: has_target.then_some(target_us),
         enable_prefix_caching: rng.chance(80),
         max_num_queued_reqs: rng.chance(10).then(|| rng.between(0, 8)),
         speculative: rng.chance(35).then(|| ngram(rng)),
         ..SchedulerConfig::DEFAULT
     };
-    let timing = Timing {
-        base_us: rng.between(100, 1500) as u64,
-        us_per_decode: rng.between(1, 60) as u64,
-        us_per_extra_row: rng.between(1, 60) as u64,
-        us_per_64_context: if is_linear { 0 } else { rng.between(0, 20) as u64 },
-        has_delays: !is_linear,
-        us_per_block_copy: if rng.chance(50) { 1 } else { rng.between(1, 200) as u64 },
-    };
-    World { config, timing, vocab_size: 24 }
+    World { config, timing, vocab_size: 24, hashes_collide: false }
 }
 
 fn ngram(rng: &mut Rng) -> NgramConfig {
@@ -128,7 +131,11 @@ fn load(rng: &mut Rng, world: &World) -> Load {
         doc: rng.between(0, 3) as u8,
         branch: rng.between(0, 2) as u8,
         branch_at: rng.between(0, max_model_len),
-        prompt_len: if rng.chance(1) { 0 } else { rng.between(1, longest) },
+        prompt_len: match rng.between(0, 99) {
+            0 => 0,
+            1..10 => 1,
+            _ => rng.between(1, longest),
+        },
         max_tokens: if rng.chance(1) { 0 } else { rng.between(1, max_model_len.min(60)) },
         min_tokens: if rng.chance(50) { 0 } else { rng.between(0, 12) },
         ignore_eos: rng.chance(50),

@@ -12,8 +12,11 @@ use super::rng::spread;
 pub struct World {
     pub config: SchedulerConfig,
     pub timing: Timing,
-    /// Tokens of the made-up model's vocabulary. A small one makes texts repeat themselves.
+    /// Tokens of the made-up model's vocabulary. A small one makes texts repeat themselves; in a
+    /// large one a token says what is before it.
     pub vocab_size: u32,
+    /// Blocks of different texts may have one hash: only for a scheduler with that fault.
+    pub hashes_collide: bool,
 }
 
 /// A run.
@@ -103,10 +106,13 @@ pub const STOP: u32 = 5;
 impl Load {
     pub fn prompt(&self, vocab_size: u32) -> impl Iterator<Item = u32> + use<> {
         let load = *self;
+        let is_distinct = vocab_size > 1000;
         // One document in three is words that come again and again.
-        let period = if load.doc % 3 == 1 { 7 } else { usize::MAX };
+        let period = if load.doc % 3 == 1 && !is_distinct { 7 } else { usize::MAX };
+        let root = if is_distinct { load.branch_at as u64 } else { 0 };
         (0..load.prompt_len).map(move |position| {
-            let branch = if position < load.branch_at { 0 } else { 1 + u64::from(load.branch) };
+            let is_common = position < load.branch_at;
+            let branch = if is_common { 0 } else { 1 + u64::from(load.branch) + (root << 8) };
             let text = u64::from(load.doc) << 32 | branch << 40;
             (spread(text ^ (position % period) as u64) % u64::from(vocab_size)) as u32
         })

@@ -18,7 +18,7 @@ pub fn try_run(scenario: &Scenario, options: Options) -> (Verdict<Report>, Strin
     catch_unwind(AssertUnwindSafe(|| run(scenario, options))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-        (Err(Violation { invariant: "assert", what: text.to_owned() }), String::new())
+        (Err(Violation { invariant: "panic", what: text.to_owned() }), String::new())
     })
 }
 

@@ -21,9 +21,12 @@ impl Driver<'_> {
             ..self.counts
         };
         ensure!("31", stats == expected, "{stats:#?}, but {expected:#?}");
-        let is_small = self.world.vocab_size < 1000;
         let num_mismatches = stats.num_hash_mismatches;
-        ensure!("13", num_mismatches == 0 || !is_small, "{num_mismatches} hashes collide");
+        ensure!(
+            "13",
+            num_mismatches == 0 || self.world.hashes_collide,
+            "{num_mismatches} hashes collide"
+        );
         self.report.stats = stats;
         Ok(())
     }

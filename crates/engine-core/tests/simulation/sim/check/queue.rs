@@ -143,7 +143,7 @@ impl Driver<'_> {
         let next = &view.block_hashes()[num_hits];
         let cache = self.scheduler.block_pool().prefix_cache();
         let missed = cache.and_then(|cache| cache.block(next)).filter(|block| {
-            self.published[block.0 as usize] == Some(*next) && self.world.vocab_size < 1000
+            self.published[block.0 as usize] == Some(*next) && !self.world.hashes_collide
         });
         ensure!("12", missed.is_none(), "{seq_id:?} hits {num_hits} blocks, {missed:?} is next");
         if admitted.was_swapped {
@@ -187,7 +187,11 @@ impl Driver<'_> {
         let Some(view) = self.view(seq) else {
             return Ok(());
         };
-        if has_drafts || has_target || self.scheduler.running().len() == config.max_num_seqs {
+        if self.world.hashes_collide
+            || has_drafts
+            || has_target
+            || self.scheduler.running().len() == config.max_num_seqs
+        {
             return Ok(());
         }
         let pool = self.scheduler.block_pool();
