@@ -507,3 +507,26 @@ fn a_reset_forgets_what_is_swapped_out() {
     assert_eq!(rig.scheduler.host_pool().num_free(), 3);
     assert_eq!(rig.step(), [(1, 0, 9)]);
 }
+
+#[test]
+fn a_document_is_computed_once_for_all_who_ask_at_once() {
+    let mut rig = Rig::new(SchedulerConfig {
+        max_num_seqs: 16,
+        max_num_batched_tokens: 256,
+        max_model_len: 2100,
+        block_size: 16,
+        num_blocks: 400,
+        ..CONFIG
+    });
+    for question in 0..8 {
+        let mut asked = request(10_000, 2000, 1);
+        asked.prompt_token_ids.extend((0..20).map(|i| TokenId(100 * question + i)));
+        rig.add(asked);
+    }
+    while rig.scheduler.has_unfinished() {
+        rig.step();
+    }
+    let stats = rig.scheduler.stats();
+    assert_eq!(stats.num_scheduled_tokens, 2000 + 8 * 20);
+    assert_eq!(stats.num_prefix_hit_tokens, 7 * 2000);
+}
