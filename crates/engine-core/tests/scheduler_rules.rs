@@ -271,14 +271,21 @@ fn chunks_beside_a_decode_follow_measured_durations() {
     // Nothing is known of other rows: one kv_block.
     assert_eq!(rig.step(), [(0, 4, 1), (1, 0, 4)]);
     rig.scheduler.observe_step(440);
-    // 10 µs per row: 560 µs are left for 56 more.
-    assert_eq!(rig.step(), [(0, 5, 1), (1, 4, 60)]);
+    // 10 µs per row: 560 µs are left for 56 more; but never twice as many as ever before.
+    assert_eq!(rig.step(), [(0, 5, 1), (1, 4, 8)]);
+    rig.scheduler.observe_step(480);
+    assert_eq!(rig.step(), [(0, 6, 1), (1, 12, 16)]);
+    rig.scheduler.observe_step(560);
+    assert_eq!(rig.step(), [(0, 7, 1), (1, 28, 32)]);
+    rig.scheduler.observe_step(720);
+    // 280 µs are left for 28 more.
+    assert_eq!(rig.step(), [(0, 8, 1), (1, 60, 60)]);
     rig.scheduler.observe_step(1600);
     // 20 µs per row now: thirty of them fit.
-    assert_eq!(rig.step(), [(0, 6, 1), (1, 64, 30)]);
+    assert_eq!(rig.step(), [(0, 9, 1), (1, 120, 30)]);
     rig.scheduler.finish(SeqId(0), FinishReason::Abort);
     // Nobody waits for a token.
-    assert_eq!(rig.step(), [(1, 94, 100)]);
+    assert_eq!(rig.step(), [(1, 150, 100)]);
 }
 
 /// Two sequences of seven tokens in four blocks; in the third step the second one must go.
@@ -468,7 +475,8 @@ fn a_sequence_that_joins_the_decodes_leaves_prompts_fewer_rows() {
     let mut rig = Rig::new(SchedulerConfig {
         max_num_batched_tokens: 100,
         max_model_len: 400,
-        num_blocks: 200,
+        block_size: 32,
+        num_blocks: 40,
         tpot_target_us: Some(1000),
         ..CONFIG
     });
@@ -476,13 +484,15 @@ fn a_sequence_that_joins_the_decodes_leaves_prompts_fewer_rows() {
     rig.step();
     rig.step();
     rig.scheduler.observe_step(400);
-    rig.add(request(900, 4, 1));
-    assert_eq!(rig.step(), [(0, 4, 1), (1, 0, 4)]);
-    rig.scheduler.observe_step(440);
-    // 560 µs are left; a second decode may take 400 of them, so 16 more rows fit and not 56.
+    rig.add(request(900, 32, 1));
+    assert_eq!(rig.step(), [(0, 4, 1), (1, 0, 32)]);
+    rig.scheduler.observe_step(720);
+    // 280 µs are left for 28 rows more; a second decode may take 400, so there are none.
     rig.add(request(500, 1, 1));
     rig.add(request(1000, 300, 1));
-    assert_eq!(rig.step(), [(0, 5, 1), (2, 0, 1), (3, 0, 20)]);
+    assert_eq!(rig.step(), [(0, 5, 1), (2, 0, 1), (3, 0, 32)]);
+    rig.scheduler.observe_step(720);
+    assert_eq!(rig.step(), [(0, 6, 1), (3, 32, 60)]);
 }
 
 #[test]

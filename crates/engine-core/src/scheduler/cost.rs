@@ -26,6 +26,8 @@ pub(super) struct CostModel {
     decode: Option<(f64, f64)>,
     /// The last step with decodes and other rows, and its duration.
     mixed: Option<(StepShape, f64)>,
+    /// The most other rows that a step with decodes ever had.
+    most_extra_rows: usize,
     us_per_extra_row: Option<f64>,
     us_per_block_copy: Option<f64>,
 }
@@ -45,6 +47,11 @@ impl CostModel {
             (0, _) => follow(&mut self.us_per_extra_row, us / num_rows),
             _ => {
                 self.mixed = Some((shape, us));
+                if self.decode.is_some_and(|(seen, seen_us)| num_decodes >= seen && us < seen_us) {
+                    // With other rows it took less, so what was seen is not what decodes take.
+                    self.decode = Some((num_decodes, us));
+                }
+                self.most_extra_rows = self.most_extra_rows.max(shape.num_extra_rows);
                 let decode_us = self.decode_us_at_least(num_decodes, us);
                 follow(&mut self.us_per_extra_row, (us - decode_us) / num_rows);
             }
@@ -74,7 +81,8 @@ impl CostModel {
     }
 
     /// Rows that a step can have beside `num_decodes` decodes and still end within `target_us`; 0
-    /// as long as too little is known. It grows and shrinks from what the last such step had.
+    /// as long as too little is known. It grows and shrinks from what the last such step had, and
+    /// to no more than twice what any had: how long few rows took says little of many.
     pub(super) fn num_extra_rows(&self, target_us: u64, num_decodes: usize) -> usize {
         let Some((shape, us)) = self.mixed else {
             return 0;
@@ -87,7 +95,8 @@ impl CostModel {
         if spare_us >= 0.0 {
             let most_us_per_row = (us - self.decode_us_at_least(num_seen, us)) / num_rows;
             // The cast saturates: rows that take no time have no limit.
-            return (num_rows + spare_us / most_us_per_row) as usize;
+            let num_rows = (num_rows + spare_us / most_us_per_row) as usize;
+            return num_rows.min(self.most_extra_rows.saturating_mul(2));
         }
         match self.decode_us_at_most(num_seen) {
             Some(decode_us) if decode_us < us => {
