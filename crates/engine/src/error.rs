@@ -1,5 +1,7 @@
 //! What can go wrong between a user and the engine.
 
+use std::path::PathBuf;
+
 use engine_core::device::OpError;
 use engine_core::model::LoadError;
 use engine_core::sampling::ParamError;
@@ -107,6 +109,14 @@ pub enum LlmError {
     /// Swap space that no machine has.
     #[error("swap_space is {0} GiB; set it to a number from 0 up that fits in memory")]
     SwapSpace(f64),
+    /// The run is not recorded, or not any more.
+    #[error("cannot write the record {path}: {what}")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
     /// The system gives the engine no thread.
     #[error("cannot start the engine's thread: {0}")]
     Thread(std::io::Error),

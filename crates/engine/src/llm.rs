@@ -8,6 +8,7 @@ use engine_core::config::ModelConfig;
 use engine_core::request::{FinishReason, SamplingParams, SeqId, StopRules, TokenId};
 use engine_core::sampling::SampleKey;
 use engine_core::scheduler::{FinishedSeq, Refusal, SchedulerConfig, SchedulerStats};
+use serde::{Deserialize, Serialize};
 
 use crate::bad_words::bad_word_tokens;
 use crate::builder::LlmBuilder;
@@ -15,7 +16,8 @@ use crate::error::LlmError;
 use crate::output::RequestOutput;
 use crate::prompt::Prompt;
 use crate::request_state::RequestState;
-use crate::run_loop::{RunLoop, SeqUpdate, StepError};
+use crate::record::RecordedRequest;
+use crate::run_loop::{Observed, RunLoop, SeqUpdate, StepDigest, StepError};
 use crate::sampler::SeqRequest;
 use crate::sequence_state::SequenceState;
 use crate::structured::{Structured, TokenMatcher};
@@ -27,7 +29,8 @@ use crate::weights::GenerationConfig;
 pub struct RequestId(pub u64);
 
 /// What the scheduler and the KV cache are to know of a request, besides its tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RequestOptions {
     /// Lower is served first, under [`crate::SchedulingPolicy::Priority`].
     pub priority: i32,
@@ -399,6 +402,50 @@ impl Llm {
     /// Forgets all cached prefixes; answers `false`, and does nothing, while a request runs.
     pub fn reset_prefix_cache(&mut self) -> bool {
         self.run_loop.reset_prefix_cache()
+    }
+
+    /// Queues a sequence as it once was; nobody hears what it gives.
+    pub(crate) fn add_recorded(&mut self, recorded: RecordedRequest) -> Result<SeqId, LlmError> {
+        let RecordedRequest { prompt_token_ids, params, stop_rules, key, bad_words, options, .. } =
+            recorded;
+        params.validate()?;
+        params.validate_for_vocab(self.config.vocab_size)?;
+        let token_ids: Vec<u32> = prompt_token_ids.iter().map(|token_id| token_id.0).collect();
+        self.encode(&Prompt::TokenIds(token_ids))?;
+        let matcher = self.matcher(&params)?;
+        Ok(self.run_loop.add(SeqRequest {
+            prompt_token_ids,
+            params,
+            stop_rules,
+            key,
+            bad_words,
+            matcher,
+            options,
+        })?)
+    }
+
+    /// Ends a sequence as it once ended; answers whether it lived.
+    pub(crate) fn finish_recorded(&mut self, seq_id: SeqId, reason: FinishReason) -> bool {
+        self.run_loop.finish(seq_id, reason).is_some()
+    }
+
+    /// Has steps followed for [`Llm::repeat_step`].
+    pub(crate) fn trace(&mut self) {
+        self.run_loop.trace();
+    }
+
+    /// Runs a step with what an earlier one took from outside.
+    pub(crate) fn repeat_step(&mut self, observed: Observed) -> StepDigest {
+        let report = self.run_loop.repeat_step(observed);
+        report.trace.map(|trace| trace.digest).unwrap_or_default()
+    }
+
+    /// Whether the run is recorded, if it was to be: a disk may have filled up.
+    ///
+    /// # Errors
+    /// [`LlmError::Record`] says why the file ends early.
+    pub fn check_record(&self) -> Result<(), LlmError> {
+        self.run_loop.check()
     }
 
     /// Whether a request waits or runs.
