@@ -4,6 +4,7 @@
 //!
 //! The file is JSON Lines: a [`Header`], then [`Event`]s in order.
 
+mod options;
 mod recorder;
 mod replay;
 
@@ -12,6 +13,7 @@ use engine_core::sampling::SampleKey;
 use engine_core::scheduler::SchedulerConfig;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use options::RecordedOptions;
 pub(crate) use recorder::Recorder;
 pub use replay::{Difference, DifferentPart, Replay, ReplayError, ReplayReport};
 
@@ -36,17 +38,17 @@ pub(crate) struct Header {
     pub(crate) scheduler: SchedulerConfig,
 }
 
-/// Options of the engine besides the scheduler's, by their names on the command line.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RecordedOptions {
-    pub(crate) backend: String,
-    pub(crate) cpu_isa: Option<String>,
-    pub(crate) dtype: String,
-    pub(crate) kv_cache_dtype: String,
-    pub(crate) fp8_flavour: Option<String>,
-    pub(crate) kv_cache_scales: Option<String>,
-    pub(crate) logprobs_mode: engine_core::sampling::LogprobsMode,
+impl Header {
+    /// Of an engine that starts now.
+    pub(crate) fn new(
+        model: String,
+        numerics_id: String,
+        options: RecordedOptions,
+        scheduler: SchedulerConfig,
+    ) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Header { kvasir_record: FORMAT, version, model, numerics_id, options, scheduler }
+    }
 }
 
 /// A later line.

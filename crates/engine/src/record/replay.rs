@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use engine_core::request::{FinishReason, SeqId};
 
+use super::options::builder;
 use super::{Event, FORMAT, Header, RecordedRequest};
-use crate::builder::LlmBuilder;
 use crate::error::LlmError;
 use crate::llm::Llm;
 use crate::run_loop::{Observed, StepDigest};
@@ -132,7 +132,7 @@ impl Replay {
             let (found, version) = (header.kvasir_record, header.version);
             return Err(ReplayError::Format { found, version });
         }
-        let mut builder = LlmBuilder::recorded(&header, model).map_err(|what| lines.error(what))?;
+        let mut builder = builder(&header, model.as_deref()).map_err(|what| lines.error(what))?;
         if let Some(threads) = threads {
             builder = builder.threads(threads);
         }
