@@ -8,7 +8,8 @@ use crate::workspace::{read, root};
 /// Longest README, lines.
 const MAX_README_LINES: usize = 120;
 
-const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+const DOCUMENTS: [&str; 4] =
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/invariants.md"];
 
 /// The words in backticks and the targets of links that are meant as paths of this repository.
 fn named_paths(text: &str) -> Vec<String> {

@@ -60,27 +60,27 @@ pub const FAULTS: &[Fault] = &[
         name: "a shared block is freed by its first holder",
         edits: &[edit(
             POOL,
-            "if *ref_count > 0 {
+            r"if *ref_count > 0 {
                 continue;
             }",
-            "*ref_count = 0;",
+            r"*ref_count = 0;",
         )],
         texts: Texts::Usual,
-        seen_by: &["2"],
+        seen_by: &["2", "panic"],
     },
     Fault {
         name: "a block is freed twice",
         edits: &[edit(
             POOL,
-            "*ref_count -= 1;",
-            "*ref_count -= 1; if *ref_count > 0 { *ref_count -= 1; }",
+            r"*ref_count -= 1;",
+            r"*ref_count -= 1; if *ref_count > 0 { *ref_count -= 1; }",
         )],
         texts: Texts::Usual,
         seen_by: &["2"],
     },
     Fault {
         name: "a block leaks",
-        edits: &[edit(POOL, "self.free_list.push_front(block);", "")],
+        edits: &[edit(POOL, r"self.free_list.push_front(block);", r"")],
         texts: Texts::Usual,
         seen_by: &["1"],
     },
@@ -88,8 +88,8 @@ pub const FAULTS: &[Fault] = &[
         name: "lost blocks go behind cached ones",
         edits: &[edit(
             POOL,
-            "self.free_list.push_front(block);",
-            "self.free_list.push_back(block);",
+            r"self.free_list.push_front(block);",
+            r"self.free_list.push_back(block);",
         )],
         texts: Texts::Usual,
         seen_by: &["16"],
@@ -98,27 +98,27 @@ pub const FAULTS: &[Fault] = &[
         name: "cached blocks are lent first",
         edits: &[edit(
             POOL,
-            "self.free_list.push_back(block);",
-            "self.free_list.push_front(block);",
+            r"self.free_list.push_back(block);",
+            r"self.free_list.push_front(block);",
         )],
         texts: Texts::Usual,
         seen_by: &["16"],
     },
     Fault {
         name: "the start of a table is given back before its end",
-        edits: &[edit(POOL, "block_table.pop()", "Some(block_table.remove(num_kept))")],
+        edits: &[edit(POOL, r"block_table.pop()", r"Some(block_table.remove(num_kept))")],
         texts: Texts::Usual,
         seen_by: &["16"],
     },
     Fault {
         name: "a lent block can still be found",
-        edits: &[edit(POOL, "self.evict(block);", "")],
+        edits: &[edit(POOL, r"self.evict(block);", r"")],
         texts: Texts::Usual,
         seen_by: &["8"],
     },
     Fault {
         name: "a hit stays in the free list",
-        edits: &[edit(POOL, "self.free_list.remove(block);", "")],
+        edits: &[edit(POOL, r"self.free_list.remove(block);", r"")],
         texts: Texts::Usual,
         seen_by: &["1"],
     },
@@ -126,8 +126,8 @@ pub const FAULTS: &[Fault] = &[
         name: "hits in the free list count twice",
         edits: &[edit(
             POOL,
-            "num_free_hits + num_new <= self.num_free()",
-            "num_new <= self.num_free()",
+            r"num_free_hits + num_new <= self.num_free()",
+            r"num_new <= self.num_free()",
         )],
         texts: Texts::Usual,
         seen_by: &["panic"],
@@ -136,10 +136,10 @@ pub const FAULTS: &[Fault] = &[
         name: "a failed allocation keeps a block",
         edits: &[edit(
             POOL,
-            "if !self.can_lend(hits, num_new) {
+            r"if !self.can_lend(hits, num_new) {
             return false;
         }",
-            "if !self.can_lend(hits, num_new) { self.free_list.pop_front(); return false; }",
+            r"if !self.can_lend(hits, num_new) { self.free_list.pop_front(); return false; }",
         )],
         texts: Texts::Usual,
         seen_by: &["1"],
@@ -148,10 +148,10 @@ pub const FAULTS: &[Fault] = &[
         name: "an allocation evicts what it has just found",
         edits: &[edit(
             POOL,
-            "if !self.can_lend(hits, num_new) {
+            r"if !self.can_lend(hits, num_new) {
             return false;
         }",
-            "if !self.can_lend(hits, num_new) { return false; }
+            r"if !self.can_lend(hits, num_new) { return false; }
         for &hit in hits { if self.ref_counts[hit.0 as usize] == 0 && num_new > 0 && self.free_list.len() > hits.len() + num_new { self.evict(hit); } }",
         )],
         texts: Texts::Usual,
@@ -161,35 +161,35 @@ pub const FAULTS: &[Fault] = &[
         name: "the cache is reset while sequences run",
         edits: &[edit(
             POOL,
-            "if self.num_used() > 0 {
+            r"if self.num_used() > 0 {
             return false;
         }",
-            "",
+            r"",
         )],
         texts: Texts::Usual,
         seen_by: &["10"],
     },
     Fault {
         name: "the free list loses its way back",
-        edits: &[edit(FREE_LIST, "self.links[next as usize].prev = prev;", "")],
+        edits: &[edit(FREE_LIST, r"self.links[next as usize].prev = prev;", r"")],
         texts: Texts::Usual,
         seen_by: &["panic"],
     },
     Fault {
         name: "the salt is ignored",
-        edits: &[edit(CACHE, "[cache_salt, adapter]", "[None, adapter]")],
+        edits: &[edit(CACHE, r"[cache_salt, adapter]", r"[None, adapter]")],
         texts: Texts::Usual,
         seen_by: &["13"],
     },
     Fault {
         name: "the adapter is ignored",
-        edits: &[edit(CACHE, "[cache_salt, adapter]", "[cache_salt, None]")],
+        edits: &[edit(CACHE, r"[cache_salt, adapter]", r"[cache_salt, None]")],
         texts: Texts::Usual,
         seen_by: &["13"],
     },
     Fault {
         name: "a block's hash forgets what is before it",
-        edits: &[edit(CACHE, "hasher.update(&self.0);", "")],
+        edits: &[edit(CACHE, r"hasher.update(&self.0);", r"")],
         texts: Texts::Usual,
         seen_by: &["13"],
     },
@@ -197,15 +197,15 @@ pub const FAULTS: &[Fault] = &[
         name: "two blocks under one hash",
         edits: &[edit(
             CACHE,
-            "self.hash_of(block).is_some() || self.block(&hash).is_some()",
-            "self.hash_of(block).is_some()",
+            r"self.hash_of(block).is_some() || self.block(&hash).is_some()",
+            r"self.hash_of(block).is_some()",
         )],
         texts: Texts::Usual,
         seen_by: &["10"],
     },
     Fault {
         name: "a withdrawn block stays in the table",
-        edits: &[edit(CACHE, "entry.remove();", "drop(entry);")],
+        edits: &[edit(CACHE, r"entry.remove();", r"drop(entry);")],
         texts: Texts::Usual,
         seen_by: &["10"],
     },
@@ -213,8 +213,8 @@ pub const FAULTS: &[Fault] = &[
         name: "no fault: hashes collide, tokens are compared",
         edits: &[edit(
             CACHE,
-            "&bytes[..4 * token_ids.len()]",
-            "&bytes[..4 * (token_ids.len() - 1)]",
+            r"&bytes[..4 * token_ids.len()]",
+            r"&bytes[..4 * (token_ids.len() - 1)]",
         )],
         texts: Texts::Distinct,
         seen_by: &[""],
@@ -222,8 +222,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "hashes collide, tokens are not compared",
         edits: &[
-            edit(CACHE, "&bytes[..4 * token_ids.len()]", "&bytes[..4 * (token_ids.len() - 1)]"),
-            edit(CACHE, "self.token_ids(block) == token_ids", "true"),
+            edit(CACHE, r"&bytes[..4 * token_ids.len()]", r"&bytes[..4 * (token_ids.len() - 1)]"),
+            edit(CACHE, r"self.token_ids(block) == token_ids", r"true"),
         ],
         texts: Texts::Distinct,
         seen_by: &["11"],
@@ -232,8 +232,8 @@ pub const FAULTS: &[Fault] = &[
         name: "a hit of all tokens",
         edits: &[edit(
             SEQUENCE,
-            "(self.token_ids.len() - 1) / self.block_size",
-            "self.token_ids.len() / self.block_size",
+            r"(self.token_ids.len() - 1) / self.block_size",
+            r"self.token_ids.len() / self.block_size",
         )],
         texts: Texts::Usual,
         seen_by: &["25", "21"],
@@ -242,15 +242,15 @@ pub const FAULTS: &[Fault] = &[
         name: "a hit too few",
         edits: &[edit(
             SEQUENCE,
-            "0..self.max_num_hits()",
-            "0..self.max_num_hits().saturating_sub(1)",
+            r"0..self.max_num_hits()",
+            r"0..self.max_num_hits().saturating_sub(1)",
         )],
         texts: Texts::Usual,
         seen_by: &["12"],
     },
     Fault {
         name: "who may not read the cache does",
-        edits: &[edit(SEQUENCE, "self.reads_prefix_cache()", "self.hash_root.is_some()")],
+        edits: &[edit(SEQUENCE, r"self.reads_prefix_cache()", r"self.hash_root.is_some()")],
         texts: Texts::Usual,
         seen_by: &["12"],
     },
@@ -258,8 +258,8 @@ pub const FAULTS: &[Fault] = &[
         name: "a partial block is published",
         edits: &[edit(
             SEQUENCE,
-            "self.num_computed_tokens / self.block_size",
-            "self.num_computed_tokens.div_ceil(self.block_size)",
+            r"self.num_computed_tokens / self.block_size",
+            r"self.num_computed_tokens.div_ceil(self.block_size)",
         )],
         texts: Texts::Usual,
         seen_by: &["11"],
@@ -268,8 +268,8 @@ pub const FAULTS: &[Fault] = &[
         name: "blocks are published before they are computed",
         edits: &[edit(
             RUNNING,
-            "self.plan.push(ScheduledSeq::new(seq, num_rows));",
-            "self.plan.push(ScheduledSeq::new(seq, num_rows));
+            r"self.plan.push(ScheduledSeq::new(seq, num_rows));",
+            r"self.plan.push(ScheduledSeq::new(seq, num_rows));
             let size = self.config.block_size;
             for idx in 0..((seq.num_computed_tokens() + num_rows) / size).min(seq.block_hashes().len()) {
                 let tokens = &seq.token_ids()[idx * size..(idx + 1) * size];
@@ -281,7 +281,7 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "a computed count forgets the row before a right guess",
-        edits: &[edit(COMMIT, "num_accepted > 0", "num_accepted > 1")],
+        edits: &[edit(COMMIT, r"num_accepted > 0", r"num_accepted > 1")],
         texts: Texts::Usual,
         seen_by: &["6"],
     },
@@ -289,8 +289,8 @@ pub const FAULTS: &[Fault] = &[
         name: "wrong guesses count as computed",
         edits: &[edit(
             COMMIT,
-            "seq.advance(scheduled.num_scheduled_tokens - num_drafts);",
-            "seq.advance(scheduled.num_scheduled_tokens);",
+            r"seq.advance(scheduled.num_scheduled_tokens - num_drafts);",
+            r"seq.advance(scheduled.num_scheduled_tokens);",
         )],
         texts: Texts::Usual,
         seen_by: &["6"],
@@ -299,23 +299,23 @@ pub const FAULTS: &[Fault] = &[
         name: "a run goes on behind the end",
         edits: &[edit(
             COMMIT,
-            "if stop.is_some() {
+            r"if stop.is_some() {
             return num_accepted;
         }",
-            "",
+            r"",
         )],
         texts: Texts::Usual,
         seen_by: &["27"],
     },
     Fault {
         name: "wrong guesses keep their blocks",
-        edits: &[edit(COMMIT, "seq.trim(&mut self.block_pool);", "")],
+        edits: &[edit(COMMIT, r"seq.trim(&mut self.block_pool);", r"")],
         texts: Texts::Usual,
         seen_by: &["6"],
     },
     Fault {
         name: "an ended sequence keeps its blocks",
-        edits: &[edit(COMMIT, "sequence.release(&mut self.block_pool);", "")],
+        edits: &[edit(COMMIT, r"sequence.release(&mut self.block_pool);", r"")],
         texts: Texts::Usual,
         seen_by: &["5"],
     },
@@ -323,15 +323,15 @@ pub const FAULTS: &[Fault] = &[
         name: "the wrong victim",
         edits: &[edit(
             PREEMPT,
-            "self.running.pop()",
-            "(if self.running.len() > 1 { Some(self.running.remove(self.running.len() - 2)) } else { self.running.pop() })",
+            r"self.running.pop()",
+            r"(if self.running.len() > 1 { Some(self.running.remove(self.running.len() - 2)) } else { self.running.pop() })",
         )],
         texts: Texts::Usual,
         seen_by: &["20", "23"],
     },
     Fault {
         name: "a victim loses its place",
-        edits: &[edit(PREEMPT, "self.enqueue(victim);", "self.waiting.push_back(victim);")],
+        edits: &[edit(PREEMPT, r"self.enqueue(victim);", r"self.waiting.push_back(victim);")],
         texts: Texts::Usual,
         seen_by: &["19"],
     },
@@ -339,27 +339,27 @@ pub const FAULTS: &[Fault] = &[
         name: "preemption goes on when there is room",
         edits: &[edit(
             RUNNING,
-            "self.preempt_last(room);",
-            "self.preempt_last(room); if self.running.len() > seq_idx + 2 { self.preempt_last(room); }",
+            r"self.preempt_last(room);",
+            r"self.preempt_last(room); if self.running.len() > seq_idx + 2 { self.preempt_last(room); }",
         )],
         texts: Texts::Usual,
         seen_by: &["23"],
     },
     Fault {
         name: "rows are not counted",
-        edits: &[edit(ROOM, "self.num_rows -= num_rows;", "")],
+        edits: &[edit(ROOM, r"self.num_rows -= num_rows;", r"")],
         texts: Texts::Usual,
         seen_by: &["18"],
     },
     Fault {
         name: "no rows are kept for decodes",
-        edits: &[edit(ROOM, "self.num_rows.saturating_sub(self.num_kept)", "self.num_rows")],
+        edits: &[edit(ROOM, r"self.num_rows.saturating_sub(self.num_kept)", r"self.num_rows")],
         texts: Texts::Usual,
         seen_by: &["25"],
     },
     Fault {
         name: "kept rows are never given away",
-        edits: &[edit(ROOM, "self.num_kept -= usize::from(seq.is_one_row());", "")],
+        edits: &[edit(ROOM, r"self.num_kept -= usize::from(seq.is_one_row());", r"")],
         texts: Texts::Usual,
         seen_by: &["25"],
     },
@@ -367,21 +367,21 @@ pub const FAULTS: &[Fault] = &[
         name: "the threshold is not looked at",
         edits: &[edit(
             ROOM,
-            "num_rows.min(self.max_chunk).min(self.num_extra_rows_left())",
-            "num_rows.min(self.num_extra_rows_left())",
+            r"num_rows.min(self.max_chunk).min(self.num_extra_rows_left())",
+            r"num_rows.min(self.num_extra_rows_left())",
         )],
         texts: Texts::Usual,
         seen_by: &["18"],
     },
     Fault {
         name: "a chunk where there are none",
-        edits: &[edit(ROOM, "if num_rows < num_uncomputed { 0 } else { num_rows }", "num_rows")],
+        edits: &[edit(ROOM, r"if num_rows < num_uncomputed { 0 } else { num_rows }", r"num_rows")],
         texts: Texts::Usual,
         seen_by: &["18"],
     },
     Fault {
         name: "the target is not looked at",
-        edits: &[edit(ROOM, "self.max_num_extra_rows(num_one_row)", "usize::MAX")],
+        edits: &[edit(ROOM, r"self.max_num_extra_rows(num_one_row)", r"usize::MAX")],
         texts: Texts::Usual,
         seen_by: &["tpot"],
     },
@@ -389,43 +389,43 @@ pub const FAULTS: &[Fault] = &[
         name: "admitted decodes take no time",
         edits: &[edit(
             WAITING,
-            "num_uncomputed == 1 && !self.make_room_for_decode(room)",
-            "false",
+            r"num_uncomputed == 1 && !self.make_room_for_decode(room)",
+            r"false",
         )],
         texts: Texts::Usual,
         seen_by: &["tpot"],
     },
     Fault {
         name: "admission in a step that preempts",
-        edits: &[edit(SCHEDULER, "!has_preempted", "!has_preempted || self.plan.len() == 1")],
+        edits: &[edit(SCHEDULER, r"!has_preempted", r"!has_preempted || self.plan.len() == 1")],
         texts: Texts::Usual,
-        seen_by: &["14"],
+        seen_by: &["14", "22"],
     },
     Fault {
         name: "who finds no room is passed over",
         edits: &[edit(
             WAITING,
-            "!self.admit(seq_idx, room)",
-            "{ if !self.admit(seq_idx, room) { seq_idx += 1; } false }",
+            r"!self.admit(seq_idx, room)",
+            r"{ if !self.admit(seq_idx, room) { seq_idx += 1; } false }",
         )],
         texts: Texts::Usual,
         seen_by: &["21"],
     },
     Fault {
         name: "waits for a block that nobody computes",
-        edits: &[edit(RUNNING, "self.in_the_making.clear();", "")],
+        edits: &[edit(RUNNING, r"self.in_the_making.clear();", r"")],
         texts: Texts::Usual,
-        seen_by: &["21"],
+        seen_by: &["21", "25"],
     },
     Fault {
         name: "nobody waits for a block in the making",
-        edits: &[edit(WAITING, "self.is_in_the_making(&self.waiting[seq_idx])", "false")],
+        edits: &[edit(WAITING, r"self.is_in_the_making(&self.waiting[seq_idx])", r"false")],
         texts: Texts::Usual,
         seen_by: &["once"],
     },
     Fault {
         name: "waits for blocks that are there",
-        edits: &[edit(RUNNING, "is_unpublished(hash)", "true")],
+        edits: &[edit(RUNNING, r"is_unpublished(hash)", r"true")],
         texts: Texts::Usual,
         seen_by: &["25"],
     },
@@ -433,8 +433,8 @@ pub const FAULTS: &[Fault] = &[
         name: "one too many run",
         edits: &[edit(
             WAITING,
-            "self.running.len() < self.config.max_num_seqs",
-            "self.running.len() <= self.config.max_num_seqs",
+            r"self.running.len() < self.config.max_num_seqs",
+            r"self.running.len() <= self.config.max_num_seqs",
         )],
         texts: Texts::Usual,
         seen_by: &["18"],
@@ -443,8 +443,8 @@ pub const FAULTS: &[Fault] = &[
         name: "running sequences are in order of admission",
         edits: &[edit(
             WAITING,
-            "self.running.insert(running_idx, seq);",
-            "self.running.push(seq);",
+            r"self.running.insert(running_idx, seq);",
+            r"self.running.push(seq);",
         )],
         texts: Texts::Usual,
         seen_by: &["19"],
@@ -453,15 +453,15 @@ pub const FAULTS: &[Fault] = &[
         name: "blocks for the first chunk only are asked for",
         edits: &[edit(
             WAITING,
-            "self.block_pool.can_lend(&self.hits, num_new)",
-            "self.block_pool.can_lend(&[], num_new)",
+            r"self.block_pool.can_lend(&self.hits, num_new)",
+            r"self.block_pool.can_lend(&[], num_new)",
         )],
         texts: Texts::Usual,
         seen_by: &["panic"],
     },
     Fault {
         name: "priorities are turned round",
-        edits: &[edit(SEQUENCE, "request.priority", "-request.priority")],
+        edits: &[edit(SEQUENCE, r"request.priority", r"-request.priority")],
         texts: Texts::Usual,
         seen_by: &["19"],
     },
@@ -469,8 +469,8 @@ pub const FAULTS: &[Fault] = &[
         name: "a chunk samples a row too early",
         edits: &[edit(
             STEP,
-            "num_computed_tokens + num_scheduled_tokens == seq.num_tokens()",
-            "num_computed_tokens + num_scheduled_tokens + 1 >= seq.num_tokens()",
+            r"num_computed_tokens + num_scheduled_tokens == seq.num_tokens()",
+            r"num_computed_tokens + num_scheduled_tokens + 1 >= seq.num_tokens()",
         )],
         texts: Texts::Usual,
         seen_by: &["20"],
@@ -479,8 +479,8 @@ pub const FAULTS: &[Fault] = &[
         name: "a host block is freed before it is read",
         edits: &[edit(
             PREEMPT,
-            "self.stats.num_swaps_out += 1;",
-            "self.stats.num_swaps_out += 1; self.host_pool.free(&mut victim.host_blocks.clone());",
+            r"self.stats.num_swaps_out += 1;",
+            r"self.stats.num_swaps_out += 1; self.host_pool.free(&mut victim.host_blocks.clone());",
         )],
         texts: Texts::Usual,
         seen_by: &["swap"],
@@ -489,17 +489,17 @@ pub const FAULTS: &[Fault] = &[
         name: "host blocks are not given back after a swap in",
         edits: &[edit(
             PREEMPT,
-            "for seq in &mut self.running {
+            r"for seq in &mut self.running {
             self.host_pool.free(&mut seq.host_blocks);
         }",
-            "",
+            r"",
         )],
         texts: Texts::Usual,
         seen_by: &["5", "swap"],
     },
     Fault {
         name: "host blocks of an aborted sequence are lost",
-        edits: &[edit(SCHEDULER, "self.host_pool.free(&mut sequence.host_blocks);", "")],
+        edits: &[edit(SCHEDULER, r"self.host_pool.free(&mut sequence.host_blocks);", r"")],
         texts: Texts::Usual,
         seen_by: &["5"],
     },
@@ -507,8 +507,8 @@ pub const FAULTS: &[Fault] = &[
         name: "the last block is not swapped in",
         edits: &[edit(
             WAITING,
-            "num_hit_tokens / block_size..blocks_for_tokens(num_computed, block_size)",
-            "num_hit_tokens / block_size..num_computed / block_size",
+            r"num_hit_tokens / block_size..blocks_for_tokens(num_computed, block_size)",
+            r"num_hit_tokens / block_size..num_computed / block_size",
         )],
         texts: Texts::Usual,
         seen_by: &["swap"],
@@ -517,8 +517,8 @@ pub const FAULTS: &[Fault] = &[
         name: "hits are written over by a swap in",
         edits: &[edit(
             WAITING,
-            "num_hit_tokens / block_size..blocks_for_tokens(num_computed, block_size)",
-            "0..blocks_for_tokens(num_computed, block_size)",
+            r"num_hit_tokens / block_size..blocks_for_tokens(num_computed, block_size)",
+            r"0..blocks_for_tokens(num_computed, block_size)",
         )],
         texts: Texts::Usual,
         seen_by: &["swap"],
@@ -527,21 +527,21 @@ pub const FAULTS: &[Fault] = &[
         name: "the last block is not swapped out",
         edits: &[edit(
             PREEMPT,
-            "self.push_copies(CopyDirection::Out, victim, 0..num_blocks);",
-            "self.push_copies(CopyDirection::Out, victim, 0..num_blocks - 1);",
+            r"self.push_copies(CopyDirection::Out, victim, 0..num_blocks);",
+            r"self.push_copies(CopyDirection::Out, victim, 0..num_blocks - 1);",
         )],
         texts: Texts::Usual,
         seen_by: &["swap"],
     },
     Fault {
         name: "copies are made again in the next step",
-        edits: &[edit(PREEMPT, "self.copies.clear();", "")],
+        edits: &[edit(PREEMPT, r"self.copies.clear();", r"")],
         texts: Texts::Usual,
         seen_by: &["swap"],
     },
     Fault {
         name: "KV that was lost counts as swapped out",
-        edits: &[edit(PREEMPT, "seq.forget_swapped();", "")],
+        edits: &[edit(PREEMPT, r"seq.forget_swapped();", r"")],
         texts: Texts::Usual,
         seen_by: &["6"],
     },
@@ -549,21 +549,21 @@ pub const FAULTS: &[Fault] = &[
         name: "a token more comes back than was swapped out",
         edits: &[edit(
             SEQUENCE,
-            "self.num_swapped_tokens = self.num_computed_tokens;",
-            "self.num_swapped_tokens = self.num_computed_tokens + 1;",
+            r"self.num_swapped_tokens = self.num_computed_tokens;",
+            r"self.num_swapped_tokens = self.num_computed_tokens + 1;",
         )],
         texts: Texts::Usual,
         seen_by: &["6"],
     },
     Fault {
         name: "a dropped step keeps its blocks",
-        edits: &[edit(SCHEDULER, "self.running[seq_idx].trim(&mut self.block_pool);", "")],
+        edits: &[edit(SCHEDULER, r"self.running[seq_idx].trim(&mut self.block_pool);", r"")],
         texts: Texts::Usual,
         seen_by: &["6"],
     },
     Fault {
         name: "an aborted sequence keeps its blocks",
-        edits: &[edit(SCHEDULER, "sequence.release(&mut self.block_pool);", "")],
+        edits: &[edit(SCHEDULER, r"sequence.release(&mut self.block_pool);", r"")],
         texts: Texts::Usual,
         seen_by: &["5"],
     },
@@ -571,8 +571,8 @@ pub const FAULTS: &[Fault] = &[
         name: "a failed step spares its first sequence",
         edits: &[edit(
             SCHEDULER,
-            "0..self.plan.len()",
-            "1.min(self.plan.len())..self.plan.len()",
+            r"0..self.plan.len()",
+            r"1.min(self.plan.len())..self.plan.len()",
         )],
         texts: Texts::Usual,
         seen_by: &["27"],
@@ -581,15 +581,15 @@ pub const FAULTS: &[Fault] = &[
         name: "the queue takes one too many",
         edits: &[edit(
             CONFIG,
-            "num_waiting >= max_num_queued_reqs",
-            "num_waiting > max_num_queued_reqs",
+            r"num_waiting >= max_num_queued_reqs",
+            r"num_waiting > max_num_queued_reqs",
         )],
         texts: Texts::Usual,
         seen_by: &["26"],
     },
     Fault {
         name: "a prompt without room for an answer is taken",
-        edits: &[edit(CONFIG, "num_tokens >= max_model_len", "num_tokens > max_model_len")],
+        edits: &[edit(CONFIG, r"num_tokens >= max_model_len", r"num_tokens > max_model_len")],
         texts: Texts::Usual,
         seen_by: &["26"],
     },
@@ -597,8 +597,8 @@ pub const FAULTS: &[Fault] = &[
         name: "guesses past the end",
         edits: &[edit(
             DRAFT,
-            "seq.max_num_tokens() - seq.num_tokens() - 1",
-            "seq.max_num_tokens() - seq.num_tokens()",
+            r"seq.max_num_tokens() - seq.num_tokens() - 1",
+            r"seq.max_num_tokens() - seq.num_tokens()",
         )],
         texts: Texts::Usual,
         seen_by: &["18"],
@@ -607,21 +607,21 @@ pub const FAULTS: &[Fault] = &[
         name: "guesses beyond the budget",
         edits: &[edit(
             DRAFT,
-            "num_wanted.min(num_rows).min(room.num_rows).min(room.num_extra_rows_left())",
-            "num_wanted.min(num_rows)",
+            r"num_wanted.min(num_rows).min(room.num_rows).min(room.num_extra_rows_left())",
+            r"num_wanted.min(num_rows)",
         )],
         texts: Texts::Usual,
         seen_by: &["18"],
     },
     Fault {
         name: "guesses in a prefill",
-        edits: &[edit(DRAFT, "scheduled.is_prefill", "!scheduled.samples")],
+        edits: &[edit(DRAFT, r"scheduled.is_prefill", r"!scheduled.samples")],
         texts: Texts::Usual,
         seen_by: &["panic"],
     },
     Fault {
         name: "preemptions are not counted",
-        edits: &[edit(PREEMPT, "self.stats.num_preemptions += 1;", "")],
+        edits: &[edit(PREEMPT, r"self.stats.num_preemptions += 1;", r"")],
         texts: Texts::Usual,
         seen_by: &["31"],
     },
@@ -629,8 +629,8 @@ pub const FAULTS: &[Fault] = &[
         name: "an end of sequence counts one token late",
         edits: &[edit(
             REQUEST,
-            "num_output_tokens >= self.min_tokens",
-            "num_output_tokens > self.min_tokens",
+            r"num_output_tokens >= self.min_tokens",
+            r"num_output_tokens > self.min_tokens",
         )],
         texts: Texts::Usual,
         seen_by: &["27"],

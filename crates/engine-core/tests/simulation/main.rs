@@ -5,8 +5,10 @@
 
 mod sim;
 
-use std::env;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
+use std::{env, fs};
 
 use engine_core::scheduler::SchedulerStats;
 use sim::scenario::{Op, Scenario};
@@ -127,6 +129,21 @@ fn outputs_do_not_depend_on_the_schedule() {
     assert!(num_compared > 1000, "{num_compared}");
 }
 
+/// A call of `schedule` that admits nobody allocates nothing, nor does a commit that ends nobody.
+#[test]
+fn steps_allocate_nothing() {
+    let measure = |call: &mut dyn FnMut()| allocation_counter::measure(call).count_total;
+    assert_eq!(measure(&mut || drop(std::hint::black_box(Box::new(1)))), 1);
+    let options = Options { measure: Some(measure), ..Options::default() };
+    let (mut num_measured, mut num_preemptions) = (0, 0);
+    simulate(8 << 40, 50_000, |scenario, _| {
+        let report = try_run(scenario, options).0.unwrap_or_else(|violation| panic!("{violation}"));
+        num_measured += report.num_measured_steps;
+        num_preemptions += report.stats.num_preemptions;
+    });
+    assert!(num_measured > 20_000 && num_preemptions > 500, "{num_measured}, {num_preemptions}");
+}
+
 /// What the random worlds are for does happen in them, a hundred times at least.
 #[test]
 fn random_worlds_do_everything() {
@@ -175,5 +192,35 @@ fn random_worlds_do_everything() {
     println!("{counts:?}");
     for (name, count) in counts {
         assert!(count >= 100, "{name}: {count}");
+    }
+}
+
+/// Rust sources below a folder, one after the other.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => fs::read_to_string(path).unwrap(),
+    };
+    entries.map(text).collect()
+}
+
+/// What a failure is told by can be looked up, and each invariant of the core is checked.
+#[test]
+fn the_document_has_every_invariant() {
+    let engine_core = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(engine_core.join("../../docs/invariants.md")).unwrap();
+    let sources = sources(&engine_core.join("tests/simulation/sim"));
+    let calls = sources.split("ensure!(").skip(1).filter_map(|call| call.split('"').nth(1));
+    let checked: BTreeSet<&str> = calls.collect();
+    for name in &checked {
+        assert!(document.contains(&format!("\n| {name} |")), "{name} is in no row");
+    }
+    // An assertion of the pool, what follows from others, texts, and two runs compared.
+    let elsewhere = ["4", "9", "15", "17", "24", "29", "30", "32"];
+    for number in 1..=32 {
+        let name = number.to_string();
+        let is_checked = checked.contains(name.as_str()) || elsewhere.contains(&name.as_str());
+        assert!(is_checked && document.contains(&format!("\n| {name} |")), "{name}");
     }
 }

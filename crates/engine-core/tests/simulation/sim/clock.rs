@@ -10,6 +10,8 @@ pub struct Timing {
     pub us_per_64_context: u64,
     /// Steps are delayed as their operations say.
     pub has_delays: bool,
+    /// The clock that the scheduler is told of stands still or leaps.
+    pub is_wild: bool,
     pub us_per_block_copy: u64,
 }
 

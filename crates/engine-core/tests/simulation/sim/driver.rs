@@ -127,6 +127,8 @@ impl<'a> Driver<'a> {
         // The identity is 32 zeros.
         let world = format!("{:?}", self.world).replace(&format!("{:?}", BlockHash([0; 32])), "0");
         log!(self, "{world}");
+        // The batch gets its memory.
+        self.scheduler.schedule(&mut self.batch);
         for op in ops {
             match op {
                 Op::Add(load) => self.add(load)?,
@@ -218,10 +220,9 @@ impl<'a> Driver<'a> {
 
     fn step(&mut self, step: &Step) -> Verdict {
         self.schedule()?;
-        if let Some(pick) = step.failing_copy
-            && let Some(copy) =
-                self.scheduler.copies().get(pick % self.scheduler.copies().len().max(1))
-        {
+        for pick in step.failing_copies.into_iter().flatten() {
+            let copies = self.scheduler.copies();
+            let Some(copy) = copies.get(pick % copies.len().max(1)) else { break };
             let seq_id = copy.seq_id;
             self.execute_copies(Some(seq_id))?;
             self.fail_swap(seq_id)?;

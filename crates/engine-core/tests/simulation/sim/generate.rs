@@ -54,6 +54,7 @@ fn world(rng: &mut Rng) -> World {
         us_per_extra_row: rng.between(1, 60) as u64,
         us_per_64_context: if is_linear { 0 } else { rng.between(0, 20) as u64 },
         has_delays: !is_linear,
+        is_wild: !is_linear && rng.chance(10),
         us_per_block_copy: if rng.chance(50) { 1 } else { rng.between(1, 200) as u64 },
     };
     // From what cannot be met to what no prompt exceeds.
@@ -157,7 +158,11 @@ fn step(rng: &mut Rng, world: &World) -> Step {
     };
     let (before_model, after_model) = (meanwhile(2), meanwhile(5));
     Step {
-        failing_copy: rng.chance(20).then(|| rng.between(0, 30)),
+        failing_copies: if rng.chance(20) {
+            [Some(rng.between(0, 30)), rng.chance(40).then(|| rng.between(0, 30))]
+        } else {
+            [None; 2]
+        },
         before_model,
         after_model,
         end: match rng.between(0, 99) {

@@ -60,8 +60,9 @@ pub enum Op {
 /// A step and what happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The copies of the sequence of one of the step's copies fail.
-    pub failing_copy: Option<usize>,
+    /// The copies of the sequence of one of the step's copies fail, and when it is scheduled again
+    /// perhaps those of another.
+    pub failing_copies: [Option<usize>; 2],
     /// Comes after `schedule` and before the copies are executed.
     pub before_model: Option<Meanwhile>,
     /// Comes after the model and before `commit`.
@@ -73,7 +74,7 @@ pub struct Step {
 
 impl Step {
     pub const PLAIN: Step = Step {
-        failing_copy: None,
+        failing_copies: [None; 2],
         before_model: None,
         after_model: None,
         end: StepEnd::Commit,

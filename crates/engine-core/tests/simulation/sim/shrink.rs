@@ -96,7 +96,7 @@ fn weight(op: &Op) -> usize {
             });
             weight.sum::<usize>()
                 + usize::from(step.delay)
-                + usize::from(step.failing_copy.is_some())
+                + step.failing_copies.into_iter().flatten().count()
                 + usize::from(step.end != Step::PLAIN.end)
         }
         Op::Abort(pick) => *pick,
@@ -125,7 +125,8 @@ fn plainer(op: &Op) -> Vec<Op> {
                 Step::PLAIN,
                 Step { before_model: None, ..*step },
                 Step { after_model: None, ..*step },
-                Step { failing_copy: None, ..*step },
+                Step { failing_copies: [None; 2], ..*step },
+                Step { failing_copies: [step.failing_copies[0], None], ..*step },
                 Step { end: Step::PLAIN.end, ..*step },
                 Step { delay: 0, ..*step },
             ];
