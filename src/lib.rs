@@ -48,6 +48,6 @@ pub use engine::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutpu
 pub use engine::text::{Content, ContentPart, Message};
 pub use engine::weights;
 pub use engine::{
-    Backend, CpuIsa, DType, FinishReason, Llm, LlmBuilder, LlmError, Prompt, RequestId,
-    RequestUpdate, SamplingParams, SchedulerStats, TokenId, convert_to_hf_dir,
+    Backend, CpuIsa, DType, FinishReason, Fp8Flavour, KvCacheDType, Llm, LlmBuilder, LlmError,
+    Prompt, RequestId, RequestUpdate, SamplingParams, SchedulerStats, TokenId, convert_to_hf_dir,
 };

@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod calibrate;
 mod convert;
 mod error;
 mod generate;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use args::GenerateArgs;
+use calibrate::CalibrateArgs;
 use convert::ConvertArgs;
 use inspect::InspectArgs;
 use pull::PullArgs;
@@ -38,6 +40,8 @@ enum Command {
     Pull(PullArgs),
     /// Write a model as a Hugging Face directory
     Convert(ConvertArgs),
+    /// Measure the scales of an FP8 KV cache on texts
+    Calibrate(CalibrateArgs),
     /// Show what a model is made of
     Inspect(InspectArgs),
 }
@@ -50,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Generate(args) => generate::run(*args),
         Command::Pull(args) => pull::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     };
     match done {

@@ -3,10 +3,13 @@
 
 mod bad_words;
 mod builder;
+mod calibrate;
 mod convert;
 mod error;
 mod glue;
 pub mod hub;
+mod kv_cache;
+mod kv_scales;
 mod llm;
 pub mod output;
 mod prompt;
@@ -17,13 +20,18 @@ pub mod text;
 pub mod weights;
 
 pub use builder::{Backend, LlmBuilder};
+pub use calibrate::{CalibrateProgress, Calibration, calibrate};
 pub use convert::convert_to_hf_dir;
 pub use engine_core::dtype::DType;
+pub use engine_core::formats::Fp8Flavour;
 pub use engine_core::request::{FinishReason, SamplingParams, StructuredOutputs, TokenId};
 pub use engine_core::sampling::LogprobsMode;
 pub use engine_core::scheduler::SchedulerStats;
 pub use error::LlmError;
+pub use glue::encode;
 pub use kernels_cpu::CpuIsa;
+pub use kv_cache::{KvCacheDType, UnknownKvCacheDType};
+pub use kv_scales::{ScaleFileError, write_kv_scales};
 pub use llm::{Llm, RequestId, RequestUpdate};
 pub use output::RequestOutput;
 pub use prompt::Prompt;

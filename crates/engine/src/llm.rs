@@ -43,6 +43,8 @@ pub struct RequestUpdate {
 /// which others there are, on the order they came in, or on the engine's sizes and threads.
 pub struct Llm {
     run_loop: Box<dyn RunLoop>,
+    numerics_id: String,
+    warnings: Vec<String>,
     config: ModelConfig,
     generation_config: GenerationConfig,
     tokenizer: Option<Tokenizer>,
@@ -56,6 +58,8 @@ pub struct Llm {
 /// What [`LlmBuilder`] puts together.
 pub(crate) struct LlmParts {
     pub(crate) run_loop: Box<dyn RunLoop>,
+    pub(crate) numerics_id: String,
+    pub(crate) warnings: Vec<String>,
     pub(crate) config: ModelConfig,
     pub(crate) generation_config: GenerationConfig,
     pub(crate) tokenizer: Option<Tokenizer>,
@@ -71,8 +75,8 @@ impl Llm {
     }
 
     pub(crate) fn new(parts: LlmParts) -> Llm {
-        let LlmParts { run_loop, config, generation_config, tokenizer, chat_template, seed } =
-            parts;
+        let LlmParts { run_loop, numerics_id, warnings, config, generation_config, .. } = parts;
+        let LlmParts { tokenizer, chat_template, seed, .. } = parts;
         let mut eos_token_ids: Vec<_> =
             generation_config.eos_token_ids.iter().map(|&id| TokenId(id)).collect();
         if eos_token_ids.is_empty() {
@@ -81,6 +85,8 @@ impl Llm {
         let (next_id, live) = (RequestId(0), BTreeMap::new());
         Llm {
             run_loop,
+            numerics_id,
+            warnings,
             config,
             generation_config,
             tokenizer,
@@ -307,8 +313,13 @@ impl Llm {
         self.run_loop.device_name()
     }
 
-    /// Two engines with equal ids give equal bits.
+    /// Two engines with equal ids give equal bits: backend, ISA path, formats, scales of the KV cache.
     pub fn numerics_id(&self) -> String {
-        self.run_loop.numerics_id()
+        self.numerics_id.clone()
+    }
+
+    /// What the user should know of how the engine was started.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }

@@ -56,7 +56,6 @@ pub(crate) trait RunLoop {
     fn has_unfinished(&self) -> bool;
     fn stats(&self) -> SchedulerStats;
     fn device_name(&self) -> String;
-    fn numerics_id(&self) -> String;
 }
 
 /// The run loop of one backend.
@@ -235,9 +234,5 @@ impl<O: Ops> RunLoop for Engine<O> {
 
     fn device_name(&self) -> String {
         self.ops.name()
-    }
-
-    fn numerics_id(&self) -> String {
-        self.ops.numerics_id()
     }
 }
