@@ -32,7 +32,7 @@ fn answer(
     llm.add_request(Prompt::Messages(conversation), params.clone())?;
     let mut text = String::new();
     while llm.has_unfinished() {
-        for update in llm.step()? {
+        for update in llm.step() {
             print!("{}", update.text_delta);
             io::stdout().flush()?;
             text.push_str(&update.text_delta);

@@ -31,7 +31,7 @@
 //! let params = SamplingParams { max_tokens: 64, temperature: 0.0, ..SamplingParams::default() };
 //! llm.add_request(Prompt::Messages(vec![question]), params)?;
 //! while llm.has_unfinished() {
-//!     for update in llm.step()? {
+//!     for update in llm.step() {
 //!         print!("{}", update.text_delta);
 //!     }
 //! }
@@ -48,6 +48,8 @@ pub use engine::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutpu
 pub use engine::text::{Content, ContentPart, Message};
 pub use engine::weights;
 pub use engine::{
-    Backend, CpuIsa, DType, FinishReason, Fp8Flavour, KvCacheDType, Llm, LlmBuilder, LlmError,
-    Prompt, RequestId, RequestUpdate, SamplingParams, SchedulerStats, TokenId, convert_to_hf_dir,
+    AsyncLlm, Backend, CpuIsa, DType, FinishReason, Fp8Flavour, KvCacheDType, Llm, LlmBuilder,
+    LlmError, LogprobsMode, NgramConfig, Prompt, RequestId, RequestOptions, RequestStream,
+    RequestUpdate, SamplingParams, SchedulerConfig, SchedulerStats, SchedulingPolicy, StepError,
+    StructuredOutputs, TokenId, convert_to_hf_dir,
 };

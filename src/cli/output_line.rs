@@ -47,6 +47,9 @@ struct Metrics {
     num_prefill_chunks: u32,
     num_preemptions: u32,
     num_kv_blocks: u32,
+    num_cached_tokens: usize,
+    num_draft_tokens: usize,
+    num_accepted_tokens: usize,
 }
 
 impl<'a> OutputLine<'a> {
@@ -103,6 +106,9 @@ fn metrics(metrics: &RequestMetrics) -> Metrics {
         num_prefill_chunks: metrics.num_prefill_chunks,
         num_preemptions: metrics.num_preemptions,
         num_kv_blocks: metrics.num_kv_blocks,
+        num_cached_tokens: metrics.num_cached_tokens,
+        num_draft_tokens: metrics.num_draft_tokens,
+        num_accepted_tokens: metrics.num_accepted_tokens,
     }
 }
 
@@ -144,7 +150,8 @@ mod tests {
              {\"token_id\":5,\"logprob\":-0.3,\"rank\":2,\"decoded_token\":\"é\"},\
              {\"token_id\":6,\"logprob\":-0.2,\"rank\":1,\"decoded_token\":\"x\"}]]}],\
              \"metrics\":{\"queue_time_s\":0.0,\"time_to_first_token_s\":0.0,\"e2e_latency_s\":0.0,\
-             \"num_prefill_chunks\":0,\"num_preemptions\":0,\"num_kv_blocks\":0}}"
+             \"num_prefill_chunks\":0,\"num_preemptions\":0,\"num_kv_blocks\":0,\"num_cached_tokens\":0,\
+             \"num_draft_tokens\":0,\"num_accepted_tokens\":0}}"
         );
     }
 }

@@ -1,7 +1,53 @@
-//! How much KV fits: the arithmetic that the scheduler allocates by, for whoever sizes the pool.
+//! What takes how much memory: the arithmetic that the engine allocates by, for whoever sizes the pool.
 
+use crate::config::ModelConfig;
 use crate::device::KvCacheShape;
-use crate::limits::MAX_NUM_BLOCKS;
+use crate::dtype::DType;
+use crate::limits::{MAX_NUM_BLOCKS, MAX_NUM_LOGIT_ROWS};
+
+/// Bytes of the weights on the device: matrices in the compute dtype, norms and biases in f32.
+pub fn weight_bytes(config: &ModelConfig, dtype: DType) -> u64 {
+    let [layers, hidden, intermediate, vocab, head_dim] = [
+        config.num_layers,
+        config.hidden_size,
+        config.intermediate_size,
+        config.vocab_size,
+        config.head_dim,
+    ]
+    .map(|n| n as u64);
+    let q = config.num_qo_heads as u64 * head_dim;
+    let qkv = q + 2 * config.num_kv_heads as u64 * head_dim;
+    let if_any = |is: bool, len: u64| if is { len } else { 0 };
+    let layer_matrices = hidden * (qkv + q + 3 * intermediate);
+    let layer_vectors = 2 * hidden
+        + if_any(config.qkv_bias, qkv)
+        + if_any(config.o_bias, hidden)
+        + if_any(config.mlp_bias, 2 * intermediate + hidden)
+        + if_any(config.qk_norm, 2 * head_dim);
+    let num_vocab_matrices = if config.tie_word_embeddings { 1 } else { 2 };
+    let matrices = layers * layer_matrices + num_vocab_matrices * vocab * hidden;
+    let vectors = layers * layer_vectors + hidden + config.rope.rotary_dim as u64 / 2;
+    matrices * dtype.size_bytes() as u64 + vectors * DType::F32.size_bytes() as u64
+}
+
+/// Bytes of the activations of a step of `max_num_tokens` rows: what [`crate::model::Model::workspace`]
+/// allocates.
+pub fn workspace_bytes(config: &ModelConfig, dtype: DType, max_num_tokens: usize) -> u64 {
+    let q = config.num_qo_heads * config.head_dim;
+    let qkv = q + 2 * config.num_kv_heads * config.head_dim;
+    let num_logit_rows = max_num_logit_rows(max_num_tokens);
+    let f32s = max_num_tokens
+        * (config.hidden_size + qkv + config.rope.rotary_dim + 2 * config.intermediate_size)
+        + num_logit_rows * config.vocab_size;
+    let inputs = max_num_tokens * (config.hidden_size + q + config.intermediate_size)
+        + num_logit_rows * config.hidden_size;
+    f32s as u64 * DType::F32.size_bytes() as u64 + inputs as u64 * dtype.size_bytes() as u64
+}
+
+/// Rows of logits that are computed at once in steps of up to `max_num_tokens` rows.
+pub fn max_num_logit_rows(max_num_tokens: usize) -> usize {
+    max_num_tokens.min(MAX_NUM_LOGIT_ROWS)
+}
 
 /// kv_blocks that hold `num_tokens` tokens of one sequence. `block_size` is at least 1.
 pub const fn blocks_for_tokens(num_tokens: usize, block_size: usize) -> usize {

@@ -24,3 +24,7 @@ pub const MAX_NUM_SPECULATIVE_TOKENS: usize = 64;
 
 /// Rows of the output projection. Sampling adds up one 41-bit weight per token in 64 bits.
 pub const MAX_VOCAB_SIZE: usize = 1 << 22;
+
+/// Rows of logits computed at once: their weights are read from memory once for all of them, and
+/// the rows themselves stay a few megabytes.
+pub const MAX_NUM_LOGIT_ROWS: usize = 64;

@@ -3,7 +3,6 @@
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use engine_core::capacity::{blocks_at_most, blocks_that_fit};
 use engine_core::config::ModelConfig;
 use engine_core::device::KvCacheShape;
 use engine_core::dtype::DType;
@@ -14,7 +13,8 @@ use engine_core::model::Model;
 use engine_core::ops::Ops;
 use engine_core::prefix_cache::BlockHash;
 use engine_core::sampling::LogprobsMode;
-use engine_core::scheduler::{Scheduler, SchedulerConfig};
+use engine_core::scheduler::{Scheduler, SchedulerConfig, SchedulingPolicy};
+use engine_core::speculative::NgramConfig;
 use kernels_cpu::{CpuIsa, KernelsCpu};
 use reference_cpu::ReferenceCpu;
 
@@ -23,21 +23,11 @@ use crate::error::LlmError;
 use crate::glue;
 use crate::hub::{self, Quiet};
 use crate::kv_cache::KvCacheDType;
+use crate::kv_memory::{KvMemory, PoolLoad};
 use crate::kv_scales::{self, ChosenScales};
 use crate::llm::{Llm, LlmParts};
-use crate::run_loop::{Engine, RunLoop};
+use crate::run_loop::{Engine, EngineParts, RunLoop};
 use crate::weights;
-
-/// Memory for the KV cache when nothing else is said: vLLM's default on a CPU. Pages are taken from
-/// the system only when they are written.
-const DEFAULT_KV_CACHE_BYTES: u64 = 4 << 30;
-/// Sequences at once: vLLM's default on a CPU.
-const DEFAULT_MAX_NUM_SEQS: usize = 256;
-/// Token rows in a step: large enough that weights are read for many rows, small enough that the
-/// activations stay in cache and a step stays short.
-const DEFAULT_MAX_NUM_BATCHED_TOKENS: usize = 2048;
-/// Token slots of a kv_block: vLLM's default.
-const DEFAULT_BLOCK_SIZE: usize = 16;
 
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,20 +51,19 @@ pub struct LlmBuilder {
     fp8_flavour: Option<Fp8Flavour>,
     kv_cache_scales: Option<PathBuf>,
     max_model_len: Option<usize>,
-    max_num_seqs: usize,
-    max_num_batched_tokens: usize,
-    block_size: usize,
-    kv_cache_memory_bytes: Option<u64>,
+    kv_memory: KvMemory,
+    /// All but what depends on model and machine.
+    scheduler: SchedulerConfig,
     threads: Option<NonZero<usize>>,
     seed: u64,
     logprobs_mode: LogprobsMode,
 }
 
 macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty => $value:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $type:ty => $($field:ident).+ = $value:expr;)*) => {$(
         $(#[$doc])*
         pub fn $name(mut self, $name: $type) -> Self {
-            self.$name = $value;
+            self.$($field).+ = $value;
             self
         }
     )*};
@@ -98,10 +87,8 @@ impl LlmBuilder {
             fp8_flavour: None,
             kv_cache_scales: None,
             max_model_len: None,
-            max_num_seqs: DEFAULT_MAX_NUM_SEQS,
-            max_num_batched_tokens: DEFAULT_MAX_NUM_BATCHED_TOKENS,
-            block_size: DEFAULT_BLOCK_SIZE,
-            kv_cache_memory_bytes: None,
+            kv_memory: KvMemory::default(),
+            scheduler: SchedulerConfig::DEFAULT,
             threads: None,
             seed: 0,
             logprobs_mode: LogprobsMode::default(),
@@ -110,29 +97,51 @@ impl LlmBuilder {
 
     setters! {
         /// What computes; default [`Backend::Cpu`].
-        backend: Backend => backend;
+        backend: Backend => backend = backend;
         /// Instruction-set path of the CPU backend; default the best of this machine.
-        cpu_isa: CpuIsa => Some(cpu_isa);
+        cpu_isa: CpuIsa => cpu_isa = Some(cpu_isa);
         /// Format of weights and matrix inputs; default bfloat16.
-        dtype: DType => dtype;
+        dtype: DType => dtype = dtype;
         /// Flavour of an FP8 KV cache; default what the backend has in hardware, else OCP.
-        fp8_flavour: Fp8Flavour => Some(fp8_flavour);
+        fp8_flavour: Fp8Flavour => fp8_flavour = Some(fp8_flavour);
         /// Most tokens of a sequence, prompt and output; default what the model was made for.
-        max_model_len: usize => Some(max_model_len);
+        max_model_len: usize => max_model_len = Some(max_model_len);
         /// Most sequences that run at once; default 256.
-        max_num_seqs: usize => max_num_seqs;
+        max_num_seqs: usize => scheduler.max_num_seqs = max_num_seqs;
         /// Most token rows in a step; default 2048.
-        max_num_batched_tokens: usize => max_num_batched_tokens;
+        max_num_batched_tokens: usize => scheduler.max_num_batched_tokens = max_num_batched_tokens;
         /// Token slots of a kv_block, 1 to 256; default 16.
-        block_size: usize => block_size;
+        block_size: usize => scheduler.block_size = block_size;
         /// Memory for the KV cache; default 4 GiB, or less if that is more than can be used.
-        kv_cache_memory_bytes: u64 => Some(kv_cache_memory_bytes);
+        kv_cache_memory_bytes: u64 => kv_memory.kv_cache_memory_bytes = Some(kv_cache_memory_bytes);
+        /// Instead: the share of all memory that weights, activations and KV cache fill together.
+        gpu_memory_utilization: f64 =>
+            kv_memory.gpu_memory_utilization = Some(gpu_memory_utilization);
+        /// GiB of host memory for the KV of preempted sequences; default 0: it is computed again.
+        swap_space: f64 => kv_memory.swap_space = swap_space;
+        /// Use KV that earlier sequences computed; default true.
+        enable_prefix_caching: bool => scheduler.enable_prefix_caching = enable_prefix_caching;
+        /// Compute long prompts over several steps; default true.
+        enable_chunked_prefill: bool => scheduler.enable_chunked_prefill = enable_chunked_prefill;
+        /// Most rows of a prompt in a step while other requests live; default 0: no limit.
+        long_prefill_token_threshold: usize =>
+            scheduler.long_prefill_token_threshold = long_prefill_token_threshold;
+        /// Who is served first; default first come, first served.
+        scheduling_policy: SchedulingPolicy => scheduler.policy = scheduling_policy;
+        /// Most requests that wait; more are refused. Default: no limit.
+        max_num_queued_reqs: usize => scheduler.max_num_queued_reqs = Some(max_num_queued_reqs);
+        /// Milliseconds that a step with decodes is to take at most: prompts beside them are
+        /// computed in chunks that fit. Default: no target.
+        tpot_target_ms: f64 => scheduler.tpot_target_us = Some((tpot_target_ms * 1e3) as u64);
+        /// Guess tokens ahead from what was said before; default: do not. Does not change a bit of
+        /// the output.
+        speculative: NgramConfig => scheduler.speculative = Some(speculative);
         /// CPU threads; default all cores. Does not change a bit of the output.
-        threads: NonZero<usize> => Some(threads);
+        threads: NonZero<usize> => threads = Some(threads);
         /// Seed of requests that have none of their own; default 0.
-        seed: u64 => seed;
+        seed: u64 => seed = seed;
         /// What is reported as log-probabilities; default those of the raw logits.
-        logprobs_mode: LogprobsMode => logprobs_mode;
+        logprobs_mode: LogprobsMode => logprobs_mode = logprobs_mode;
     }
 
     /// A file of scales for an FP8 KV cache, made by `kvasir calibrate`; default those that the
@@ -207,11 +216,10 @@ impl LlmBuilder {
         self.threads.map_or_else(cores, NonZero::get)
     }
 
-    fn start<O: Ops + 'static>(
-        &self,
-        mut ops: O,
-        model: &weights::Model,
-    ) -> Result<Started, LlmError> {
+    fn start<O>(&self, mut ops: O, model: &weights::Model) -> Result<Started, LlmError>
+    where
+        O: Ops<Buffer: Send, KvCache: Send, Batch: Send, Matrix: Send> + Send + 'static,
+    {
         let config = model.config();
         let max_model_len = self.max_model_len.unwrap_or(config.default_max_model_len());
         let longest = config.longest_model_len();
@@ -220,46 +228,52 @@ impl LlmBuilder {
         }
         let flavour = self.fp8_flavour.unwrap_or_else(|| ops.fp8_flavour());
         let dtype = self.kv_cache_dtype.resolve(self.dtype, flavour);
-        let shape = self.kv_cache_shape(config, max_model_len, dtype);
         let ChosenScales { scales, warning } =
             kv_scales::choose(model, dtype, self.kv_cache_scales.as_deref())?;
-        let kv_identity = format!("{} {}", ops.numerics_id(), kv_scales::identity(dtype, &scales));
+        let numerics_id = format!("{} {}", ops.numerics_id(), kv_scales::identity(dtype, &scales));
+        let mut shape = self.kv_cache_shape(config, dtype);
+        shape.num_blocks =
+            self.kv_memory.num_blocks(&shape, &self.pool_load(config, max_model_len))?;
         let scheduler = Scheduler::new(SchedulerConfig {
-            max_num_seqs: self.max_num_seqs,
-            max_num_batched_tokens: self.max_num_batched_tokens,
             max_model_len,
-            block_size: self.block_size,
             num_blocks: shape.num_blocks,
-            kv_identity: BlockHash::identity(&kv_identity),
-            ..SchedulerConfig::DEFAULT
+            num_host_blocks: self.kv_memory.num_host_blocks(&shape)?,
+            kv_identity: BlockHash::identity(&numerics_id),
+            ..self.scheduler
         })?;
         check_kv_format(&mut ops, shape)?;
         let device_model = Model::load(&mut ops, model.checkpoint(), max_model_len)?;
         let kv_cache = ops.alloc_kv_cache(shape, &scales)?;
-        let engine = Engine::new(ops, device_model, kv_cache, scheduler, self.logprobs_mode)?;
-        Ok(Started { run_loop: Box::new(engine), numerics_id: kv_identity, warning })
+        let engine = Engine::new(EngineParts {
+            ops,
+            model: device_model,
+            kv_cache,
+            scheduler,
+            block_bytes: shape.block_bytes(),
+            logprobs_mode: self.logprobs_mode,
+        })?;
+        Ok(Started { run_loop: Box::new(engine), numerics_id, warning })
     }
 
-    /// The pool: as many kv_blocks as the memory holds, but no more than can ever be used.
-    fn kv_cache_shape(
-        &self,
-        config: &ModelConfig,
-        max_model_len: usize,
-        dtype: KvDType,
-    ) -> KvCacheShape {
-        let mut shape = KvCacheShape {
+    fn kv_cache_shape(&self, config: &ModelConfig, dtype: KvDType) -> KvCacheShape {
+        KvCacheShape {
             num_layers: config.num_layers,
             num_blocks: 0,
-            block_size: self.block_size,
+            block_size: self.scheduler.block_size,
             num_kv_heads: config.num_kv_heads,
             head_dim: config.head_dim,
             dtype,
-        };
-        let kv_cache_bytes = self.kv_cache_memory_bytes.unwrap_or(DEFAULT_KV_CACHE_BYTES);
-        // The scheduler names a block size of 0; here it only must not divide.
-        let block_size = self.block_size.max(1);
-        let at_most = blocks_at_most(self.max_num_seqs, max_model_len, block_size);
-        shape.num_blocks = blocks_that_fit(kv_cache_bytes, &shape).min(at_most);
-        shape
+        }
+    }
+
+    fn pool_load<'a>(&self, config: &'a ModelConfig, max_model_len: usize) -> PoolLoad<'a> {
+        PoolLoad {
+            config,
+            dtype: self.dtype,
+            max_model_len,
+            max_num_seqs: self.scheduler.max_num_seqs,
+            max_num_batched_tokens: self.scheduler.max_num_batched_tokens,
+            enable_prefix_caching: self.scheduler.enable_prefix_caching,
+        }
     }
 }

@@ -98,6 +98,36 @@ pub enum LlmError {
     /// The model cannot be written in another form.
     #[error(transparent)]
     Convert(Box<crate::weights::convert::ConvertError>),
+    /// The weights leave no room for KV.
+    #[error(
+        "gpu_memory_utilization {utilization} of {total_bytes} bytes is used up by weights and \
+         activations ({used_bytes} bytes); raise it, or set kv_cache_memory_bytes"
+    )]
+    NoMemoryForKv {
+        /// As asked for.
+        utilization: f64,
+        /// Memory of the device.
+        total_bytes: u64,
+        /// What everything but the KV cache takes.
+        used_bytes: u64,
+    },
+    /// A fraction that is none.
+    #[error("gpu_memory_utilization is {0}; set it above 0 and to at most 1")]
+    MemoryUtilization(f64),
+    /// Two sizes for one pool.
+    #[error(
+        "kv_cache_memory_bytes and gpu_memory_utilization both size the KV cache; set one of them"
+    )]
+    TwoKvCacheSizes,
+    /// Swap space that no machine has.
+    #[error("swap_space is {0} GiB; set it to a number from 0 up that fits in memory")]
+    SwapSpace(f64),
+    /// The system gives the engine no thread.
+    #[error("cannot start the engine's thread: {0}")]
+    Thread(std::io::Error),
+    /// The engine's thread has ended, and with it all its requests.
+    #[error("the engine has stopped; start another one")]
+    Stopped,
     /// The engine failed in the middle of its work.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -106,6 +136,6 @@ pub enum LlmError {
 impl LlmError {
     /// Whether the user can mend it (an option, a file, a request); otherwise the engine failed.
     pub fn is_users(&self) -> bool {
-        !matches!(self, LlmError::Step(_))
+        !matches!(self, LlmError::Step(_) | LlmError::Thread(_) | LlmError::Stopped)
     }
 }

@@ -1,6 +1,7 @@
 //! The engine: weights, tokenizer, chat template and the run loop that joins them to a backend.
 #![forbid(unsafe_code)]
 
+mod async_llm;
 mod bad_words;
 mod builder;
 mod calibrate;
@@ -9,6 +10,7 @@ mod error;
 mod glue;
 pub mod hub;
 mod kv_cache;
+mod kv_memory;
 mod kv_scales;
 mod llm;
 pub mod output;
@@ -16,9 +18,11 @@ mod prompt;
 mod request_state;
 mod run_loop;
 mod sampler;
+mod sequence_state;
 pub mod text;
 pub mod weights;
 
+pub use async_llm::{AsyncLlm, RequestStream};
 pub use builder::{Backend, LlmBuilder};
 pub use calibrate::{CalibrateProgress, Calibration, calibrate};
 pub use convert::convert_to_hf_dir;
@@ -26,12 +30,14 @@ pub use engine_core::dtype::DType;
 pub use engine_core::formats::Fp8Flavour;
 pub use engine_core::request::{FinishReason, SamplingParams, StructuredOutputs, TokenId};
 pub use engine_core::sampling::LogprobsMode;
-pub use engine_core::scheduler::SchedulerStats;
+pub use engine_core::scheduler::{SchedulerConfig, SchedulerStats, SchedulingPolicy};
+pub use engine_core::speculative::NgramConfig;
 pub use error::LlmError;
 pub use glue::encode;
 pub use kernels_cpu::CpuIsa;
 pub use kv_cache::{KvCacheDType, UnknownKvCacheDType};
 pub use kv_scales::{ScaleFileError, write_kv_scales};
-pub use llm::{Llm, RequestId, RequestUpdate};
+pub use llm::{Llm, RequestId, RequestOptions, RequestUpdate};
 pub use output::RequestOutput;
 pub use prompt::Prompt;
+pub use run_loop::StepError;

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use engine_core::config::ModelConfig;
 use engine_core::request::{FinishReason, SamplingParams, SeqId, StopRules, TokenId};
 use engine_core::sampling::SampleKey;
-use engine_core::scheduler::{FinishedSeq, SchedulerStats};
+use engine_core::scheduler::{FinishedSeq, Refusal, SchedulerConfig, SchedulerStats};
 
 use crate::bad_words::bad_word_tokens;
 use crate::builder::LlmBuilder;
@@ -15,8 +15,9 @@ use crate::error::LlmError;
 use crate::output::RequestOutput;
 use crate::prompt::Prompt;
 use crate::request_state::RequestState;
-use crate::run_loop::RunLoop;
+use crate::run_loop::{RunLoop, SeqUpdate, StepError};
 use crate::sampler::SeqRequest;
+use crate::sequence_state::SequenceState;
 use crate::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
 use crate::weights::GenerationConfig;
 
@@ -24,17 +25,41 @@ use crate::weights::GenerationConfig;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
-/// What a step did for one request.
+/// What the scheduler and the KV cache are to know of a request, besides its tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestOptions {
+    /// Lower is served first, under [`crate::SchedulingPolicy::Priority`].
+    pub priority: i32,
+    /// Only requests with an equal salt share cached KV; `None` is a salt of its own.
+    pub cache_salt: Option<String>,
+}
+
+/// What a step did for one sequence of a request.
 #[derive(Clone, Debug)]
 pub struct RequestUpdate {
     /// Which request.
     pub id: RequestId,
+    /// Which of its `n` sequences.
+    pub index: usize,
     /// Text that is new and final.
     pub text_delta: String,
     /// Tokens that are new.
     pub new_token_ids: Vec<u32>,
-    /// The whole answer, when the request has ended with this step.
+    /// Why the sequence has ended, if it has.
+    pub finish_reason: Option<FinishReason>,
+    /// What went wrong, if the sequence has ended with [`FinishReason::Error`].
+    pub error: Option<StepError>,
+    /// The whole answer, when the last sequence of the request has ended with this step.
     pub finished: Option<RequestOutput>,
+}
+
+impl RequestUpdate {
+    /// This update and a later one of the same sequence, as one.
+    pub(crate) fn merged(mut self, later: RequestUpdate) -> RequestUpdate {
+        self.text_delta += &later.text_delta;
+        self.new_token_ids.extend(later.new_token_ids);
+        RequestUpdate { text_delta: self.text_delta, new_token_ids: self.new_token_ids, ..later }
+    }
 }
 
 /// A model, ready to answer.
@@ -52,7 +77,11 @@ pub struct Llm {
     eos_token_ids: Vec<TokenId>,
     seed: u64,
     next_id: RequestId,
-    live: BTreeMap<SeqId, RequestState>,
+    /// Sequences so far: what unseeded ones draw their random numbers by.
+    num_sequences: u64,
+    live: BTreeMap<RequestId, RequestState>,
+    /// Whose each live sequence is, and its place among the sequences of its request.
+    owners: BTreeMap<SeqId, (RequestId, usize)>,
 }
 
 /// What [`LlmBuilder`] puts together.
@@ -82,7 +111,6 @@ impl Llm {
         if eos_token_ids.is_empty() {
             eos_token_ids.extend(tokenizer.as_ref().and_then(Tokenizer::eos_id).map(TokenId));
         }
-        let (next_id, live) = (RequestId(0), BTreeMap::new());
         Llm {
             run_loop,
             numerics_id,
@@ -93,8 +121,10 @@ impl Llm {
             chat_template,
             eos_token_ids,
             seed,
-            next_id,
-            live,
+            next_id: RequestId(0),
+            num_sequences: 0,
+            live: BTreeMap::new(),
+            owners: BTreeMap::new(),
         }
     }
 
@@ -108,23 +138,31 @@ impl Llm {
         params: &SamplingParams,
     ) -> Result<Vec<RequestOutput>, LlmError> {
         let mut ids = Vec::with_capacity(prompts.len());
+        let answered = self.answer(prompts, params, &mut ids);
+        if answered.is_err() {
+            ids.iter().for_each(|&id| drop(self.abort(id)));
+        }
+        answered
+    }
+
+    fn answer<P: Into<Prompt> + Clone>(
+        &mut self,
+        prompts: &[P],
+        params: &SamplingParams,
+        ids: &mut Vec<RequestId>,
+    ) -> Result<Vec<RequestOutput>, LlmError> {
         for prompt in prompts {
-            match self.add_request(prompt.clone().into(), params.clone()) {
-                Ok(id) => ids.push(id),
-                Err(error) => {
-                    ids.iter().for_each(|&id| drop(self.abort(id)));
-                    return Err(error);
-                }
-            }
+            ids.push(self.add_request(prompt.clone().into(), params.clone())?);
         }
         let mut outputs: Vec<Option<RequestOutput>> = vec![None; prompts.len()];
         while outputs.iter().any(Option::is_none) {
-            for update in self.step()? {
-                if let (Ok(index), Some(mut output)) =
-                    (ids.binary_search(&update.id), update.finished)
-                {
-                    output.index = index;
-                    outputs[index] = Some(output);
+            for update in self.step() {
+                let Ok(index) = ids.binary_search(&update.id) else { continue };
+                if let Some(error) = update.error {
+                    return Err(error.into());
+                }
+                if let Some(output) = update.finished {
+                    outputs[index] = Some(RequestOutput { index, ..output });
                 }
             }
         }
@@ -134,11 +172,24 @@ impl Llm {
     /// Queues a request; [`Llm::step`] works on it.
     ///
     /// # Errors
-    /// [`LlmError`] if it could never be answered.
+    /// [`LlmError`] if it could never be answered, or too many requests wait.
     pub fn add_request(
         &mut self,
         prompt: Prompt,
         params: SamplingParams,
+    ) -> Result<RequestId, LlmError> {
+        self.add_request_with(prompt, params, RequestOptions::default())
+    }
+
+    /// The same with a priority or a cache salt.
+    ///
+    /// # Errors
+    /// As [`Llm::add_request`].
+    pub fn add_request_with(
+        &mut self,
+        prompt: Prompt,
+        params: SamplingParams,
+        options: RequestOptions,
     ) -> Result<RequestId, LlmError> {
         params.validate()?;
         params.validate_for_vocab(self.config.vocab_size)?;
@@ -148,27 +199,66 @@ impl Llm {
         let bad_words = self.bad_words(&params)?;
         let prompt_token_ids = self.encode(&prompt)?;
         let id = self.next_id;
-        let stop_rules = StopRules::new(&params, &self.eos_token_ids);
+        let request = SeqRequest {
+            prompt_token_ids: prompt_token_ids.iter().map(|&id| TokenId(id)).collect(),
+            stop_rules: StopRules::new(&params, &self.eos_token_ids),
+            key: SampleKey::from_request_seed(0),
+            params,
+            bad_words,
+            options,
+        };
+        let mut sequences = Vec::with_capacity(request.params.n);
+        for index in 0..request.params.n {
+            match self.add_sequence(id, index, &request) {
+                Ok(state) => sequences.push(state),
+                Err(refusal) => {
+                    self.withdraw_sequences(id);
+                    return Err(refusal.into());
+                }
+            }
+        }
+        self.next_id = RequestId(id.0 + 1);
+        self.live.insert(id, RequestState::new(id, prompt_token_ids, sequences));
+        Ok(id)
+    }
+
+    /// Queues one of the `n` sequences of a request: each draws other random numbers, and the first
+    /// one scores the prompt for all.
+    fn add_sequence(
+        &mut self,
+        id: RequestId,
+        index: usize,
+        request: &SeqRequest,
+    ) -> Result<SequenceState, Refusal> {
+        let mut request = request.clone();
+        request.key = match request.params.seed {
+            Some(seed) => SampleKey::from_request_seed(seed.wrapping_add(index as u64)),
+            None => SampleKey::from_engine_seed(self.seed, self.num_sequences),
+        };
+        if index > 0 {
+            request.params.prompt_logprobs = None;
+        }
+        let params = request.params.clone();
         let mut silent_stops = params.stop_token_ids.clone();
         if !params.ignore_eos {
             silent_stops.extend(&self.eos_token_ids);
         }
-        let key = match params.seed {
-            Some(seed) => SampleKey::from_request_seed(seed),
-            None => SampleKey::from_engine_seed(self.seed, id.0),
-        };
-        let seq_id = self.run_loop.add(SeqRequest {
-            prompt_token_ids: prompt_token_ids.iter().map(|&id| TokenId(id)).collect(),
-            params: params.clone(),
-            stop_rules,
-            key,
-            bad_words,
-        })?;
-        self.next_id = RequestId(id.0 + 1);
-        let tokenizer = self.tokenizer.as_ref();
-        let state = RequestState::new(id, prompt_token_ids, params, silent_stops, tokenizer);
-        self.live.insert(seq_id, state);
-        Ok(id)
+        let seq_id = self.run_loop.add(request)?;
+        self.num_sequences += 1;
+        self.owners.insert(seq_id, (id, index));
+        Ok(SequenceState::new(index, params, silent_stops, self.tokenizer.as_ref()))
+    }
+
+    /// Ends the sequences of a request that was not taken after all.
+    fn withdraw_sequences(&mut self, id: RequestId) {
+        let run_loop = &mut self.run_loop;
+        self.owners.retain(|&seq_id, owner| {
+            let is_withdrawn = owner.0 == id;
+            if is_withdrawn {
+                run_loop.finish(seq_id, FinishReason::Abort);
+            }
+            !is_withdrawn
+        });
     }
 
     /// The tokens of a prompt, as a request would have them.
@@ -221,61 +311,86 @@ impl Llm {
         Ok(template.render(messages, &options)?)
     }
 
-    /// Runs one step of the engine: some rows of some requests.
-    ///
-    /// # Errors
-    /// [`LlmError::Step`]; the requests in flight are then lost.
-    pub fn step(&mut self) -> Result<Vec<RequestUpdate>, LlmError> {
+    /// Runs one step of the engine: some rows of some requests. A step that fails ends those that
+    /// were in it, see [`RequestUpdate::error`]; all others go on.
+    pub fn step(&mut self) -> Vec<RequestUpdate> {
         let step_start = Instant::now();
-        let report = match self.run_loop.step() {
-            Ok(report) => report,
-            Err(error) => {
-                self.abort_all();
-                return Err(error.into());
-            }
-        };
+        let report = self.run_loop.step();
         let mut finished: BTreeMap<SeqId, FinishedSeq> =
             report.finished.into_iter().map(|seq| (seq.sequence.seq_id(), seq)).collect();
         let mut updates = Vec::with_capacity(report.updates.len());
         for update in report.updates {
-            let seq_id = update.seq_id;
-            let Some(state) = self.live.get_mut(&seq_id) else { continue };
-            let new_token_ids = update.sampled.iter().map(|sampled| sampled.token_id.0).collect();
-            let text_delta = state.update(update, step_start, self.tokenizer.as_ref());
-            let ended = match finished.remove(&seq_id) {
-                Some(seq) => Some(seq),
-                None if state.hit_stop_text() => self.run_loop.finish(seq_id, FinishReason::Stop),
-                None => None,
-            };
-            let mut request_update =
-                RequestUpdate { id: state.id(), text_delta, new_token_ids, finished: None };
-            if let Some(seq) = ended {
-                self.finish(&seq, &mut request_update);
-            }
-            updates.push(request_update);
+            let seq = finished.remove(&update.seq_id);
+            updates.extend(self.update(update, seq, step_start));
         }
-        Ok(updates)
+        updates
     }
 
-    fn finish(&mut self, seq: &FinishedSeq, update: &mut RequestUpdate) {
-        if let Some(state) = self.live.remove(&seq.sequence.seq_id()) {
-            let (rest, output) = state.finish(seq);
-            update.text_delta.push_str(&rest);
-            update.finished = Some(output);
+    /// What a step did for one sequence, which may have ended with it.
+    fn update(
+        &mut self,
+        mut update: SeqUpdate,
+        ended: Option<FinishedSeq>,
+        step_start: Instant,
+    ) -> Option<RequestUpdate> {
+        let seq_id = update.seq_id;
+        let &(id, index) = self.owners.get(&seq_id)?;
+        let error = update.error.take();
+        let state = self.live.get_mut(&id)?.sequence_mut(index)?;
+        let (text_delta, num_new) = state.update(update, step_start, self.tokenizer.as_ref());
+        let new_token_ids = state.last_token_ids(num_new).to_vec();
+        let ended = match ended {
+            None if state.hit_stop_text() => self.run_loop.finish(seq_id, FinishReason::Stop),
+            ended => ended,
+        };
+        let mut update = RequestUpdate {
+            id,
+            index,
+            text_delta,
+            new_token_ids,
+            finish_reason: None,
+            error,
+            finished: None,
+        };
+        if let Some(seq) = ended {
+            self.end(&seq, &mut update);
+        }
+        Some(update)
+    }
+
+    /// A sequence has ended, and with its last one the request.
+    fn end(&mut self, seq: &FinishedSeq, update: &mut RequestUpdate) {
+        self.owners.remove(&seq.sequence.seq_id());
+        let Some(request) = self.live.get_mut(&update.id) else { return };
+        let Some(state) = request.take(update.index) else { return };
+        let ended = state.finish(seq);
+        update.finish_reason = Some(ended.completion.finish_reason);
+        update.text_delta += &request.end(ended);
+        if request.has_ended() {
+            update.finished = self.live.remove(&update.id).map(RequestState::into_output);
         }
     }
 
     /// Withdraws a request; what it gave so far is its answer. `None` if it has ended already.
     pub fn abort(&mut self, id: RequestId) -> Option<RequestOutput> {
-        let (&seq_id, _) = self.live.iter().find(|(_, state)| state.id() == id)?;
-        let seq = self.run_loop.finish(seq_id, FinishReason::Abort)?;
-        self.live.remove(&seq_id).map(|state| state.finish(&seq).1)
+        let mut request = self.live.remove(&id)?;
+        let owned = self.owners.iter().filter(|(_, owner)| owner.0 == id);
+        let owned: Vec<(SeqId, usize)> = owned.map(|(&seq_id, owner)| (seq_id, owner.1)).collect();
+        for (seq_id, index) in owned {
+            self.owners.remove(&seq_id);
+            let (Some(seq), Some(state)) =
+                (self.run_loop.finish(seq_id, FinishReason::Abort), request.take(index))
+            else {
+                continue;
+            };
+            request.end(state.finish(&seq));
+        }
+        Some(request.into_output())
     }
 
-    fn abort_all(&mut self) {
-        for seq_id in std::mem::take(&mut self.live).into_keys() {
-            self.run_loop.finish(seq_id, FinishReason::Abort);
-        }
+    /// Forgets all cached prefixes; answers `false`, and does nothing, while a request runs.
+    pub fn reset_prefix_cache(&mut self) -> bool {
+        self.run_loop.reset_prefix_cache()
     }
 
     /// Whether a request waits or runs.
@@ -305,7 +420,12 @@ impl Llm {
 
     /// Counters of the scheduler since the start.
     pub fn stats(&self) -> SchedulerStats {
-        self.run_loop.stats()
+        self.run_loop.scheduler().stats()
+    }
+
+    /// Bounds of steps and memory, as they were worked out at the start.
+    pub fn scheduler_config(&self) -> &SchedulerConfig {
+        self.run_loop.scheduler().config()
     }
 
     /// What computes: backend, ISA path, threads.

@@ -73,4 +73,25 @@ pub struct RequestMetrics {
     pub num_preemptions: u32,
     /// Most KV blocks held at once.
     pub num_kv_blocks: u32,
+    /// Prompt tokens whose KV was found in the prefix cache.
+    pub num_cached_tokens: usize,
+    /// Tokens that were guessed ahead.
+    pub num_draft_tokens: usize,
+    /// Those of them that were right.
+    pub num_accepted_tokens: usize,
+}
+
+impl RequestMetrics {
+    /// Adds another sequence of the same request: times from the first to the last, and sums.
+    pub(crate) fn merge(&mut self, other: &RequestMetrics) {
+        self.queue_time_s = self.queue_time_s.min(other.queue_time_s);
+        self.time_to_first_token_s = self.time_to_first_token_s.min(other.time_to_first_token_s);
+        self.e2e_latency_s = self.e2e_latency_s.max(other.e2e_latency_s);
+        self.num_prefill_chunks += other.num_prefill_chunks;
+        self.num_preemptions += other.num_preemptions;
+        self.num_kv_blocks += other.num_kv_blocks;
+        self.num_cached_tokens += other.num_cached_tokens;
+        self.num_draft_tokens += other.num_draft_tokens;
+        self.num_accepted_tokens += other.num_accepted_tokens;
+    }
 }

@@ -1,176 +1,71 @@
-//! One request on the text side: what came out so far, and what may be shown of it.
-
-use std::time::Instant;
-
-use engine_core::request::{FinishReason, SamplingParams, TokenId};
-use engine_core::sampling::{Candidate, TokenLogprobs};
-use engine_core::scheduler::FinishedSeq;
+//! One request in flight: its sequences, and the answer that they make together.
 
 use crate::llm::RequestId;
-use crate::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutput, StopReason};
-use crate::run_loop::SeqUpdate;
-use crate::sampler::SampledToken;
-use crate::text::{Detokenizer, StopStrings, Tokenizer};
+use crate::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutput};
+use crate::sequence_state::{EndedSequence, SequenceState};
 
-/// A live request.
+/// A live request. Sequences are known by their place in it.
 pub(crate) struct RequestState {
     id: RequestId,
     prompt_token_ids: Vec<u32>,
-    params: SamplingParams,
-    /// Tokens that end the output without being part of its text.
-    silent_stops: Vec<TokenId>,
-    detokenizer: Option<Detokenizer>,
-    stop_strings: StopStrings,
-    text: String,
-    token_ids: Vec<u32>,
-    logprobs: Vec<Vec<Logprob>>,
-    cumulative_logprob: f64,
-    prompt_logprobs: Vec<Option<Vec<Logprob>>>,
-    stop_text: Option<String>,
-    arrival: Instant,
-    metrics: RequestMetrics,
+    live: Vec<Option<SequenceState>>,
+    completions: Vec<Option<CompletionOutput>>,
+    /// They come with the first sequence.
+    prompt_logprobs: Option<Vec<Option<Vec<Logprob>>>>,
+    metrics: Option<RequestMetrics>,
 }
 
 impl RequestState {
     pub(crate) fn new(
         id: RequestId,
         prompt_token_ids: Vec<u32>,
-        params: SamplingParams,
-        silent_stops: Vec<TokenId>,
-        tokenizer: Option<&Tokenizer>,
+        sequences: Vec<SequenceState>,
     ) -> Self {
         RequestState {
             id,
             prompt_token_ids,
-            silent_stops,
-            detokenizer: tokenizer
-                .filter(|_| params.detokenize)
-                .map(|t| t.detokenizer(params.skip_special_tokens)),
-            stop_strings: StopStrings::new(&params.stop, params.include_stop_str_in_output),
-            params,
-            text: String::new(),
-            token_ids: Vec::new(),
-            logprobs: Vec::new(),
-            cumulative_logprob: 0.0,
-            prompt_logprobs: vec![None],
-            stop_text: None,
-            arrival: Instant::now(),
-            metrics: RequestMetrics::default(),
+            completions: vec![None; sequences.len()],
+            live: sequences.into_iter().map(Some).collect(),
+            prompt_logprobs: None,
+            metrics: None,
         }
     }
 
-    pub(crate) fn id(&self) -> RequestId {
-        self.id
+    /// A sequence, until it ends.
+    pub(crate) fn sequence_mut(&mut self, index: usize) -> Option<&mut SequenceState> {
+        self.live.get_mut(index)?.as_mut()
     }
 
-    /// Takes what a step did; returns new text. The step began at `step_start`.
-    pub(crate) fn update(
-        &mut self,
-        update: SeqUpdate,
-        step_start: Instant,
-        tokenizer: Option<&Tokenizer>,
-    ) -> String {
-        if update.is_first {
-            self.metrics.queue_time_s = (step_start - self.arrival).as_secs_f64();
-        }
-        for scores in update.prompt_logprobs {
-            self.prompt_logprobs.push(Some(to_list(&scores, tokenizer)));
-        }
-        let Some(SampledToken { token_id, logprobs }) = update.sampled else {
-            return String::new();
-        };
-        self.metrics.e2e_latency_s = self.arrival.elapsed().as_secs_f64();
-        if self.token_ids.is_empty() {
-            self.metrics.time_to_first_token_s = self.metrics.e2e_latency_s;
-        }
-        self.token_ids.push(token_id.0);
-        if let Some(scores) = logprobs {
-            self.cumulative_logprob += f64::from(scores.chosen.logprob);
-            self.logprobs.push(to_list(&scores, tokenizer));
-        }
-        self.push_text(token_id)
+    /// Takes out a sequence that has ended; [`RequestState::end`] wants what it gave.
+    pub(crate) fn take(&mut self, index: usize) -> Option<SequenceState> {
+        self.live.get_mut(index)?.take()
     }
 
-    /// Decodes a token. The text of a token that ends the output is not part of it, unless stop
-    /// texts are wanted in it.
-    fn push_text(&mut self, token_id: TokenId) -> String {
-        let can_stop = self.token_ids.len() >= self.params.min_tokens;
-        let is_silent = can_stop && self.silent_stops.contains(&token_id);
-        let Some(detokenizer) = &mut self.detokenizer else { return String::new() };
-        if is_silent && !self.params.include_stop_str_in_output {
-            return String::new();
+    /// A sequence has ended and gave this; answers its last text.
+    pub(crate) fn end(&mut self, ended: EndedSequence) -> String {
+        let index = ended.completion.index;
+        self.completions[index] = Some(ended.completion);
+        self.prompt_logprobs = self.prompt_logprobs.take().or(ended.prompt_logprobs);
+        match &mut self.metrics {
+            Some(metrics) => metrics.merge(&ended.metrics),
+            None => self.metrics = Some(ended.metrics),
         }
-        let decoded = detokenizer.push(token_id.0);
-        // As in vLLM, text of the first `min_tokens` tokens is not searched for stop texts.
-        let shown = if self.token_ids.len() <= self.params.min_tokens {
-            decoded
-        } else {
-            let update = self.stop_strings.push(&decoded);
-            self.stop_text = update.stop.map(|stop| stop.text);
-            update.text
-        };
-        self.text.push_str(&shown);
-        shown
+        ended.rest
     }
 
-    /// A stop text has been found: the sequence is to end now.
-    pub(crate) fn hit_stop_text(&self) -> bool {
-        self.stop_text.is_some()
+    /// Whether all sequences have ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.completions.iter().all(Option::is_some)
     }
 
-    /// The last text, and all that the request gave.
-    pub(crate) fn finish(mut self, seq: &FinishedSeq) -> (String, RequestOutput) {
-        let rest = if self.stop_text.is_some() { String::new() } else { self.flush() };
-        self.text.push_str(&rest);
-        let stats = seq.sequence.stats();
-        self.metrics.num_prefill_chunks = stats.num_prefill_chunks;
-        self.metrics.num_preemptions = stats.num_preemptions;
-        self.metrics.num_kv_blocks = stats.peak_num_blocks;
-        let has_logprobs = self.params.logprobs.is_some();
-        let stop_reason = match (self.stop_text, seq.stop_token_id) {
-            (Some(text), _) => Some(StopReason::Text(text)),
-            (None, token_id) => token_id.map(|token_id| StopReason::Token(token_id.0)),
-        };
-        let finish_reason = match &stop_reason {
-            Some(StopReason::Text(_)) => FinishReason::Stop,
-            _ => seq.reason,
-        };
-        let output = RequestOutput {
+    /// The answer, once all sequences have ended.
+    pub(crate) fn into_output(self) -> RequestOutput {
+        RequestOutput {
             index: self.id.0 as usize,
             prompt_token_ids: self.prompt_token_ids,
-            prompt_logprobs: self.params.prompt_logprobs.map(|_| self.prompt_logprobs),
-            outputs: vec![CompletionOutput {
-                index: 0,
-                text: self.text,
-                token_ids: self.token_ids,
-                finish_reason,
-                stop_reason,
-                cumulative_logprob: has_logprobs.then_some(self.cumulative_logprob as f32),
-                logprobs: has_logprobs.then_some(self.logprobs),
-            }],
-            metrics: self.metrics,
-        };
-        (rest, output)
+            prompt_logprobs: self.prompt_logprobs,
+            outputs: self.completions.into_iter().flatten().collect(),
+            metrics: self.metrics.unwrap_or_default(),
+        }
     }
-
-    /// Text that was held back for a half letter or a stop text that did not come.
-    fn flush(&mut self) -> String {
-        let Some(detokenizer) = &mut self.detokenizer else { return String::new() };
-        let decoded = detokenizer.finish();
-        let update = self.stop_strings.push(&decoded);
-        self.stop_text = update.stop.map(|stop| stop.text);
-        update.text + &self.stop_strings.finish()
-    }
-}
-
-/// The chosen token first, then the likeliest others.
-fn to_list(scores: &TokenLogprobs, tokenizer: Option<&Tokenizer>) -> Vec<Logprob> {
-    let others = scores.top.iter().filter(|other| other.token_id != scores.chosen.token_id);
-    let to_logprob = |candidate: &Candidate| Logprob {
-        token_id: candidate.token_id.0,
-        logprob: candidate.logprob,
-        rank: candidate.rank,
-        decoded_token: tokenizer.and_then(|t| t.token_text(candidate.token_id.0)),
-    };
-    std::iter::once(&scores.chosen).chain(others).map(to_logprob).collect()
 }

@@ -10,6 +10,8 @@ use engine_core::sampling::{
     TokenLogprobs, logprobs, ranked_logits, sample,
 };
 
+use crate::llm::RequestOptions;
+
 /// A request in tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct SeqRequest {
@@ -19,6 +21,7 @@ pub(crate) struct SeqRequest {
     pub(crate) key: SampleKey,
     /// The request's bad words in tokens.
     pub(crate) bad_words: Vec<Vec<TokenId>>,
+    pub(crate) options: RequestOptions,
 }
 
 /// What sampling knows of a live sequence. It keeps pace with the tokens by itself: each sampled

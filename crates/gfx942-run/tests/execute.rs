@@ -137,6 +137,9 @@ fn faults_and_mistakes_are_told() {
     let Some(bench) = Bench::new() else { return };
     let wild = "--kernel wild --grid 1 --block 1";
     bench.fails(&format!("{wild} --arg zero:64"), "global_store_dword");
+    let said = bench.run(&format!("{wild} --arg zero:64")).stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert_eq!(said.matches(" of 4 bytes at").count(), 1, "once: {said}");
     bench.fails(&format!("{wild} --arg i32:1"), "argument 0 has 8 bytes, and 4 are given");
     bench.fails(wild, "wild takes 1 arguments, and 0 are given");
     bench.fails(&format!("{wild} --arg @0=zero:4 --arg i32:1"), "cannot be mixed");

@@ -110,10 +110,12 @@ impl Pool {
         let outcome = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(0)));
         shared.gate.fetch_add(1, Ordering::SeqCst);
         shared.wait_until_empty();
+        // Taken down whoever panicked, or the next region would pay for this one.
+        let has_worker_panicked = shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = outcome {
             resume_unwind(panic);
         }
-        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a kernel task panicked");
+        assert!(!has_worker_panicked, "a kernel task panicked");
     }
 }
 
@@ -236,10 +238,14 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_pool_survives() {
         let mut pool = Pool::new(2).unwrap();
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            pool.run(64, |task_idx, _| assert_ne!(task_idx, 63, "wanted"));
-        }));
-        assert!(outcome.is_err());
+        let panics = |num_bad: usize| {
+            move |task_idx: usize, _: usize| assert!(task_idx + num_bad < 64, "wanted")
+        };
+        // One task panics, on either thread, or all do, on both.
+        for num_bad in [1, 64] {
+            let outcome = catch_unwind(AssertUnwindSafe(|| pool.run(64, panics(num_bad))));
+            assert!(outcome.is_err());
+        }
         let count = AtomicUsize::new(0);
         pool.run(10, |_, _| {
             count.fetch_add(1, Ordering::Relaxed);

@@ -178,8 +178,11 @@ fn answer_all(
     let bar = bars::counting(order.len() as u64, "requests");
     let mut tallies = Vec::with_capacity(order.len());
     let mut waiting = InOrder::new();
+    let mut failure = None;
     while llm.has_unfinished() {
-        for update in llm.step().map_err(|error| engine_error(&error))? {
+        for update in llm.step() {
+            // The line of a request that failed says so; the others have theirs all the same.
+            failure = failure.or(update.error);
             let (Some(answer), Some(&index)) = (update.finished, order.get(&update.id)) else {
                 continue;
             };
@@ -195,7 +198,10 @@ fn answer_all(
         }
     }
     bar.finish_and_clear();
-    Ok(tallies)
+    match failure {
+        Some(error) => Err(CliError::from_internal_error(&error)),
+        None => Ok(tallies),
+    }
 }
 
 #[cfg(test)]

@@ -92,7 +92,10 @@ fn stream(llm: &mut Llm) -> Result<Option<RequestOutput>, CliError> {
     let mut ends_line = true;
     let mut finished = None;
     while llm.has_unfinished() {
-        for update in llm.step().map_err(|error| engine_error(&error))? {
+        for update in llm.step() {
+            if let Some(error) = update.error {
+                return Err(CliError::from_internal_error(&error));
+            }
             if !update.text_delta.is_empty() {
                 out.write_all(update.text_delta.as_bytes()).map_err(closed)?;
                 out.flush().map_err(closed)?;

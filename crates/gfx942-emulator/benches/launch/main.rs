@@ -5,7 +5,9 @@
 //!
 //! Measured so on an Intel Xeon with AVX-512 (2 cores that other builds shared, hence the best of 80 samples), with
 //! counters, in 10⁶ wave-instructions a second: valu 32, divergent 22, rms_norm 17, copy 15, fp8_quantize 12; and
-//! mfma_bf16 19, mfma_fp8 17 GFLOP/s. With the cores busiest, up to 7 times less.
+//! mfma_bf16 19, mfma_fp8 17 GFLOP/s. With the cores busiest, up to 7 times less. They come from builds of the days when
+//! this bench was written and the loops it measures were tuned; which is of which build was not kept. What came later,
+//! such as the check of every instruction's registers and comparisons by opcode bits, is not in them.
 
 use code_object::{Argument, CodeObject};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

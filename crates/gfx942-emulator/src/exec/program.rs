@@ -1,6 +1,6 @@
 //! A kernel's code, decoded once.
 
-use super::Unit;
+use super::{Registers, Unit};
 use crate::isa::Inst;
 
 /// A decoded instruction with what is looked up per instruction.
@@ -10,6 +10,15 @@ pub struct Slot {
     pub inst: Inst,
     /// What executes it.
     pub unit: Unit,
+    /// What registers it needs.
+    pub needs: Registers,
+}
+
+impl Slot {
+    /// `inst`, looked up.
+    pub fn new(inst: Inst) -> Self {
+        Self { unit: Unit::of(&inst), needs: Registers::of(&inst), inst }
+    }
 }
 
 /// Code at consecutive addresses, decoded at every word: any word may be jumped to.
@@ -22,8 +31,8 @@ impl Program {
     /// Decodes `code`, which lies at address `base`, with `decode`. Words that are no instruction (data, padding) are an
     /// error only when a wave gets there.
     pub fn decode(base: u64, code: &[u8], decode: impl Fn(&[u8]) -> Option<Inst>) -> Self {
-        let slot = |inst| Slot { unit: Unit::of(&inst), inst };
-        let slots = (0..code.len() / 4).map(|word| decode(&code[word * 4..]).map(slot)).collect();
+        let slot = |word| decode(&code[word * 4..]).map(Slot::new);
+        let slots = (0..code.len() / 4).map(slot).collect();
         Self { base, slots }
     }
 
@@ -31,7 +40,7 @@ impl Program {
     pub fn new(base: u64, instructions: impl IntoIterator<Item = Inst>) -> Self {
         let mut slots = Vec::new();
         for inst in instructions {
-            slots.push(Some(Slot { unit: Unit::of(&inst), inst }));
+            slots.push(Some(Slot::new(inst)));
             slots.extend((4..inst.size).step_by(4).map(|_| None));
         }
         Self { base, slots }

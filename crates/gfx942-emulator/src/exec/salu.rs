@@ -351,18 +351,18 @@ impl Scalar<'_> {
         let m0 = self.wave.scalar(Operand::M0.0);
         match self.inst.op {
             s_movrels_b32 => {
-                self.put32(scalar32(self.wave, self.inst, indexed(self.inst.src[0], m0)?)?)
+                self.put32(scalar32(self.wave, self.inst, self.indexed(self.inst.src[0], 1)?)?)
             }
             s_movrels_b64 => {
-                self.put64(scalar64(self.wave, self.inst, indexed(self.inst.src[0], m0)?)?)
+                self.put64(scalar64(self.wave, self.inst, self.indexed(self.inst.src[0], 2)?)?)
             }
             s_movreld_b32 => {
                 let value = self.a32()?;
-                set_scalar32(self.wave, indexed(self.inst.dst, m0)?, value).map(|()| true)
+                set_scalar32(self.wave, self.indexed(self.inst.dst, 1)?, value).map(|()| true)
             }
             s_movreld_b64 => {
                 let value = self.a64()?;
-                set_scalar64(self.wave, indexed(self.inst.dst, m0)?, value).map(|()| true)
+                set_scalar64(self.wave, self.indexed(self.inst.dst, 2)?, value).map(|()| true)
             }
             s_set_gpr_idx_on => {
                 let index = self.a32()? & 0xff;
@@ -384,15 +384,18 @@ impl Scalar<'_> {
             _ => Ok(false),
         }
     }
-}
 
-/// The SGPR `index` further on.
-fn indexed(operand: Operand, index: u32) -> Result<Operand, Trap> {
-    match u64::from(operand.0) + u64::from(index) {
-        code @ 0..=101 => Ok(Operand(code as u16)),
-        code => {
-            Err(Trap::Undefined(format!("m0 moves s{} to s{code}, beyond the SGPRs", operand.0)))
+    /// The SGPR that M0 moves the first of `dwords` to.
+    fn indexed(&self, operand: Operand, dwords: u64) -> Result<Operand, Trap> {
+        let first = u64::from(operand.0) + u64::from(self.wave.scalar(Operand::M0.0));
+        let allocated = self.wave.registers.sgprs();
+        if first + dwords <= allocated.into() {
+            return Ok(Operand(first as u16));
         }
+        Err(Trap::Undefined(format!(
+            "m0 moves s{} to s{first}, and the kernel has {allocated} SGPRs",
+            operand.0
+        )))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::program::Slot;
 use super::{
-    Context, Observer, Trap, Unit, Wave, control, index, memory, mfma, packed, salu, valu,
+    Context, Observer, Registers, Trap, Unit, Wave, control, index, memory, mfma, packed, salu,
+    valu,
 };
 use crate::isa::Inst;
 
@@ -29,6 +30,9 @@ pub fn step<O: Observer>(
     slot: &Slot,
     context: &mut Context<'_, O>,
 ) -> Result<Flow, Trap> {
+    if !wave.registers.suffice(slot.needs) {
+        return Err(wave.registers.trap(&slot.inst));
+    }
     let flow = match slot.unit {
         Unit::Scalar => salu::execute(wave, &slot.inst).map(|()| Flow::Next)?,
         Unit::Control => control::execute(wave, &slot.inst)?,
@@ -72,6 +76,9 @@ fn vector_indexed<O: Observer>(
     match slot.unit {
         Unit::Vector | Unit::Transcendental | Unit::Packed => {
             let inst = index::indexed(wave, &slot.inst)?;
+            if !wave.registers.suffice(Registers::of(&inst)) {
+                return Err(wave.registers.trap(&inst));
+            }
             vector(wave, slot.unit, &inst, context)
         }
         Unit::Matrix => {

@@ -12,6 +12,33 @@ pub enum Trap {
     /// What the manual forbids or leaves undefined.
     #[error("{0}")]
     Undefined(String),
+    /// A register that the wave does not have. The hardware would read another one, or drop the result.
+    #[error("{register} is beyond the {allocated} {file} that the kernel descriptor allocates")]
+    Register {
+        /// The register.
+        register: String,
+        /// How many of its file there are.
+        allocated: u16,
+        /// The file.
+        file: &'static str,
+    },
+    /// A lane touched scratch beyond what it has.
+    #[error(
+        "lane {lane}: {access} of {num_bytes} bytes at {address:#x} of scratch: a lane has \
+         {scratch_bytes}"
+    )]
+    Scratch {
+        /// The lane.
+        lane: usize,
+        /// `load` or `store`.
+        access: &'static str,
+        /// Where in the lane's scratch.
+        address: u64,
+        /// How much was asked for.
+        num_bytes: usize,
+        /// Bytes of scratch that a lane has.
+        scratch_bytes: usize,
+    },
     /// A lane touched memory that nobody allocated.
     #[error("lane {lane}: {access} of {num_bytes} bytes at {address:#x}: {reason}")]
     Memory {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Registers;
 use crate::WAVE_SIZE;
 use crate::isa::Operand;
 
@@ -116,12 +117,14 @@ pub struct Wave {
     pub hw_id: u32,
     /// What `s_getreg` reads as XCC_ID.
     pub xcc_id: u32,
+    /// The registers that it has.
+    pub registers: Registers,
     scalar: [u32; NUM_SCALAR_REGISTERS],
     vector: Box<[Lanes]>,
 }
 
 impl Wave {
-    /// A wave at `pc` whose registers all hold `poison`.
+    /// A wave at `pc` that has all registers; they hold `poison`.
     pub fn new(pc: u64, mode: Mode, exec: u64, poison: u32) -> Self {
         Self {
             pc,
@@ -130,24 +133,26 @@ impl Wave {
             mode,
             hw_id: 0,
             xcc_id: 0,
+            registers: Registers::ALL,
             scalar: [poison; NUM_SCALAR_REGISTERS],
             vector: vec![[poison; WAVE_SIZE]; NUM_VECTOR_REGISTERS].into(),
         }
     }
 
-    /// The same wave to start again: `num_registers` VGPRs and AccVGPRs and all scalar registers hold `poison`.
+    /// The same wave to start again: it has `registers`, which hold `poison`, and so do all scalar ones.
     pub(crate) fn reset(
         &mut self,
         pc: u64,
         mode: Mode,
         exec: u64,
         poison: u32,
-        num_registers: [usize; 2],
+        registers: Registers,
     ) {
         (self.pc, self.mode, self.exec, self.scc) = (pc, mode, exec, false);
+        self.registers = registers;
         self.scalar.fill(poison);
         let files = self.vector.chunks_exact_mut(NUM_VECTOR_REGISTERS / 2);
-        for (file, count) in files.zip(num_registers) {
+        for (file, count) in files.zip(registers.vectors()) {
             file.iter_mut().take(count).for_each(|register| register.fill(poison));
         }
     }

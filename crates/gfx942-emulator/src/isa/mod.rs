@@ -18,5 +18,5 @@ pub use inst::{Dpp, Extra, Flags, Format, Inst, Modifiers, Sdwa, SdwaSelect};
 pub use matrix::{CYCLES_PER_PASS, matrix_cycles};
 pub use op::Op;
 pub use operand::Operand;
-pub use table::{Kind, OpInfo, Slot, traits};
+pub use table::{Form, Kind, OpInfo, traits};
 pub use text::disassemble;

@@ -23,7 +23,7 @@
 pub struct Operand(pub u16);
 
 impl Operand {
-    /// No operand in this slot (also how LLVM's `off` is kept).
+    /// No operand in this place (also how LLVM's `off` is kept).
     pub const NONE: Self = Self(u16::MAX);
     /// The low half of `flat_scratch`.
     pub const FLAT_SCRATCH: Self = Self(102);
@@ -67,7 +67,7 @@ impl Operand {
         Self(code as u16)
     }
 
-    /// Whether the slot holds an operand.
+    /// Whether this is an operand.
     pub const fn is_some(self) -> bool {
         self.0 != Self::NONE.0
     }

@@ -23,6 +23,7 @@ pub(super) fn run_all<O: Observer>(
     observer: &mut O,
 ) -> Result<(), Box<Fault>> {
     let num_threads = num_threads(shared);
+    let num_work_groups = shared.num_work_groups();
     let first_fault = &AtomicU64::new(u64::MAX);
     let mut others: Vec<O> = (1..num_threads).map(|_| observer.fork()).collect();
     let mut faulted = None;
@@ -30,11 +31,12 @@ pub(super) fn run_all<O: Observer>(
         let threads: Vec<_> = (1..num_threads)
             .zip(&mut others)
             .map(|(thread, observer)| {
-                let hand = hand(shared, thread, num_threads);
+                let hand = hand(shared.settings.order, num_work_groups, thread, num_threads);
                 scope.spawn(move || play(shared, hand, observer, first_fault))
             })
             .collect();
-        faulted = play(shared, hand(shared, 0, num_threads), observer, first_fault);
+        let own = hand(shared.settings.order, num_work_groups, 0, num_threads);
+        faulted = play(shared, own, observer, first_fault);
         for thread in threads {
             let theirs = match thread.join() {
                 Ok(theirs) => theirs,
@@ -60,12 +62,13 @@ fn num_threads(shared: &Shared<'_>) -> u64 {
 
 /// The work-groups of a thread, in the order in which they run.
 fn hand(
-    shared: &Shared<'_>,
+    order: Order,
+    num_work_groups: u64,
     thread: u64,
     num_threads: u64,
 ) -> Box<dyn Iterator<Item = u64> + Send> {
-    let (end, step) = (shared.num_work_groups(), num_threads as usize);
-    match shared.settings.order {
+    let (end, step) = (num_work_groups, num_threads as usize);
+    match order {
         Order::InOrder => Box::new((thread..end).step_by(step)),
         Order::Seeded(seed) => {
             let mut rng = StdRng::seed_from_u64(seed ^ thread);
@@ -100,4 +103,38 @@ fn play<O: Observer>(
         }
     }
     faulted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shuffled_grid_goes_window_by_window() {
+        let num_work_groups = 5 * SHUFFLED_AT_ONCE as u64 + 7;
+        let mut is_dealt = vec![false; num_work_groups as usize];
+        for thread in 0..2 {
+            let mut last_window = 0;
+            let mut num_in_order = 0;
+            let mut previous = 0;
+            for index in hand(Order::Seeded(3), num_work_groups, thread, 2) {
+                assert!(index % 2 == thread && !is_dealt[index as usize], "{index}");
+                is_dealt[index as usize] = true;
+                let window = index / (2 * SHUFFLED_AT_ONCE as u64);
+                assert!(window == last_window || window == last_window + 1, "{index}");
+                last_window = window;
+                num_in_order += u64::from(index == previous + 2);
+                previous = index;
+            }
+            assert!(last_window == 2 && num_in_order < 100, "{num_in_order}");
+        }
+        assert!(is_dealt.iter().all(|&is_dealt| is_dealt), "every one is dealt");
+    }
+
+    #[test]
+    fn a_grid_beyond_memory_is_dealt_from_its_start() {
+        let first: Vec<_> = hand(Order::Seeded(1), u64::MAX, 0, 1).take(3).collect();
+        assert!(first.iter().all(|&index| index < SHUFFLED_AT_ONCE as u64));
+        assert!(hand(Order::InOrder, u64::MAX, 1, 8).take(3).eq([1, 9, 17]));
+    }
 }

@@ -11,6 +11,12 @@ pub enum Cause {
     /// The instruction could not be executed.
     #[error(transparent)]
     Trap(#[from] Trap),
+    /// The stack of a kernel that declares that its size is not known before, for it recurses or calls by pointer.
+    #[error(
+        "{0}, which is what the kernel descriptor asks for, but it also says that the stack's \
+         size is not known before (uses_dynamic_stack)"
+    )]
+    DynamicStack(Trap),
     /// There is no instruction: the wave left the code, or the bytes are none of gfx942.
     #[error("there is no gfx942 instruction here: the wave jumped astray, or ran past the end")]
     NoInstruction,
@@ -35,7 +41,6 @@ pub struct Fault {
     pub pc: u64,
     /// The instruction there.
     pub instruction: String,
-    /// Why.
-    #[source]
+    /// Why; not a source, for the text above has it.
     pub cause: Cause,
 }

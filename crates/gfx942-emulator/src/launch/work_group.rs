@@ -10,7 +10,7 @@ use super::fault::{Cause, Fault};
 use super::initial::{self, Addresses};
 use crate::NUM_XCDS;
 use crate::exec::memory::{Arena, Lds, Memory, Scratch};
-use crate::exec::{Context, Flow, Mode, Observer, Wave, WaveId, step};
+use crate::exec::{Context, Flow, Mode, Observer, Registers, Trap, Wave, WaveId, step};
 use code_object::Kernel;
 
 /// Instructions after which another wave gets a turn: one that spins until another wave acts would spin for ever.
@@ -107,15 +107,13 @@ impl<'a> WorkGroup<'a> {
             let dimensions = descriptor.enable_vgpr_workitem_id;
             let (v0, exec) = initial::work_items(launch.block, wave_index, dimensions);
             let wave = &mut seat.wave;
-            let num_arch = descriptor.accum_offset.min(descriptor.num_vgprs);
-            let num_registers = [num_arch, descriptor.num_agprs()].map(|n| n as usize);
             wave.xcc_id = (id.work_group_index % NUM_XCDS as u64) as u32;
             wave.reset(
                 module.entry(kernel),
                 Mode(descriptor.mode()),
                 exec,
                 settings.poison,
-                num_registers,
+                Registers::allocated(descriptor),
             );
             *wave.vector_mut(0) = v0;
             initial::set_user_sgprs(wave, descriptor, addresses, launch.kernarg).map_err(
@@ -162,7 +160,7 @@ impl<'a> WorkGroup<'a> {
             let slot = slot.ok_or_else(|| shared.fault(id, pc, Cause::NoInstruction))?;
             context.observer.before(id, &seat.wave, slot);
             let flow = step(&mut seat.wave, slot, &mut context)
-                .map_err(|trap| shared.fault(id, pc, trap.into()))?;
+                .map_err(|trap| shared.fault(id, pc, shared.cause(trap)))?;
             context.observer.after(id, &seat.wave, slot, pc, flow);
             context.memory.clock += 1;
             match flow {
@@ -183,6 +181,16 @@ impl<'a> WorkGroup<'a> {
 impl Shared<'_> {
     pub fn num_work_groups(&self) -> u64 {
         self.launch.grid.map(u64::from).iter().product()
+    }
+
+    /// What is to be said of a trap of this kernel.
+    fn cause(&self, trap: Trap) -> Cause {
+        match trap {
+            Trap::Scratch { .. } if self.kernel.descriptor.uses_dynamic_stack => {
+                Cause::DynamicStack(trap)
+            }
+            trap => Cause::Trap(trap),
+        }
     }
 
     fn fault(&self, id: WaveId, pc: u64, cause: Cause) -> Box<Fault> {

@@ -139,7 +139,7 @@ impl Effects {
     fn explicit_reads(&mut self) {
         let inst = self.inst;
         let info = inst.op.info();
-        for (i, (&operand, slot)) in inst.src.iter().zip(&info.src).enumerate() {
+        for (i, (&operand, form)) in inst.src.iter().zip(&info.src).enumerate() {
             let (dwords, role) = match (inst.format, i) {
                 (Format::Flat, 0) => (2, Role::Address),
                 (Format::Global, 0) => (if inst.src[2].is_some() { 1 } else { 2 }, Role::Address),
@@ -149,20 +149,20 @@ impl Effects {
                     let both = inst.flags.has(Flags(Flags::OFFEN.0 | Flags::IDXEN.0));
                     (if both { 2 } else { 1 }, Role::Address)
                 }
-                (Format::Mubuf | Format::Mtbuf, 1) => (slot.dwords, Role::Data),
-                (Format::Mubuf | Format::Mtbuf, _) => (slot.dwords, Role::Address),
-                (Format::Smem, 0) => (slot.dwords, Role::Address),
+                (Format::Mubuf | Format::Mtbuf, 1) => (form.dwords, Role::Data),
+                (Format::Mubuf | Format::Mtbuf, _) => (form.dwords, Role::Address),
+                (Format::Smem, 0) => (form.dwords, Role::Address),
                 (Format::Smem, _) => (1, Role::Address),
                 (Format::Ds, 0) if inst.op == Op::ds_swizzle_b32 => (1, Role::Source(0)),
-                (Format::Ds, 0) => (slot.dwords, Role::Address),
+                (Format::Ds, 0) => (form.dwords, Role::Address),
                 (Format::Flat | Format::Global | Format::Scratch | Format::Ds, _) => {
-                    (slot.dwords, Role::Data)
+                    (form.dwords, Role::Data)
                 }
                 _ if i == info.num_sources() && info.has(traits::MASK_IN) => (2, Role::Mask),
                 _ if i == 1 && matches!(inst.op, Op::v_readlane_b32 | Op::v_writelane_b32) => {
                     (1, Role::Select)
                 }
-                _ => (slot.dwords, Role::Source(i as u8)),
+                _ => (form.dwords, Role::Source(i as u8)),
             };
             self.read(operand, dwords, role);
         }

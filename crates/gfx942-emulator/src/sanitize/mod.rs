@@ -17,7 +17,7 @@ use std::sync::Arc;
 use code_object::{Kernel, KernelDescriptor};
 
 use crate::exec::memory::{Arena, Lds};
-use crate::exec::{Access, Flow, Observer, Options, Slot, Space, Wave, WaveId};
+use crate::exec::{Access, Flow, Observer, Options, Registers, Slot, Space, Wave, WaveId};
 use crate::isa::Operand;
 use crate::launch::{Emulator, Launch, Module, Settings};
 use effects::Effects;
@@ -310,10 +310,9 @@ fn initial(descriptor: &KernelDescriptor) -> Initial {
     set(Operand::FLAT_SCRATCH.0.into(), 2);
     set(Operand::XNACK_MASK.0.into(), 2);
     set(Operand::TTMP0.0.into(), 16);
-    let num_vgprs = descriptor.accum_offset.min(descriptor.num_vgprs) as usize;
     Initial {
         scalars,
-        num_vectors: [num_vgprs, descriptor.num_agprs() as usize],
+        num_vectors: Registers::allocated(descriptor).vectors(),
         scratch_bytes: descriptor.private_segment_fixed_size as usize,
     }
 }

@@ -16,7 +16,7 @@ extern "C" __global__ void scratch(float* data, int n, int k) {
 typedef float f16v __attribute__((ext_vector_type(16)));
 extern "C" __global__ void indexed(f16v* data, int k, float x) {
     f16v v = data[threadIdx.x];
-    v[k] = x;
+    v[k & 15] = x;
     float y = v[(k + 3) & 15];
     v[(k * 5) & 15] += y;
     data[threadIdx.x] = v;

@@ -149,13 +149,13 @@ KERNEL uninitialized_accumulator(const u32 *in, u32 *out) {
 
 KERNEL uninitialized_scalar(const u32 *in, u32 *out) {
     u32 x;
-    asm volatile(WHERE_FAULTY("s_mov_b32 %0, s60", "s_mov_b32 %0, 3") : "=s"(x));
+    asm volatile(WHERE_FAULTY("s_mov_b32 %0, s60", "s_mov_b32 %0, 3") : "=s"(x) : : "s60");
     out[threadIdx.x] = in[x & 1];
 }
 
 KERNEL uninitialized_branch(const u32 *in, u32 *out) {
     u32 x;
-    asm volatile(WHERE_FAULTY("s_mov_b32 %0, s60", "s_mov_b32 %0, 3") : "=s"(x));
+    asm volatile(WHERE_FAULTY("s_mov_b32 %0, s60", "s_mov_b32 %0, 3") : "=s"(x) : : "s60");
     if ((int)x < 0) __builtin_amdgcn_s_sleep(1);
     out[threadIdx.x] = in[threadIdx.x];
 }

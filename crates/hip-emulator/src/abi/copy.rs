@@ -8,16 +8,9 @@ use hip_sys::bindings::{hipDeviceptr_t, hipError_t, hipMemcpyKind, hipStream_t};
 use super::INVALID_VALUE;
 use super::stream::stream_id;
 use crate::error::{Failure, Result};
-use crate::queue::{NULL_STREAM, StreamId};
+use crate::queue::NULL_STREAM;
 use crate::runtime::Runtime;
 use crate::work::{Place, Work};
-
-/// Whether the caller goes on before the copy is done.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
-    Now,
-    Later(StreamId),
-}
 
 /// An address that must hold `num_bytes` bytes of the device's or pinned memory.
 fn device_place(runtime: &Runtime, address: u64, num_bytes: usize) -> Result<Place> {
@@ -67,15 +60,16 @@ fn sides(kind: hipMemcpyKind) -> Result<(Option<bool>, Option<bool>)> {
     })
 }
 
-/// Queues a copy.
+/// Copies: on `stream` if there is one, where the caller goes on before it is done.
 pub(super) fn copy(
     runtime: &mut Runtime,
     to: *mut c_void,
     from: *const c_void,
     num_bytes: usize,
     kind: hipMemcpyKind,
-    when: When,
+    stream: Option<hipStream_t>,
 ) -> Result {
+    let stream = stream.map(|stream| stream_id(runtime, stream)).transpose()?;
     runtime.check_fault()?;
     if num_bytes == 0 {
         return Ok(());
@@ -83,7 +77,7 @@ pub(super) fn copy(
     let (to_device, from_device) = sides(kind)?;
     let to = place(runtime, to as u64, num_bytes, to_device)?;
     let mut from = place(runtime, from as u64, num_bytes, from_device)?;
-    if let (Place::Host(address), When::Later(_)) = (&from, when) {
+    if let (Place::Host(address), Some(_)) = (&from, stream) {
         // Memory that is not pinned may be used again as soon as the call is back.
         // SAFETY: HIP's rules for the caller give `num_bytes` readable bytes.
         let bytes = unsafe { std::slice::from_raw_parts(*address as *const u8, num_bytes) };
@@ -91,9 +85,9 @@ pub(super) fn copy(
     }
     let stays_on_device = matches!((&to, &from), (Place::Device(_), Place::Device(_)));
     let work = Work::Copy { to, from, num_bytes };
-    match when {
-        When::Later(stream) => runtime.submit(stream, &[], work).map(drop),
-        When::Now => {
+    match stream {
+        Some(stream) => runtime.submit(stream, &[], work).map(drop),
+        None => {
             let point = runtime.submit(NULL_STREAM, &[], work)?;
             if stays_on_device && kind == hipMemcpyKind::hipMemcpyDeviceToDevice {
                 return Ok(());
@@ -103,14 +97,15 @@ pub(super) fn copy(
     }
 }
 
-/// Queues a fill with `count` times `pattern`.
+/// Queues a fill with `count` times `pattern`, on `stream` or on the null stream.
 fn fill(
     runtime: &mut Runtime,
     to: *mut c_void,
     pattern: &[u8],
     count: usize,
-    stream: StreamId,
+    stream: Option<hipStream_t>,
 ) -> Result {
+    let stream = stream.map_or(Ok(NULL_STREAM), |stream| stream_id(runtime, stream))?;
     runtime.check_fault()?;
     let num_bytes = count.checked_mul(pattern.len()).ok_or(INVALID_VALUE)?;
     if num_bytes == 0 {
@@ -136,7 +131,7 @@ api! {
         num_bytes: usize,
         kind: hipMemcpyKind,
     ) |runtime| {
-        copy(runtime, to, from, num_bytes, kind, When::Now)
+        copy(runtime, to, from, num_bytes, kind, None)
     }
 
     fn hipMemcpyAsync(
@@ -146,12 +141,11 @@ api! {
         kind: hipMemcpyKind,
         stream: hipStream_t,
     ) |runtime| {
-        let when = When::Later(stream_id(runtime, stream)?);
-        copy(runtime, to, from, num_bytes, kind, when)
+        copy(runtime, to, from, num_bytes, kind, Some(stream))
     }
 
     fn hipMemcpyHtoD(to: hipDeviceptr_t, from: *mut c_void, num_bytes: usize) |runtime| {
-        copy(runtime, to, from, num_bytes, H2D, When::Now)
+        copy(runtime, to, from, num_bytes, H2D, None)
     }
 
     fn hipMemcpyHtoDAsync(
@@ -160,12 +154,11 @@ api! {
         num_bytes: usize,
         stream: hipStream_t,
     ) |runtime| {
-        let when = When::Later(stream_id(runtime, stream)?);
-        copy(runtime, to, from, num_bytes, H2D, when)
+        copy(runtime, to, from, num_bytes, H2D, Some(stream))
     }
 
     fn hipMemcpyDtoH(to: *mut c_void, from: hipDeviceptr_t, num_bytes: usize) |runtime| {
-        copy(runtime, to, from, num_bytes, D2H, When::Now)
+        copy(runtime, to, from, num_bytes, D2H, None)
     }
 
     fn hipMemcpyDtoHAsync(
@@ -174,12 +167,11 @@ api! {
         num_bytes: usize,
         stream: hipStream_t,
     ) |runtime| {
-        let when = When::Later(stream_id(runtime, stream)?);
-        copy(runtime, to, from, num_bytes, D2H, when)
+        copy(runtime, to, from, num_bytes, D2H, Some(stream))
     }
 
     fn hipMemcpyDtoD(to: hipDeviceptr_t, from: hipDeviceptr_t, num_bytes: usize) |runtime| {
-        copy(runtime, to, from, num_bytes, D2D, When::Now)
+        copy(runtime, to, from, num_bytes, D2D, None)
     }
 
     fn hipMemcpyDtoDAsync(
@@ -188,12 +180,11 @@ api! {
         num_bytes: usize,
         stream: hipStream_t,
     ) |runtime| {
-        let when = When::Later(stream_id(runtime, stream)?);
-        copy(runtime, to, from, num_bytes, D2D, when)
+        copy(runtime, to, from, num_bytes, D2D, Some(stream))
     }
 
     fn hipMemset(to: *mut c_void, value: c_int, num_bytes: usize) |runtime| {
-        fill(runtime, to, &[value as u8], num_bytes, NULL_STREAM)
+        fill(runtime, to, &[value as u8], num_bytes, None)
     }
 
     fn hipMemsetAsync(
@@ -202,12 +193,11 @@ api! {
         num_bytes: usize,
         stream: hipStream_t,
     ) |runtime| {
-        let stream = stream_id(runtime, stream)?;
-        fill(runtime, to, &[value as u8], num_bytes, stream)
+        fill(runtime, to, &[value as u8], num_bytes, Some(stream))
     }
 
     fn hipMemsetD8(to: hipDeviceptr_t, value: c_uchar, count: usize) |runtime| {
-        fill(runtime, to, &[value], count, NULL_STREAM)
+        fill(runtime, to, &[value], count, None)
     }
 
     fn hipMemsetD8Async(
@@ -216,12 +206,11 @@ api! {
         count: usize,
         stream: hipStream_t,
     ) |runtime| {
-        let stream = stream_id(runtime, stream)?;
-        fill(runtime, to, &[value], count, stream)
+        fill(runtime, to, &[value], count, Some(stream))
     }
 
     fn hipMemsetD16(to: hipDeviceptr_t, value: c_ushort, count: usize) |runtime| {
-        fill(runtime, to, &value.to_le_bytes(), count, NULL_STREAM)
+        fill(runtime, to, &value.to_le_bytes(), count, None)
     }
 
     fn hipMemsetD16Async(
@@ -230,12 +219,11 @@ api! {
         count: usize,
         stream: hipStream_t,
     ) |runtime| {
-        let stream = stream_id(runtime, stream)?;
-        fill(runtime, to, &value.to_le_bytes(), count, stream)
+        fill(runtime, to, &value.to_le_bytes(), count, Some(stream))
     }
 
     fn hipMemsetD32(to: hipDeviceptr_t, value: c_int, count: usize) |runtime| {
-        fill(runtime, to, &value.to_le_bytes(), count, NULL_STREAM)
+        fill(runtime, to, &value.to_le_bytes(), count, None)
     }
 
     fn hipMemsetD32Async(
@@ -244,7 +232,6 @@ api! {
         count: usize,
         stream: hipStream_t,
     ) |runtime| {
-        let stream = stream_id(runtime, stream)?;
-        fill(runtime, to, &value.to_le_bytes(), count, stream)
+        fill(runtime, to, &value.to_le_bytes(), count, Some(stream))
     }
 }

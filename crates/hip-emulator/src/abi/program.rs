@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use hip_sys::bindings::{hipError_t, hipFunction_attribute, hipMemcpyKind, hipStream_t};
 
-use super::copy::{D2H, H2D, When, copy};
+use super::copy::{D2H, H2D, copy};
 use super::module::{attribute, launch};
 use super::{INVALID_VALUE, put, string};
 use crate::error::{Failure, Result};
@@ -263,7 +263,7 @@ api! {
             return Err(hipError_t::hipErrorInvalidMemcpyDirection.into());
         }
         let to = variable_part(runtime, symbol, num_bytes, offset)?;
-        copy(runtime, to, from, num_bytes, kind, When::Now)
+        copy(runtime, to, from, num_bytes, kind, None)
     }
 
     fn hipMemcpyFromSymbol(
@@ -277,6 +277,6 @@ api! {
             return Err(hipError_t::hipErrorInvalidMemcpyDirection.into());
         }
         let from = variable_part(runtime, symbol, num_bytes, offset)?;
-        copy(runtime, to, from, num_bytes, kind, When::Now)
+        copy(runtime, to, from, num_bytes, kind, None)
     }
 }

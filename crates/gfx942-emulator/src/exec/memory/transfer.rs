@@ -238,12 +238,12 @@ pub(super) fn finish<O: Observer>(
 fn missed<O>(context: &Context<'_, O>, done: &Done<'_>) -> Trap {
     let lane = done.outside.trailing_zeros() as usize;
     let address = done.targets.addresses[lane];
-    let reason = match done.space {
-        Space::Scratch => {
-            format!("a lane has {} bytes of scratch", context.memory.scratch.num_bytes())
-        }
-        _ => context.memory.arena.describe(address),
-    };
+    if done.space == Space::Scratch {
+        let (access, num_bytes) = (name(done.kind), done.num_bytes);
+        let scratch_bytes = context.memory.scratch.num_bytes();
+        return Trap::Scratch { lane, access, address, num_bytes, scratch_bytes };
+    }
+    let reason = context.memory.arena.describe(address);
     memory_trap(lane, done.kind, address, done.num_bytes, reason)
 }
 
@@ -256,12 +256,15 @@ pub(super) fn memory_trap(
     num_bytes: usize,
     reason: String,
 ) -> Trap {
-    let access = match kind {
+    Trap::Memory { lane, access: name(kind), address, num_bytes, reason }
+}
+
+const fn name(kind: AccessKind) -> &'static str {
+    match kind {
         AccessKind::Load => "load",
         AccessKind::Store => "store",
         AccessKind::Atomic => "atomic",
-    };
-    Trap::Memory { lane, access, address, num_bytes, reason }
+    }
 }
 
 /// Traps if an address of an atomic is not a multiple of its size.

@@ -58,7 +58,6 @@ pub(super) struct Tile {
 /// The type of the elements of A or B.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Element {
-    F64,
     F32,
     Xf32,
     F16,
@@ -70,7 +69,6 @@ pub(super) enum Element {
 impl Element {
     pub const fn num_bits(self) -> usize {
         match self {
-            Self::F64 => 64,
             Self::F32 | Self::Xf32 => 32,
             Self::F16 | Self::Bf16 => 16,
             Self::Fp8(_) | Self::I8 => 8,
@@ -82,8 +80,8 @@ impl Element {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Instruction {
     pub shape: Shape,
-    pub a: Element,
-    pub b: Element,
+    /// Elements of A and of B; `None`: all are doubles, and so are the results.
+    pub elements: Option<[Element; 2]>,
     /// Two of four elements of A are zero and not there.
     pub sparse: bool,
 }
@@ -91,12 +89,12 @@ pub(super) struct Instruction {
 impl Instruction {
     /// What `op` is, if it is a matrix instruction.
     pub const fn of(op: Op) -> Option<Self> {
-        use Element::{Bf16, F16, F32, F64, I8, Xf32};
+        use Element::{Bf16, F16, F32, I8, Xf32};
         const F8: Element = Element::Fp8(Fp8::Fp8);
         const B8: Element = Element::Fp8(Fp8::Bf8);
         Some(match op {
-            Op::v_mfma_f64_16x16x4_f64 => dense(16, 4, 1, F64, F64),
-            Op::v_mfma_f64_4x4x4_4b_f64 => dense(4, 4, 4, F64, F64),
+            Op::v_mfma_f64_16x16x4_f64 => double(16, 4, 1),
+            Op::v_mfma_f64_4x4x4_4b_f64 => double(4, 4, 4),
 
             Op::v_mfma_f32_32x32x1_2b_f32 => dense(32, 1, 2, F32, F32),
             Op::v_mfma_f32_16x16x1_4b_f32 => dense(16, 1, 4, F32, F32),
@@ -155,35 +153,48 @@ impl Instruction {
     /// Registers of A.
     pub const fn num_a(self) -> usize {
         let items = self.shape.items();
-        (if self.sparse { items / 2 } else { items }) * self.a.num_bits() / 32
+        (if self.sparse { items / 2 } else { items }) * self.num_bits(0) / 32
     }
 
     /// Registers of B.
     pub const fn num_b(self) -> usize {
-        self.shape.items() * self.b.num_bits() / 32
+        self.shape.items() * self.num_bits(1) / 32
+    }
+
+    /// Bits of an element of A (0) or B (1).
+    const fn num_bits(self, matrix: usize) -> usize {
+        match self.elements {
+            Some(elements) => elements[matrix].num_bits(),
+            None => 64,
+        }
     }
 
     /// Registers of C and of D.
     pub const fn num_d(self) -> usize {
-        let num_bits = if matches!(self.a, Element::F64) { 64 } else { 32 };
+        let num_bits = if self.elements.is_some() { 32 } else { 64 };
         self.shape.side * self.shape.rows() / crate::WAVE_SIZE * num_bits / 32
     }
 
     /// Whether CBSZ and ABID can broadcast a block of A.
     pub const fn broadcasts_a(self) -> bool {
-        self.shape.blocks > 1 && !matches!(self.a, Element::F64)
+        self.shape.blocks > 1 && self.elements.is_some()
     }
 
     /// Whether BLGP can permute the lanes of B: AMD's matrix instruction calculator says where.
     pub const fn permutes_b(self) -> bool {
-        self.broadcasts_a() || matches!(self.a, Element::F32)
+        self.broadcasts_a() || matches!(self.elements, Some([Element::F32, _]))
     }
 }
 
 const fn dense(side: usize, depth: usize, blocks: usize, a: Element, b: Element) -> Instruction {
-    Instruction { shape: Shape { side, depth, blocks }, a, b, sparse: false }
+    Instruction { shape: Shape { side, depth, blocks }, elements: Some([a, b]), sparse: false }
+}
+
+const fn double(side: usize, depth: usize, blocks: usize) -> Instruction {
+    Instruction { shape: Shape { side, depth, blocks }, elements: None, sparse: false }
 }
 
 const fn sparse(side: usize, depth: usize, a: Element, b: Element) -> Instruction {
-    Instruction { shape: Shape { side, depth, blocks: 1 }, a, b, sparse: true }
+    let shape = Shape { side, depth, blocks: 1 };
+    Instruction { shape, elements: Some([a, b]), sparse: true }
 }

@@ -13,7 +13,7 @@ mod saturate;
 mod sparse;
 
 use fast::{Accumulate, Float, Integer, Pairing, Same};
-use instruction::{Element, Instruction};
+use instruction::{Element, Instruction, Shape};
 use operands::{Addend, Panel, Sources};
 use sparse::Index;
 
@@ -61,7 +61,7 @@ pub fn run(wave: &mut Wave, inst: &Inst, accuracy: Accuracy) -> Result<(), Trap>
     let a = operands::registers(inst, inst.src[0], matrix.num_a())?;
     let b = operands::registers(inst, inst.src[1], matrix.num_b())?;
     let addend = Addend::of(inst, matrix, &d)?;
-    if matrix.a == Element::F64 {
+    let Some(elements) = matrix.elements else {
         // CBSZ and ABID mean nothing here, and BLGP is the signs of A, B and C.
         let [negate_a, negate_b, negate_c] =
             [0, 1, 2].map(|bit| inst.modifiers.blgp >> bit & 1 != 0);
@@ -71,10 +71,10 @@ pub fn run(wave: &mut Wave, inst: &Inst, accuracy: Accuracy) -> Result<(), Trap>
         let d = wave.vectors_mut(d);
         simd::run(double::Accumulate { shape: matrix.shape, a: &a, b: &b, negate_c, d });
         return Ok(());
-    }
+    };
     let depths;
     let (index, sources_of_a) = if matrix.sparse {
-        if accuracy == Accuracy::Exact && matrix.a != Element::I8 {
+        if accuracy == Accuracy::Exact && elements[0] != Element::I8 {
             return Err(Trap::Unimplemented(format!("bit-exact {}", inst.op.name())));
         }
         let register = operands::registers(inst, inst.src[2], 1)?;
@@ -84,7 +84,9 @@ pub fn run(wave: &mut Wave, inst: &Inst, accuracy: Accuracy) -> Result<(), Trap>
         (None, operands::sources_of_a(inst, matrix)?)
     };
     let sources_of_b = operands::sources_of_b(inst, matrix)?;
-    let multiply = Multiply { wave, matrix, a, b, d, addend, sources_of_a, sources_of_b, accuracy };
+    let shape = matrix.shape;
+    let multiply =
+        Multiply { wave, shape, elements, a, b, d, addend, sources_of_a, sources_of_b, accuracy };
     match index {
         Some(index) => multiply.run(index),
         None => multiply.run(Same),
@@ -95,7 +97,8 @@ pub fn run(wave: &mut Wave, inst: &Inst, accuracy: Accuracy) -> Result<(), Trap>
 /// A matrix instruction with results of 32 bits, all of whose operands have been checked.
 struct Multiply<'a> {
     wave: &'a mut Wave,
-    matrix: Instruction,
+    shape: Shape,
+    elements: [Element; 2],
     a: std::ops::Range<usize>,
     b: std::ops::Range<usize>,
     d: std::ops::Range<usize>,
@@ -107,8 +110,7 @@ struct Multiply<'a> {
 
 impl Multiply<'_> {
     fn run<P: Pairing>(self, pairing: P) {
-        let Self { wave, matrix, d, .. } = self;
-        let (shape, elements) = (matrix.shape, [matrix.a, matrix.b]);
+        let Self { wave, shape, elements, d, .. } = self;
         let keep_denormals = wave.mode.denorm_f32() & 1 != 0;
         let (mut a, mut b) = (Panel::new(shape.rows()), Panel::new(shape.rows()));
         let operands = [(&mut a, self.a, &self.sources_of_a), (&mut b, self.b, &self.sources_of_b)];
@@ -179,7 +181,6 @@ impl simd::Job for Unpack<'_> {
                 panel.unpack::<4>(registers, sources, |bits| Fp8::Bf8.to_f32(bits as u8));
             }
             Element::I8 => panel.unpack::<4>(registers, sources, |bits| f32::from(bits as i8)),
-            Element::F64 => unreachable!("f64 instructions do not come here"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::instruction::{Element, Instruction};
+use super::instruction::Instruction;
 use crate::WAVE_SIZE;
 use crate::exec::{Lanes, Trap, Wave};
 use crate::isa::{Inst, Operand};
@@ -114,7 +114,7 @@ impl Addend {
         if c.vector_index().is_some() {
             return registers(inst, c, d.len()).map(Self::Registers);
         }
-        constant(c, matrix.a == Element::F64).map(Self::Constant).ok_or_else(|| {
+        constant(c, matrix.elements.is_none()).map(Self::Constant).ok_or_else(|| {
             let name = inst.op.name();
             Trap::Undefined(format!("{name}: C must be vector registers or an inline constant"))
         })

@@ -19,128 +19,48 @@ fn body(call: &mut Call<'_>) -> Result<(), Trap> {
 }
 
 /// The lanes for which the comparison holds. The clamp bit would only make NaNs signal.
-// `n…` is the negation: with a NaN it is not the opposite comparison.
-#[expect(clippy::neg_cmp_op_on_partial_ord, clippy::double_comparisons)]
+///
+/// The four lowest bits of the opcode are the [`relation`]s that are accepted, and bit 4 tells `v_cmpx` from `v_cmp`
+/// (manual, 12.9): `lt` is 1, `eq` 2, `le` 3, and so on to `nlt` 14 and `tru` 15. Integers have three such bits, and the
+/// fourth is the sign's.
 #[inline(always)]
 fn test(call: &Call<'_>) -> Result<u64, Trap> {
     use Op::*;
     let f16 = F16Rules::of(call.wave.mode);
-    match call.op() {
-        v_cmp_lt_i16 | v_cmpx_lt_i16 => call.test2(|a: i16, b: i16| a < b),
-        v_cmp_eq_i16 | v_cmpx_eq_i16 => call.test2(|a: i16, b: i16| a == b),
-        v_cmp_le_i16 | v_cmpx_le_i16 => call.test2(|a: i16, b: i16| a <= b),
-        v_cmp_gt_i16 | v_cmpx_gt_i16 => call.test2(|a: i16, b: i16| a > b),
-        v_cmp_ne_i16 | v_cmpx_ne_i16 => call.test2(|a: i16, b: i16| a != b),
-        v_cmp_ge_i16 | v_cmpx_ge_i16 => call.test2(|a: i16, b: i16| a >= b),
-        v_cmp_lt_u16 | v_cmpx_lt_u16 => call.test2(|a: u16, b: u16| a < b),
-        v_cmp_eq_u16 | v_cmpx_eq_u16 => call.test2(|a: u16, b: u16| a == b),
-        v_cmp_le_u16 | v_cmpx_le_u16 => call.test2(|a: u16, b: u16| a <= b),
-        v_cmp_gt_u16 | v_cmpx_gt_u16 => call.test2(|a: u16, b: u16| a > b),
-        v_cmp_ne_u16 | v_cmpx_ne_u16 => call.test2(|a: u16, b: u16| a != b),
-        v_cmp_ge_u16 | v_cmpx_ge_u16 => call.test2(|a: u16, b: u16| a >= b),
-        v_cmp_lt_i32 | v_cmpx_lt_i32 => call.test2(|a: i32, b: i32| a < b),
-        v_cmp_eq_i32 | v_cmpx_eq_i32 => call.test2(|a: i32, b: i32| a == b),
-        v_cmp_le_i32 | v_cmpx_le_i32 => call.test2(|a: i32, b: i32| a <= b),
-        v_cmp_gt_i32 | v_cmpx_gt_i32 => call.test2(|a: i32, b: i32| a > b),
-        v_cmp_ne_i32 | v_cmpx_ne_i32 => call.test2(|a: i32, b: i32| a != b),
-        v_cmp_ge_i32 | v_cmpx_ge_i32 => call.test2(|a: i32, b: i32| a >= b),
-        v_cmp_lt_u32 | v_cmpx_lt_u32 => call.test2(|a: u32, b: u32| a < b),
-        v_cmp_eq_u32 | v_cmpx_eq_u32 => call.test2(|a: u32, b: u32| a == b),
-        v_cmp_le_u32 | v_cmpx_le_u32 => call.test2(|a: u32, b: u32| a <= b),
-        v_cmp_gt_u32 | v_cmpx_gt_u32 => call.test2(|a: u32, b: u32| a > b),
-        v_cmp_ne_u32 | v_cmpx_ne_u32 => call.test2(|a: u32, b: u32| a != b),
-        v_cmp_ge_u32 | v_cmpx_ge_u32 => call.test2(|a: u32, b: u32| a >= b),
-        v_cmp_lt_i64 | v_cmpx_lt_i64 => call.test2(|a: i64, b: i64| a < b),
-        v_cmp_eq_i64 | v_cmpx_eq_i64 => call.test2(|a: i64, b: i64| a == b),
-        v_cmp_le_i64 | v_cmpx_le_i64 => call.test2(|a: i64, b: i64| a <= b),
-        v_cmp_gt_i64 | v_cmpx_gt_i64 => call.test2(|a: i64, b: i64| a > b),
-        v_cmp_ne_i64 | v_cmpx_ne_i64 => call.test2(|a: i64, b: i64| a != b),
-        v_cmp_ge_i64 | v_cmpx_ge_i64 => call.test2(|a: i64, b: i64| a >= b),
-        v_cmp_lt_u64 | v_cmpx_lt_u64 => call.test2(|a: u64, b: u64| a < b),
-        v_cmp_eq_u64 | v_cmpx_eq_u64 => call.test2(|a: u64, b: u64| a == b),
-        v_cmp_le_u64 | v_cmpx_le_u64 => call.test2(|a: u64, b: u64| a <= b),
-        v_cmp_gt_u64 | v_cmpx_gt_u64 => call.test2(|a: u64, b: u64| a > b),
-        v_cmp_ne_u64 | v_cmpx_ne_u64 => call.test2(|a: u64, b: u64| a != b),
-        v_cmp_ge_u64 | v_cmpx_ge_u64 => call.test2(|a: u64, b: u64| a >= b),
-        v_cmp_lt_f16 | v_cmpx_lt_f16 => call.test2(|a: F16, b: F16| f16.read(a.0) < f16.read(b.0)),
-        v_cmp_eq_f16 | v_cmpx_eq_f16 => call.test2(|a: F16, b: F16| f16.read(a.0) == f16.read(b.0)),
-        v_cmp_le_f16 | v_cmpx_le_f16 => call.test2(|a: F16, b: F16| f16.read(a.0) <= f16.read(b.0)),
-        v_cmp_gt_f16 | v_cmpx_gt_f16 => call.test2(|a: F16, b: F16| f16.read(a.0) > f16.read(b.0)),
-        v_cmp_lg_f16 | v_cmpx_lg_f16 => call
-            .test2(|a: F16, b: F16| f16.read(a.0) < f16.read(b.0) || f16.read(a.0) > f16.read(b.0)),
-        v_cmp_ge_f16 | v_cmpx_ge_f16 => call.test2(|a: F16, b: F16| f16.read(a.0) >= f16.read(b.0)),
-        v_cmp_o_f16 | v_cmpx_o_f16 => {
-            call.test2(|a: F16, b: F16| !f16.read(a.0).is_nan() && !f16.read(b.0).is_nan())
+    let opcode = call.op().info().opcode;
+    let accepted = opcode as u32 & 15;
+    match opcode & !0x17 {
+        0x20 | 0x28 => {
+            call.test2(|a: F16, b: F16| relation(f16.read(a.0), f16.read(b.0)) & accepted != 0)
         }
-        v_cmp_u_f16 | v_cmpx_u_f16 => {
-            call.test2(|a: F16, b: F16| f16.read(a.0).is_nan() || f16.read(b.0).is_nan())
-        }
-        v_cmp_nge_f16 | v_cmpx_nge_f16 => {
-            call.test2(|a: F16, b: F16| !(f16.read(a.0) >= f16.read(b.0)))
-        }
-        v_cmp_nlg_f16 | v_cmpx_nlg_f16 => call.test2(|a: F16, b: F16| {
-            !(f16.read(a.0) < f16.read(b.0) || f16.read(a.0) > f16.read(b.0))
-        }),
-        v_cmp_ngt_f16 | v_cmpx_ngt_f16 => {
-            call.test2(|a: F16, b: F16| !(f16.read(a.0) > f16.read(b.0)))
-        }
-        v_cmp_nle_f16 | v_cmpx_nle_f16 => {
-            call.test2(|a: F16, b: F16| !(f16.read(a.0) <= f16.read(b.0)))
-        }
-        v_cmp_neq_f16 | v_cmpx_neq_f16 => {
-            call.test2(|a: F16, b: F16| f16.read(a.0) != f16.read(b.0))
-        }
-        v_cmp_nlt_f16 | v_cmpx_nlt_f16 => {
-            call.test2(|a: F16, b: F16| !(f16.read(a.0) < f16.read(b.0)))
-        }
-        v_cmp_lt_f32 | v_cmpx_lt_f32 => call.test2(|a: f32, b: f32| a < b),
-        v_cmp_eq_f32 | v_cmpx_eq_f32 => call.test2(|a: f32, b: f32| a == b),
-        v_cmp_le_f32 | v_cmpx_le_f32 => call.test2(|a: f32, b: f32| a <= b),
-        v_cmp_gt_f32 | v_cmpx_gt_f32 => call.test2(|a: f32, b: f32| a > b),
-        v_cmp_lg_f32 | v_cmpx_lg_f32 => call.test2(|a: f32, b: f32| a < b || a > b),
-        v_cmp_ge_f32 | v_cmpx_ge_f32 => call.test2(|a: f32, b: f32| a >= b),
-        v_cmp_o_f32 | v_cmpx_o_f32 => call.test2(|a: f32, b: f32| !a.is_nan() && !b.is_nan()),
-        v_cmp_u_f32 | v_cmpx_u_f32 => call.test2(|a: f32, b: f32| a.is_nan() || b.is_nan()),
-        v_cmp_nge_f32 | v_cmpx_nge_f32 => call.test2(|a: f32, b: f32| !(a >= b)),
-        v_cmp_nlg_f32 | v_cmpx_nlg_f32 => call.test2(|a: f32, b: f32| !(a < b || a > b)),
-        v_cmp_ngt_f32 | v_cmpx_ngt_f32 => call.test2(|a: f32, b: f32| !(a > b)),
-        v_cmp_nle_f32 | v_cmpx_nle_f32 => call.test2(|a: f32, b: f32| !(a <= b)),
-        v_cmp_neq_f32 | v_cmpx_neq_f32 => call.test2(|a: f32, b: f32| a != b),
-        v_cmp_nlt_f32 | v_cmpx_nlt_f32 => call.test2(|a: f32, b: f32| !(a < b)),
-        v_cmp_lt_f64 | v_cmpx_lt_f64 => call.test2(|a: f64, b: f64| a < b),
-        v_cmp_eq_f64 | v_cmpx_eq_f64 => call.test2(|a: f64, b: f64| a == b),
-        v_cmp_le_f64 | v_cmpx_le_f64 => call.test2(|a: f64, b: f64| a <= b),
-        v_cmp_gt_f64 | v_cmpx_gt_f64 => call.test2(|a: f64, b: f64| a > b),
-        v_cmp_lg_f64 | v_cmpx_lg_f64 => call.test2(|a: f64, b: f64| a < b || a > b),
-        v_cmp_ge_f64 | v_cmpx_ge_f64 => call.test2(|a: f64, b: f64| a >= b),
-        v_cmp_o_f64 | v_cmpx_o_f64 => call.test2(|a: f64, b: f64| !a.is_nan() && !b.is_nan()),
-        v_cmp_u_f64 | v_cmpx_u_f64 => call.test2(|a: f64, b: f64| a.is_nan() || b.is_nan()),
-        v_cmp_nge_f64 | v_cmpx_nge_f64 => call.test2(|a: f64, b: f64| !(a >= b)),
-        v_cmp_nlg_f64 | v_cmpx_nlg_f64 => call.test2(|a: f64, b: f64| !(a < b || a > b)),
-        v_cmp_ngt_f64 | v_cmpx_ngt_f64 => call.test2(|a: f64, b: f64| !(a > b)),
-        v_cmp_nle_f64 | v_cmpx_nle_f64 => call.test2(|a: f64, b: f64| !(a <= b)),
-        v_cmp_neq_f64 | v_cmpx_neq_f64 => call.test2(|a: f64, b: f64| a != b),
-        v_cmp_nlt_f64 | v_cmpx_nlt_f64 => call.test2(|a: f64, b: f64| !(a < b)),
-        v_cmp_f_i16 | v_cmpx_f_i16 | v_cmp_f_u16 | v_cmpx_f_u16 | v_cmp_f_i32 | v_cmpx_f_i32
-        | v_cmp_f_u32 | v_cmpx_f_u32 | v_cmp_f_i64 | v_cmpx_f_i64 | v_cmp_f_u64 | v_cmpx_f_u64
-        | v_cmp_f_f16 | v_cmpx_f_f16 | v_cmp_f_f32 | v_cmpx_f_f32 | v_cmp_f_f64 | v_cmpx_f_f64 => {
-            Ok(0)
-        }
-        v_cmp_t_i16 | v_cmpx_t_i16 | v_cmp_t_u16 | v_cmpx_t_u16 | v_cmp_t_i32 | v_cmpx_t_i32
-        | v_cmp_t_u32 | v_cmpx_t_u32 | v_cmp_t_i64 | v_cmpx_t_i64 | v_cmp_t_u64 | v_cmpx_t_u64
-        | v_cmp_tru_f16 | v_cmpx_tru_f16 | v_cmp_tru_f32 | v_cmpx_tru_f32 | v_cmp_tru_f64
-        | v_cmpx_tru_f64 => Ok(call.wave.exec),
-        v_cmp_class_f16 | v_cmpx_class_f16 => {
-            call.test2(|a: F16, b: u32| b >> class(a.0.into(), 15, 10) & 1 != 0)
-        }
-        v_cmp_class_f32 | v_cmpx_class_f32 => {
-            call.test2(|a: f32, b: u32| b >> class(a.to_bits().into(), 31, 23) & 1 != 0)
-        }
-        v_cmp_class_f64 | v_cmpx_class_f64 => {
-            call.test2(|a: f64, b: u32| b >> class(a.to_bits(), 63, 52) & 1 != 0)
-        }
-        _ => Err(Trap::Unimplemented(call.op().name().into())),
+        0x40 | 0x48 => call.test2(|a: f32, b: f32| relation(a, b) & accepted != 0),
+        0x60 | 0x68 => call.test2(|a: f64, b: f64| relation(a, b) & accepted != 0),
+        0xa0 => call.test2(|a: i16, b: i16| relation(a, b) & accepted != 0),
+        0xa8 => call.test2(|a: u16, b: u16| relation(a, b) & accepted != 0),
+        0xc0 => call.test2(|a: i32, b: i32| relation(a, b) & accepted != 0),
+        0xc8 => call.test2(|a: u32, b: u32| relation(a, b) & accepted != 0),
+        0xe0 => call.test2(|a: i64, b: i64| relation(a, b) & accepted != 0),
+        0xe8 => call.test2(|a: u64, b: u64| relation(a, b) & accepted != 0),
+        _ => match call.op() {
+            v_cmp_class_f16 | v_cmpx_class_f16 => {
+                call.test2(|a: F16, b: u32| b >> class(a.0.into(), 15, 10) & 1 != 0)
+            }
+            v_cmp_class_f32 | v_cmpx_class_f32 => {
+                call.test2(|a: f32, b: u32| b >> class(a.to_bits().into(), 31, 23) & 1 != 0)
+            }
+            v_cmp_class_f64 | v_cmpx_class_f64 => {
+                call.test2(|a: f64, b: u32| b >> class(a.to_bits(), 63, 52) & 1 != 0)
+            }
+            _ => Err(Trap::Unimplemented(call.op().name().into())),
+        },
     }
+}
+
+/// How `a` is to `b`: 1 less, 2 equal, 4 greater, 8 unordered.
+#[inline(always)]
+fn relation<T: PartialOrd>(a: T, b: T) -> u32 {
+    let ordered = u32::from(a < b) | u32::from(a == b) << 1 | u32::from(a > b) << 2;
+    if ordered == 0 { 8 } else { ordered }
 }
 
 /// The class of a float with its sign at bit `sign` and `fraction` bits of fraction: 0 signalling NaN, 1 quiet NaN,

@@ -275,6 +275,71 @@ fn comparisons() {
 }
 
 #[test]
+fn a_comparison_is_what_its_name_says() {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    let mut wave = wave();
+    let mut num_compared = 0;
+    for &op in Op::ALL.iter().filter(|op| op.format() == Format::Vopc) {
+        let (_, name) = op.name().split_once('_').unwrap();
+        let Some((_, name)) = name.split_once('_') else { panic!("{name}") };
+        let Some((relation, kind)) = name.split_once('_').filter(|(r, _)| *r != "class") else {
+            continue;
+        };
+        // Less, equal, greater, and for floats unordered.
+        let (pairs, orders): ([[u64; 2]; 4], _) = match kind {
+            "f16" => ([[0x3c00, 0x4000], [0, 0x8000], [0, 0xbc00], [0x7e00, 0x3c00]], 4),
+            "f32" => (
+                [[1f32, 2.0], [0.0, -0.0], [0.0, -1.0], [f32::NAN, 1.0]]
+                    .map(|pair| pair.map(|x| u64::from(x.to_bits()))),
+                4,
+            ),
+            "f64" => (
+                [[1f64, 2.0], [0.0, -0.0], [0.0, -1.0], [f64::NAN, 1.0]]
+                    .map(|pair| pair.map(f64::to_bits)),
+                4,
+            ),
+            _ if kind.starts_with('i') => ([[u64::MAX, 1], [5, 5], [1, u64::MAX], [0; 2]], 3),
+            _ => ([[1, u64::MAX], [5, 5], [u64::MAX, 1], [0; 2]], 3),
+        };
+        for (lane, pair) in pairs.into_iter().enumerate() {
+            for (register, value) in [2, 4].into_iter().zip(pair) {
+                wave.vector_mut(register)[lane] = value as u32;
+                wave.vector_mut(register + 1)[lane] = (value >> 32) as u32;
+            }
+        }
+        let holds = |order: Option<std::cmp::Ordering>| match relation {
+            "f" => false,
+            "lt" => order == Some(Less),
+            "eq" => order == Some(Equal),
+            "le" => matches!(order, Some(Less | Equal)),
+            "gt" => order == Some(Greater),
+            "lg" => matches!(order, Some(Less | Greater)),
+            "ge" => matches!(order, Some(Greater | Equal)),
+            "o" => order.is_some(),
+            "u" => order.is_none(),
+            "nge" => !matches!(order, Some(Greater | Equal)),
+            "nlg" => !matches!(order, Some(Less | Greater)),
+            "ngt" => order != Some(Greater),
+            "nle" => !matches!(order, Some(Less | Equal)),
+            "ne" | "neq" => order != Some(Equal),
+            "nlt" => order != Some(Less),
+            "t" | "tru" => true,
+            _ => panic!("{}", op.name()),
+        };
+        let orders = &[Some(Less), Some(Equal), Some(Greater), None][..orders];
+        let expected = orders.iter().enumerate().map(|(i, &order)| u64::from(holds(order)) << i);
+        let all = (1 << orders.len()) - 1;
+        wave.exec = all;
+        run(&mut wave, &three(op)).unwrap();
+        let expected = expected.sum::<u64>();
+        let exec = if op.name().starts_with("v_cmpx") { expected } else { all };
+        assert_eq!((wave.scalar64(10), wave.exec), (expected, exec), "{}", op.name());
+        num_compared += 1;
+    }
+    assert_eq!(num_compared, 2 * (3 * 16 + 6 * 8));
+}
+
+#[test]
 fn across_lanes() {
     let mut wave = wave();
     *wave.vector_mut(2) = numbers().map(|lane| lane + 100);

@@ -1,6 +1,6 @@
 //! SMEM, DS, FLAT, GLOBAL, SCRATCH, MUBUF, MTBUF.
 
-use super::super::table::Slot;
+use super::super::table::Form;
 use super::super::table::traits::*;
 use super::super::{Flags, Format, Inst, Op};
 use super::{OpInfo, Reader, Result, bit, bits, flag};
@@ -64,7 +64,7 @@ fn smem_offset(reader: &Reader<'_>, inst: &mut Inst, second: u32) -> Result<()> 
     Ok(())
 }
 
-const SCALAR: Slot = super::super::table::B32;
+const SCALAR: Form = super::super::table::B32;
 
 pub fn ds(reader: &mut Reader<'_>) -> Result<Inst> {
     let info = reader.find(Format::Ds, 17, 8)?;
@@ -246,8 +246,8 @@ fn buffer(reader: &mut Reader<'_>, info: &OpInfo, mut inst: Inst, second: u32) -
     let address_dwords = inst.flags.has(Flags::OFFEN) as u8 + inst.flags.has(Flags::IDXEN) as u8;
     let address = bits(second, 0, 8);
     if address_dwords > 0 {
-        let slot = Slot { dwords: address_dwords, kind: SCALAR.kind };
-        inst.src[0] = reader.vector_register(address, false, slot)?;
+        let form = Form { dwords: address_dwords, kind: SCALAR.kind };
+        inst.src[0] = reader.vector_register(address, false, form)?;
     } else {
         reader.require(address == 0, "vaddr")?;
     }

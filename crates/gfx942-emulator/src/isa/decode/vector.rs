@@ -135,16 +135,16 @@ pub fn vop3(reader: &mut Reader<'_>) -> Result<Inst> {
 }
 
 fn source(reader: &Reader<'_>, info: &OpInfo, i: usize, code: u32) -> Result<Operand> {
-    let slot = info.src[i];
-    if !slot.is_some() {
+    let form = info.src[i];
+    if !form.is_some() {
         reader.require(code == 0, ["src0", "src1", "src2"][i])?;
         return Ok(Operand::NONE);
     }
     if matches!(info.op, Op::v_readlane_b32 | Op::v_writelane_b32) {
         return lane_source(reader, info, i, code);
     }
-    reader.require(code >= 256 || slot.dwords < 4, "src2")?;
-    reader.source(code, slot)
+    reader.require(code >= 256 || form.dwords < 4, "src2")?;
+    reader.source(code, form)
 }
 
 /// Lane selects and the value that `v_writelane` writes are scalar, what `v_readlane` reads is a vector.

@@ -49,48 +49,48 @@ impl Kind {
     }
 }
 
-/// An operand's place in a row of the table.
+/// How wide an operand is, and what its bits mean.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Slot {
+pub struct Form {
     /// Registers that it takes.
     pub dwords: u8,
     /// How its bits are understood.
     pub kind: Kind,
 }
 
-impl Slot {
+impl Form {
     /// Whether there is an operand.
     pub const fn is_some(self) -> bool {
         self.dwords != 0
     }
 }
 
-const fn slot(dwords: u8, kind: Kind) -> Slot {
-    Slot { dwords, kind }
+const fn form(dwords: u8, kind: Kind) -> Form {
+    Form { dwords, kind }
 }
 
-const NONE: Slot = slot(0, Kind::None);
-const B16: Slot = slot(1, Kind::B16);
-const F16: Slot = slot(1, Kind::F16);
-pub(super) const B32: Slot = slot(1, Kind::B32);
-const F32: Slot = slot(1, Kind::F32);
-pub(super) const B64: Slot = slot(2, Kind::B64);
-const F64: Slot = slot(2, Kind::F64);
-const PK_B16: Slot = slot(1, Kind::PkB16);
-const PK_F16: Slot = slot(1, Kind::PkF16);
-const PK_F32: Slot = slot(2, Kind::PkF32);
-pub(super) const MASK: Slot = slot(2, Kind::Mask);
+const NONE: Form = form(0, Kind::None);
+const B16: Form = form(1, Kind::B16);
+const F16: Form = form(1, Kind::F16);
+pub(super) const B32: Form = form(1, Kind::B32);
+const F32: Form = form(1, Kind::F32);
+pub(super) const B64: Form = form(2, Kind::B64);
+const F64: Form = form(2, Kind::F64);
+const PK_B16: Form = form(1, Kind::PkB16);
+const PK_F16: Form = form(1, Kind::PkF16);
+const PK_F32: Form = form(2, Kind::PkF32);
+pub(super) const MASK: Form = form(2, Kind::Mask);
 
-pub(super) const fn dwords(n: u8) -> Slot {
-    slot(n, Kind::B32)
+pub(super) const fn dwords(n: u8) -> Form {
+    form(n, Kind::B32)
 }
 
-const fn floats(n: u8) -> Slot {
-    slot(n, Kind::F32)
+const fn floats(n: u8) -> Form {
+    form(n, Kind::F32)
 }
 
-const fn doubles(n: u8) -> Slot {
-    slot(n, Kind::F64)
+const fn doubles(n: u8) -> Form {
+    form(n, Kind::F64)
 }
 
 /// What else the table tells of an operation, as bits of [`OpInfo::traits`].
@@ -171,9 +171,9 @@ pub struct OpInfo {
     /// The operation.
     pub op: Op,
     /// The result.
-    pub dst: Slot,
+    pub dst: Form,
     /// The sources, in the order of [`Inst::src`](super::Inst::src).
-    pub src: [Slot; 4],
+    pub src: [Form; 4],
     /// What else is to be known, as bits.
     pub traits: u32,
 }
@@ -186,11 +186,11 @@ impl OpInfo {
 
     /// Sources.
     pub fn num_sources(&self) -> usize {
-        self.src.iter().filter(|slot| slot.is_some()).count()
+        self.src.iter().filter(|form| form.is_some()).count()
     }
 }
 
-const fn row(opcode: u16, op: Op, dst: Slot, sources: &[Slot], traits: u32) -> OpInfo {
+const fn row(opcode: u16, op: Op, dst: Form, sources: &[Form], traits: u32) -> OpInfo {
     let mut src = [NONE; 4];
     let mut i = 0;
     while i < sources.len() {

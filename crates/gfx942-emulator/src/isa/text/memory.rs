@@ -36,9 +36,9 @@ pub fn ds(inst: &Inst, line: &mut Line) {
     if inst.dst.is_some() {
         line.operand(&operand(inst, inst.dst, info.dst));
     }
-    for (source, slot) in inst.src.iter().zip(info.src) {
-        if slot.is_some() {
-            line.operand(&operand(inst, *source, slot));
+    for (source, form) in inst.src.iter().zip(info.src) {
+        if form.is_some() {
+            line.operand(&operand(inst, *source, form));
         }
     }
     let offset = inst.offset as u16;
@@ -128,12 +128,12 @@ pub fn buffer(inst: &Inst, line: &mut Line) {
     if !info.src[2].is_some() {
         return cache_policy(inst, line);
     }
-    let (data, slot) = match inst.src[1] {
+    let (data, form) = match inst.src[1] {
         Operand::NONE => (inst.dst, info.dst),
         data => (data, info.src[1]),
     };
     if data.is_some() {
-        line.operand(&operand(inst, data, slot));
+        line.operand(&operand(inst, data, form));
     }
     let has = |flag: Flags| inst.flags.has(flag);
     let address_dwords = has(Flags::OFFEN) as u8 + has(Flags::IDXEN) as u8;

@@ -1,15 +1,15 @@
 //! Registers, constants and literals.
 
-use super::super::table::{Kind, Slot};
+use super::super::table::{Form, Kind};
 use super::super::{Inst, Operand};
 
-/// The operand, `slot` registers wide.
-pub fn operand(inst: &Inst, operand: Operand, slot: Slot) -> String {
+/// The operand, `form` registers wide.
+pub fn operand(inst: &Inst, operand: Operand, form: Form) -> String {
     match operand.0 {
-        0..102 => registers("s", operand.0, slot.dwords),
-        108..124 => registers("ttmp", operand.0 - 108, slot.dwords),
-        102..128 => named(operand.0, slot.dwords == 1),
-        128..=208 | 240..=248 => constant(operand, slot.kind),
+        0..102 => registers("s", operand.0, form.dwords),
+        108..124 => registers("ttmp", operand.0 - 108, form.dwords),
+        102..128 => named(operand.0, form.dwords == 1),
+        128..=208 | 240..=248 => constant(operand, form.kind),
         235 => "src_shared_base".into(),
         236 => "src_shared_limit".into(),
         237 => "src_private_base".into(),
@@ -18,9 +18,9 @@ pub fn operand(inst: &Inst, operand: Operand, slot: Slot) -> String {
         251 => "src_vccz".into(),
         252 => "src_execz".into(),
         253 => "src_scc".into(),
-        255 => literal(inst.literal, slot.kind),
-        256..512 => registers("v", operand.0 - 256, slot.dwords),
-        512..768 => registers("a", operand.0 - 512, slot.dwords),
+        255 => literal(inst.literal, form.kind),
+        256..512 => registers("v", operand.0 - 256, form.dwords),
+        512..768 => registers("a", operand.0 - 512, form.dwords),
         _ => "off".into(),
     }
 }

@@ -24,9 +24,9 @@ fn operands(inst: &Inst, line: &mut Line) {
     if inst.dst.is_some() {
         line.operand(&operand(inst, inst.dst, info.dst));
     }
-    for (source, slot) in inst.src.iter().zip(info.src) {
-        if slot.is_some() {
-            line.operand(&operand(inst, *source, slot));
+    for (source, form) in inst.src.iter().zip(info.src) {
+        if form.is_some() {
+            line.operand(&operand(inst, *source, form));
         }
     }
 }

@@ -46,10 +46,10 @@ fn suffix(inst: &Inst, info: &OpInfo) -> &'static str {
     }
 }
 
-/// The slot of a source; lane masks have none of their own in the table.
+/// A source; lane masks have no form of their own in the table.
 fn source(inst: &Inst, info: &OpInfo, i: usize) -> String {
-    let slot = if i == 2 && info.has(MASK_IN) { MASK } else { info.src[i] };
-    let mut text = operand(inst, inst.src[i], slot);
+    let form = if i == 2 && info.has(MASK_IN) { MASK } else { info.src[i] };
+    let mut text = operand(inst, inst.src[i], form);
     if Some(i) == literal_place(inst.op) {
         text = format!("{:#x}", inst.literal);
     }

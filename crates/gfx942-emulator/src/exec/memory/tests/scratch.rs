@@ -82,8 +82,9 @@ fn outside_is_a_trap() {
     load.src[0] = v(0);
     machine.set(0, |lane| if lane == 50 { 62 } else { 0 });
     load.offset = 0;
-    let Err(Trap::Memory { lane: 50, reason, .. }) = machine.run(load) else { panic!("no trap") };
-    assert_eq!(reason, "a lane has 64 bytes of scratch");
+    let (lane, address) = (50, 62);
+    let trap = Trap::Scratch { lane, access: "load", address, num_bytes: 8, scratch_bytes: 64 };
+    assert_eq!(machine.run(load), Err(trap));
 }
 
 #[test]

@@ -6,42 +6,19 @@
 //! difference that decides about something: an address, a lane mask, a branch, or what is stored to device memory.
 //! After one the twin takes over the wave's value, so that one mistake is one finding.
 
-use super::effects::{Effects, NUM_REGISTERS, Role, Span};
+mod decision;
+mod origin;
+
+use super::Kind;
+use super::effects::{Effects, NUM_REGISTERS, Span};
 use super::problem::{Problem, Site};
 use super::waits::Spaces;
-use super::{Kind, register_name};
 use crate::WAVE_SIZE;
 use crate::exec::memory::{Arena, Lds, Memory, Scratch};
 use crate::exec::{Access, AccessKind, Context, Options, Slot, Space, Unit, Wave, WaveId, step};
-use crate::isa::{Format, Op, Operand, traits};
-
-/// Where a difference comes from.
-#[derive(Clone, Copy, Debug)]
-struct Origin {
-    /// What nobody wrote.
-    what: Source,
-    /// The first instruction that read it.
-    site: Option<Site>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    Register(u16),
-    Lds,
-    Scratch,
-    Device,
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Register(index) => f.write_str(&register_name(usize::from(*index))),
-            Self::Lds => f.write_str("LDS"),
-            Self::Scratch => f.write_str("scratch"),
-            Self::Device => f.write_str("device memory"),
-        }
-    }
-}
+use crate::isa::{Format, Operand, traits};
+use decision::{Decision, decision, stored_bits};
+use origin::{Origin, Source, found};
 
 /// What waves start with.
 #[derive(Clone, Debug)]
@@ -425,69 +402,6 @@ impl Twin {
             }
         }
     }
-}
-
-enum Decision {
-    /// It goes to device memory.
-    Stored,
-    Other(&'static str),
-}
-
-/// What a register that is read as `role` decides about, if it does.
-fn decision(effects: &Effects, role: Role) -> Option<Decision> {
-    let inst = &effects.inst;
-    let is_memory = matches!(effects.unit, Unit::ScalarMemory | Unit::Lds | Unit::VectorMemory);
-    match (role, inst.format) {
-        (Role::Address, _) => Some(Decision::Other("the address depends on")),
-        (Role::Select, _) if is_memory => Some(Decision::Other("the address depends on")),
-        (Role::Data, Format::Scratch | Format::Ds) => None,
-        (Role::Data, _) => Some(Decision::Stored),
-        (Role::Source(_), _) => match inst.op {
-            Op::s_setpc_b64 | Op::s_swappc_b64 => Some(Decision::Other("the jump depends on")),
-            Op::s_set_gpr_idx_on | Op::s_set_gpr_idx_idx => {
-                Some(Decision::Other("which register is meant depends on"))
-            }
-            Op::s_setreg_b32 => Some(Decision::Other("the mode depends on")),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The bits of the `i`th register that a store stores.
-fn stored_bits(op: Op, i: usize) -> u32 {
-    let name = op.name();
-    let is_hi = name.contains("d16_hi");
-    match () {
-        () if name.contains("store_byte") => {
-            if is_hi {
-                0xff_0000
-            } else {
-                0xff
-            }
-        }
-        () if name.contains("store_short")
-            || name.ends_with("d16_hi_x")
-            || name.ends_with("d16_x") =>
-        {
-            if is_hi {
-                0xffff_0000
-            } else {
-                0xffff
-            }
-        }
-        () if name.ends_with("d16_xyz") && i == 1 => 0xffff,
-        () => u32::MAX,
-    }
-}
-
-fn found(what: &str, origin: Option<Origin>, lane: Option<u32>, site: Site) -> Problem {
-    let (source, other) = match origin {
-        Some(origin) => (origin.what.to_string(), origin.site.filter(|&other| other != site)),
-        None => ("something".into(), None),
-    };
-    let text = format!("{what} {source}, which nobody wrote: initialise it");
-    Problem { kind: Kind::Uninitialized, lane, other, text }
 }
 
 fn differing_lanes(a: &[u32; WAVE_SIZE], b: &[u32; WAVE_SIZE]) -> u64 {

@@ -1,0 +1,100 @@
+//! The engine's thread: takes commands between steps, and hands out what steps give.
+
+use std::collections::BTreeMap;
+
+use async_channel::{Receiver, Sender};
+use engine_core::request::SamplingParams;
+
+use super::stream::{Feed, RequestStream, stream};
+use crate::error::LlmError;
+use crate::llm::{Llm, RequestId, RequestUpdate};
+use crate::prompt::Prompt;
+
+/// What the thread is asked to do.
+pub(super) enum Command {
+    /// Queue a request.
+    Add {
+        prompt: Prompt,
+        params: Box<SamplingParams>,
+        reply: Sender<Result<RequestStream, LlmError>>,
+    },
+    /// Run a function on the engine.
+    Call(Box<dyn FnOnce(&mut Llm) + Send>),
+}
+
+/// The thread's state.
+pub(super) struct Worker {
+    llm: Llm,
+    commands: Receiver<Command>,
+    feeds: BTreeMap<RequestId, Feed>,
+}
+
+impl Worker {
+    pub(super) fn new(llm: Llm, commands: Receiver<Command>) -> Self {
+        Worker { llm, commands, feeds: BTreeMap::new() }
+    }
+
+    /// Works until nobody can command any more.
+    pub(super) fn run(mut self) {
+        while self.take_commands() {
+            self.withdraw_abandoned();
+            if self.llm.has_unfinished() {
+                let updates = self.llm.step();
+                self.hand_out(updates);
+            }
+        }
+    }
+
+    /// Obeys all commands there are, and waits for one if there is nothing else to do; `false`
+    /// when no more will come.
+    fn take_commands(&mut self) -> bool {
+        if !self.llm.has_unfinished() {
+            match self.commands.recv_blocking() {
+                Ok(command) => self.obey(command),
+                Err(_) => return false,
+            }
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command);
+        }
+        !self.commands.is_closed()
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Add { prompt, params, reply } => {
+                let added = self.llm.add_request(prompt, *params).map(|id| {
+                    let (feed, stream) = stream(id);
+                    self.feeds.insert(id, feed);
+                    stream
+                });
+                // A caller that has stopped waiting drops the stream, which withdraws the request.
+                let _ = reply.try_send(added);
+            }
+            Command::Call(f) => f(&mut self.llm),
+        }
+    }
+
+    fn withdraw_abandoned(&mut self) {
+        let llm = &mut self.llm;
+        self.feeds.retain(|&id, feed| {
+            let is_abandoned = feed.is_abandoned();
+            if is_abandoned {
+                llm.abort(id);
+            }
+            !is_abandoned
+        });
+    }
+
+    fn hand_out(&mut self, updates: Vec<RequestUpdate>) {
+        for update in updates {
+            let (id, is_last) = (update.id, update.finished.is_some());
+            if let Some(feed) = self.feeds.get(&id) {
+                feed.push(update);
+            }
+            if is_last {
+                self.feeds.remove(&id);
+            }
+        }
+    }
+}

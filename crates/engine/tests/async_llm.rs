@@ -1,0 +1,110 @@
+//! Many callers, one engine: streams give what the blocking engine gives, and withdraw what is
+//! dropped.
+
+use std::path::{Path, PathBuf};
+
+use engine::{AsyncLlm, FinishReason, Llm, LlmError, RequestUpdate, SamplingParams};
+use futures_util::future::join_all;
+use futures_util::stream::StreamExt;
+use pollster::block_on;
+
+fn tiny_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/families/llama")
+}
+
+fn llm() -> Llm {
+    Llm::builder(tiny_model()).build().unwrap()
+}
+
+fn greedy(max_tokens: usize) -> SamplingParams {
+    SamplingParams { max_tokens, temperature: 0.0, ignore_eos: true, ..SamplingParams::default() }
+}
+
+fn prompts() -> Vec<Vec<u32>> {
+    (1..20).map(|len| (0..len).map(|i| (i * 7 + len) % 90).collect()).collect()
+}
+
+/// Everything that a stream gives, joined.
+async fn read_all(
+    mut stream: engine::RequestStream,
+) -> Result<(Vec<u32>, RequestUpdate), LlmError> {
+    let mut token_ids = Vec::new();
+    let mut last = None;
+    while let Some(update) = stream.next().await {
+        let update = update?;
+        assert_eq!(update.id, stream.id());
+        assert!(last.is_none(), "nothing comes after the update that has `finished`");
+        token_ids.extend(&update.new_token_ids);
+        last = update.finished.is_some().then_some(update);
+    }
+    Ok((token_ids, last.expect("a stream that ends well has a last update")))
+}
+
+#[test]
+fn streams_give_what_the_blocking_engine_gives() {
+    let expected = llm().generate(&prompts(), &greedy(12)).unwrap();
+    let llm = AsyncLlm::new(llm()).unwrap();
+    let answers = block_on(join_all(prompts().into_iter().map(|prompt| async {
+        read_all(llm.generate(prompt, greedy(12)).await.unwrap()).await.unwrap()
+    })));
+    for ((token_ids, last), expected) in answers.into_iter().zip(expected) {
+        let finished = last.finished.unwrap();
+        assert_eq!(token_ids, expected.outputs[0].token_ids);
+        assert_eq!(finished.outputs, expected.outputs);
+        assert_eq!(finished.prompt_token_ids, expected.prompt_token_ids);
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_the_rest_in_one_piece() {
+    let llm = AsyncLlm::new(llm()).unwrap();
+    block_on(async {
+        let slow = llm.generate(vec![1, 2, 3], greedy(30)).await.unwrap();
+        // The other request arrives later and is as long, so the first has ended by its end.
+        read_all(llm.generate(vec![4, 5], greedy(30)).await.unwrap()).await.unwrap();
+        let updates: Vec<_> = slow.map(Result::unwrap).collect().await;
+        assert_eq!(updates.len(), 1);
+        assert_eq!(updates[0].new_token_ids.len(), 30);
+        let finished = updates[0].finished.as_ref().unwrap();
+        assert_eq!(finished.outputs[0].token_ids, updates[0].new_token_ids);
+        assert_eq!(finished.outputs[0].finish_reason, FinishReason::Length);
+    });
+}
+
+#[test]
+fn a_dropped_stream_withdraws_its_request() {
+    let llm = AsyncLlm::new(llm()).unwrap();
+    block_on(async {
+        let mut stream = llm.generate(vec![1, 2, 3], greedy(60)).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        drop(stream);
+        // Each call is one step later at most; the request alone would need dozens.
+        for _ in 0..3 {
+            if !llm.with(|llm| llm.has_unfinished()).await.unwrap() {
+                return;
+            }
+        }
+        panic!("the request goes on although nobody reads it");
+    });
+}
+
+#[test]
+fn a_refused_request_is_an_error_and_the_next_one_runs() {
+    let llm = AsyncLlm::new(llm()).unwrap();
+    block_on(async {
+        let refused = llm.generate(Vec::<u32>::new(), greedy(4)).await;
+        assert!(matches!(refused, Err(LlmError::Refused(_))), "{refused:?}");
+        let (token_ids, _) =
+            read_all(llm.generate(vec![1], greedy(4)).await.unwrap()).await.unwrap();
+        assert_eq!(token_ids.len(), 4);
+    });
+}
+
+#[test]
+fn an_engine_that_is_dropped_ends_its_streams() {
+    let llm = AsyncLlm::new(llm()).unwrap();
+    let stream = block_on(llm.generate(vec![1, 2, 3], greedy(100))).unwrap();
+    drop(llm);
+    let ended = block_on(read_all(stream));
+    assert!(matches!(ended, Err(LlmError::Stopped)), "{ended:?}");
+}
