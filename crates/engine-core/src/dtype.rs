@@ -24,6 +24,14 @@ impl DType {
         }
     }
 
+    /// The least normal number: smaller ones have fewer bits, or become zero.
+    pub const fn least_normal(self) -> f32 {
+        match self {
+            DType::F32 | DType::BF16 => f32::MIN_POSITIVE,
+            DType::F16 => 1.0 / 16384.0,
+        }
+    }
+
     /// vLLM's name for the format: `float32`, `float16`, `bfloat16`.
     pub const fn name(self) -> &'static str {
         match self {

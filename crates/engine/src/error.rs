@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use engine_core::device::OpError;
+use engine_core::kv_check::KvCheckError;
 use engine_core::model::LoadError;
 use engine_core::sampling::ParamError;
 use engine_core::scheduler::{ConfigError, Refusal};
 use kernels_cpu::StartError;
 
 use crate::hub::HubError;
+use crate::kv_scales::ScaleFileError;
 use crate::run_loop::StepError;
 use crate::structured::StructuredError;
 use crate::text::{ChatTemplateError, TokenizerError};
@@ -43,6 +45,23 @@ pub enum LlmError {
     /// The backend cannot hold its buffers.
     #[error(transparent)]
     Op(#[from] OpError),
+    /// The KV cache does not hold what is written to it.
+    #[error(transparent)]
+    KvCheck(#[from] KvCheckError),
+    /// A file of KV scales cannot be used or written.
+    #[error(transparent)]
+    Scales(Box<ScaleFileError>),
+    /// Calibration without a text.
+    #[error("there is no token to calibrate with; give a text")]
+    NothingToCalibrate,
+    /// Keys or values that are no numbers.
+    #[error(
+        "layer {layer_idx} computes keys or values that are not finite; the model's weights are damaged, or need another --dtype"
+    )]
+    NotFinite {
+        /// The layer.
+        layer_idx: usize,
+    },
     /// An engine option is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),

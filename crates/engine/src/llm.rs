@@ -15,8 +15,8 @@ use crate::builder::LlmBuilder;
 use crate::error::LlmError;
 use crate::output::RequestOutput;
 use crate::prompt::Prompt;
-use crate::request_state::RequestState;
 use crate::record::RecordedRequest;
+use crate::request_state::RequestState;
 use crate::run_loop::{Observed, RunLoop, SeqUpdate, StepDigest, StepError};
 use crate::sampler::SeqRequest;
 use crate::sequence_state::SequenceState;
@@ -72,6 +72,8 @@ impl RequestUpdate {
 /// which others there are, on the order they came in, or on the engine's sizes and threads.
 pub struct Llm {
     run_loop: Box<dyn RunLoop>,
+    numerics_id: String,
+    warnings: Vec<String>,
     config: ModelConfig,
     generation_config: GenerationConfig,
     tokenizer: Option<Tokenizer>,
@@ -90,6 +92,8 @@ pub struct Llm {
 /// What [`LlmBuilder`] puts together.
 pub(crate) struct LlmParts {
     pub(crate) run_loop: Box<dyn RunLoop>,
+    pub(crate) numerics_id: String,
+    pub(crate) warnings: Vec<String>,
     pub(crate) config: ModelConfig,
     pub(crate) generation_config: GenerationConfig,
     pub(crate) tokenizer: Option<Tokenizer>,
@@ -105,8 +109,8 @@ impl Llm {
     }
 
     pub(crate) fn new(parts: LlmParts) -> Llm {
-        let LlmParts { run_loop, config, generation_config, tokenizer, chat_template, seed } =
-            parts;
+        let LlmParts { run_loop, numerics_id, warnings, config, generation_config, .. } = parts;
+        let LlmParts { tokenizer, chat_template, seed, .. } = parts;
         let mut eos_token_ids: Vec<_> =
             generation_config.eos_token_ids.iter().map(|&id| TokenId(id)).collect();
         if eos_token_ids.is_empty() {
@@ -114,6 +118,8 @@ impl Llm {
         }
         Llm {
             run_loop,
+            numerics_id,
+            warnings,
             config,
             generation_config,
             tokenizer,
@@ -406,8 +412,9 @@ impl Llm {
 
     /// Queues a sequence as it once was; nobody hears what it gives.
     pub(crate) fn add_recorded(&mut self, recorded: RecordedRequest) -> Result<SeqId, LlmError> {
-        let RecordedRequest { prompt_token_ids, params, stop_rules, key, bad_words, options, .. } =
-            recorded;
+        let RecordedRequest {
+            prompt_token_ids, params, stop_rules, key, bad_words, options, ..
+        } = recorded;
         params.validate()?;
         params.validate_for_vocab(self.config.vocab_size)?;
         let token_ids: Vec<u32> = prompt_token_ids.iter().map(|token_id| token_id.0).collect();
@@ -488,8 +495,13 @@ impl Llm {
         self.run_loop.device_name()
     }
 
-    /// Two engines with equal ids give equal bits.
+    /// Two engines with equal ids give equal bits: backend, ISA path, formats, scales of the KV cache.
     pub fn numerics_id(&self) -> String {
-        self.run_loop.numerics_id()
+        self.numerics_id.clone()
+    }
+
+    /// What the user should know of how the engine was started.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }

@@ -129,7 +129,9 @@ fn another_input_gives_another_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.jsonl");
     record(&path);
-    edited(&path, |lines| lines[1] = lines[1].replacen("\"temperature\":1.0", "\"temperature\":0.5", 1));
+    edited(&path, |lines| {
+        lines[1] = lines[1].replacen("\"temperature\":1.0", "\"temperature\":0.5", 1)
+    });
     let difference = replay(&path, 1).unwrap().difference.expect("the sampling was changed");
     assert_eq!(difference.part, DifferentPart::Tokens);
     record(&path);
@@ -148,7 +150,10 @@ fn damaged_records_are_errors_that_name_the_line() {
         (|lines| lines[0] = lines[0].replacen("_record\":1", "_record\":9", 1), "format 9"),
         (|lines| lines[0] = lines[0].replacen("portable", "portabel", 1), "portabel"),
         (|lines| lines[2].truncate(30), "line 3"),
-        (|lines| lines[2] = "{\"finish\":{\"seq_id\":99,\"reason\":\"abort\"}}".into(), "line 3: sequence 99"),
+        (
+            |lines| lines[2] = "{\"finish\":{\"seq_id\":99,\"reason\":\"abort\"}}".into(),
+            "line 3: sequence 99",
+        ),
         (|lines| drop(lines.remove(1)), "line 2: the sequence has id 1"),
     ];
     for (edit, expected) in cases {

@@ -98,17 +98,12 @@ impl RunLoop for Recorder {
         self.inner.device_name()
     }
 
-    fn numerics_id(&self) -> String {
-        self.inner.numerics_id()
-    }
-
     fn check(&self) -> Result<(), LlmError> {
         match &self.writer {
             Ok(_) => Ok(()),
-            Err(error) => Err(LlmError::Record {
-                path: self.path.clone(),
-                what: error.to_string(),
-            }),
+            Err(error) => {
+                Err(LlmError::Record { path: self.path.clone(), what: error.to_string() })
+            }
         }
     }
 }

@@ -88,7 +88,9 @@ pub enum ReplayError {
         what: String,
     },
     /// Another Kvasir's file.
-    #[error("the record has format {found}, but this Kvasir reads format {FORMAT}; use version {version}")]
+    #[error(
+        "the record has format {found}, but this Kvasir reads format {FORMAT}; use version {version}"
+    )]
     Format {
         /// The file's.
         found: u32,
@@ -189,7 +191,8 @@ impl Replay {
         let expected = recorded.seq_id;
         let seq_id = self.llm.add_recorded(recorded)?;
         if seq_id != expected {
-            let what = format!("the sequence has id {}, but {} would be next", expected.0, seq_id.0);
+            let what =
+                format!("the sequence has id {}, but {} would be next", expected.0, seq_id.0);
             return Err(self.lines.error(what));
         }
         Ok(())

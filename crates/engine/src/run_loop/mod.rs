@@ -87,7 +87,6 @@ pub(crate) trait RunLoop: Send {
     fn reset_prefix_cache(&mut self) -> bool;
     fn scheduler(&self) -> &Scheduler;
     fn device_name(&self) -> String;
-    fn numerics_id(&self) -> String;
     /// Whether what goes on is recorded as it is to be.
     ///
     /// # Errors
@@ -372,9 +371,5 @@ where
 
     fn device_name(&self) -> String {
         self.ops.name()
-    }
-
-    fn numerics_id(&self) -> String {
-        self.ops.numerics_id()
     }
 }
