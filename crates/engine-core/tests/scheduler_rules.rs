@@ -462,3 +462,71 @@ fn a_full_queue_and_a_priority_without_its_policy_are_refused() {
     let name = out_of_range(NgramConfig { prompt_lookup_min: 3, ..NGRAM });
     assert_eq!(name, "prompt_lookup_min");
 }
+
+#[test]
+fn a_sequence_that_joins_the_decodes_leaves_prompts_fewer_rows() {
+    let mut rig = Rig::new(SchedulerConfig {
+        max_num_batched_tokens: 100,
+        max_model_len: 400,
+        num_blocks: 200,
+        tpot_target_us: Some(1000),
+        ..CONFIG
+    });
+    rig.add(request(100, 3, 300));
+    rig.step();
+    rig.step();
+    rig.scheduler.observe_step(400);
+    rig.add(request(900, 4, 1));
+    assert_eq!(rig.step(), [(0, 4, 1), (1, 0, 4)]);
+    rig.scheduler.observe_step(440);
+    // 560 µs are left; a second decode may take 400 of them, so 16 more rows fit and not 56.
+    rig.add(request(500, 1, 1));
+    rig.add(request(1000, 300, 1));
+    assert_eq!(rig.step(), [(0, 5, 1), (2, 0, 1), (3, 0, 20)]);
+}
+
+#[test]
+fn who_reads_waits_for_who_may_not() {
+    let mut rig = Rig::new(CONFIG);
+    rig.add(request(100, 5, 1));
+    rig.step();
+    // Block 0 is there already; 1 makes it again, and then block 1, which 2 lacks.
+    rig.add(Request { skip_reading_prefix_cache: true, ..request(100, 12, 1) });
+    rig.add(request(100, 12, 1));
+    assert_eq!(rig.step(), [(1, 0, 12)]);
+    assert_eq!(rig.step(), [(2, 8, 4)]);
+}
+
+#[test]
+fn a_reset_forgets_what_is_swapped_out() {
+    let mut rig = until_preempted(CONFIG);
+    assert!(!rig.scheduler.reset_prefix_cache());
+    rig.scheduler.finish(SeqId(0), FinishReason::Abort);
+    assert_eq!(rig.scheduler.host_pool().num_free(), 1);
+    assert!(rig.scheduler.reset_prefix_cache());
+    assert_eq!(rig.scheduler.host_pool().num_free(), 3);
+    assert_eq!(rig.step(), [(1, 0, 9)]);
+}
+
+#[test]
+fn a_document_is_computed_once_for_all_who_ask_at_once() {
+    let mut rig = Rig::new(SchedulerConfig {
+        max_num_seqs: 16,
+        max_num_batched_tokens: 256,
+        max_model_len: 2100,
+        block_size: 16,
+        num_blocks: 400,
+        ..CONFIG
+    });
+    for question in 0..8 {
+        let mut asked = request(10_000, 2000, 1);
+        asked.prompt_token_ids.extend((0..20).map(|i| TokenId(100 * question + i)));
+        rig.add(asked);
+    }
+    while rig.scheduler.has_unfinished() {
+        rig.step();
+    }
+    let stats = rig.scheduler.stats();
+    assert_eq!(stats.num_scheduled_tokens, 2000 + 8 * 20);
+    assert_eq!(stats.num_prefix_hit_tokens, 7 * 2000);
+}

@@ -199,9 +199,17 @@ impl Scheduler {
         self.costs.observe_copy(num_blocks, duration_us);
     }
 
-    /// Forgets all cached prefixes; answers `false`, and does nothing, while a sequence runs.
+    /// Forgets all KV: cached prefixes, and what waits in host memory, which is computed again.
+    /// Answers `false`, and does nothing, while a sequence holds kv_blocks.
     pub fn reset_prefix_cache(&mut self) -> bool {
-        self.block_pool.reset_prefix_cache()
+        let has_reset = self.block_pool.reset_prefix_cache();
+        if has_reset {
+            for seq in &mut self.waiting {
+                self.host_pool.free(&mut seq.host_blocks);
+                seq.forget_swapped();
+            }
+        }
+        has_reset
     }
 
     /// The sequences that have ended since the last call, in order of ending: each sequence that

@@ -170,6 +170,21 @@ pub const FAULTS: &[Fault] = &[
         seen_by: &["10"],
     },
     Fault {
+        name: "a reset keeps what is swapped out",
+        edits: &[edit(
+            SCHEDULER,
+            r"if has_reset {
+            for seq in &mut self.waiting {
+                self.host_pool.free(&mut seq.host_blocks);
+                seq.forget_swapped();
+            }
+        }",
+            r"",
+        )],
+        texts: Texts::Usual,
+        seen_by: &["6"],
+    },
+    Fault {
         name: "the free list loses its way back",
         edits: &[edit(FREE_LIST, r"self.links[next as usize].prev = prev;", r"")],
         texts: Texts::Usual,
@@ -536,6 +551,16 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "copies are made again in the next step",
         edits: &[edit(PREEMPT, r"self.copies.clear();", r"")],
+        texts: Texts::Usual,
+        seen_by: &["swap"],
+    },
+    Fault {
+        name: "copies are forgotten before they are made",
+        edits: &[edit(
+            SCHEDULER,
+            r"batch::fill(batch, &self.plan, &self.running, &self.config);",
+            r"batch::fill(batch, &self.plan, &self.running, &self.config); self.copies.clear();",
+        )],
         texts: Texts::Usual,
         seen_by: &["swap"],
     },

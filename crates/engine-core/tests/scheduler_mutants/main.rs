@@ -20,6 +20,8 @@ use faults::{FAULTS, Fault, Texts};
 struct Verdict {
     /// The invariant by which it was seen; empty if it was not.
     invariant: String,
+    /// Operations of the scenario that shows it.
+    num_ops: usize,
     text: String,
 }
 
@@ -41,15 +43,17 @@ fn run(runner: &Path, id: usize, texts: Texts, num_steps: u64) -> Verdict {
         if start.elapsed() > TIMEOUT {
             child.kill().unwrap();
             child.wait().unwrap();
-            return Verdict { invariant: "25".into(), text: "a call never returned".into() };
+            let text = "a call never returned".into();
+            return Verdict { invariant: "25".into(), num_ops: 0, text };
         }
         std::thread::sleep(Duration::from_millis(2));
     }
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "the runner failed for fault {id}: {text}");
-    let (invariant, text) = text.trim_end().split_once('\t').unwrap_or_default();
-    Verdict { invariant: invariant.into(), text: text.into() }
+    let mut parts = text.trim_end().splitn(3, '\t');
+    let mut part = || parts.next().unwrap_or_default().to_owned();
+    Verdict { invariant: part(), num_ops: part().parse().unwrap(), text: part() }
 }
 
 #[test]
@@ -76,9 +80,11 @@ fn every_fault_is_seen() {
     let mut verdicts = verdicts.into_inner().unwrap();
     verdicts.sort_by_key(|(idx, _)| *idx);
     let mut unexpected = Vec::new();
-    for (idx, Verdict { invariant, text }) in &verdicts {
+    for (idx, Verdict { invariant, num_ops, text }) in &verdicts {
         let Fault { name, seen_by, .. } = &FAULTS[*idx];
         println!("{name}: {} {text}", if invariant.is_empty() { "unseen" } else { invariant });
+        // A failure is made so small that it can be read.
+        assert!(*num_ops < 30, "{name}: {num_ops} operations: {text}");
         if !seen_by.contains(&invariant.as_str()) {
             unexpected.push(format!("{name}: by {invariant:?}, not {seen_by:?}: {text}"));
         }

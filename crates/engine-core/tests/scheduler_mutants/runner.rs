@@ -1,5 +1,6 @@
-//! Runs the simulation with one fault switched on: `runner ID TEXTS STEPS`. Prints the invariant by
-//! which the fault is seen, and how, or an empty name.
+//! Runs the simulation with one fault switched on: `runner ID TEXTS STEPS`. Prints, with tabs
+//! between, the invariant by which the fault is seen, or nothing, the operations of the smallest
+//! scenario that shows it, and how.
 
 #[path = "../simulation/sim/mod.rs"]
 mod sim;
@@ -32,12 +33,12 @@ fn main() {
                 let invariant = violation.invariant;
                 let failure = Failure { scenario, violation }.shrink();
                 let (ops, what) = (failure.scenario.ops.len(), failure.violation.what);
-                println!("{invariant}\tseed {seed}, {ops} operations: {}", what.replace('\n', " "));
+                println!("{invariant}\t{ops}\tseed {seed}, {ops} operations: {}", what.replace('\n', " "));
                 return;
             }
         }
         if num_made >= num_steps {
-            println!("\t{num_made} steps, {num_mismatches} mismatches");
+            println!("\t0\t{num_made} steps, {num_mismatches} mismatches");
             return;
         }
     }

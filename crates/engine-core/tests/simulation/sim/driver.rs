@@ -206,7 +206,14 @@ impl<'a> Driver<'a> {
         log!(self, "reset_prefix_cache");
         let has_reset = self.scheduler.reset_prefix_cache();
         ensure!("10", has_reset == holds_nothing, "a reset answers {has_reset}");
-        self.report.num_resets += u64::from(has_reset);
+        if has_reset {
+            self.report.num_resets += 1;
+            self.store.change_model();
+            for seq in &mut self.live {
+                seq.num_swapped = 0;
+                seq.host.clear();
+            }
+        }
         self.check_state(if has_reset { Call::Reset } else { Call::Add })
     }
 

@@ -5,6 +5,7 @@ use engine_core::batch::Batch;
 use engine_core::block_pool::BlockPool;
 use engine_core::scheduler::{BlockCopy, CopyDirection, ScheduledSeq};
 
+use super::rng::spread;
 use super::truth::{Kv, TrueSeq, kv_after};
 use super::violation::{Verdict, ensure};
 
@@ -17,6 +18,8 @@ pub struct Store {
     /// The step in which each slot was last written.
     written_in: Vec<u32>,
     num_steps: u32,
+    /// What the model's KV has to do with its tokens; after a reset, something else.
+    key: Kv,
 }
 
 impl Store {
@@ -27,12 +30,33 @@ impl Store {
             host: vec![0; num_host_blocks * block_size],
             written_in: vec![0; num_blocks * block_size],
             num_steps: 0,
+            key: 0,
         }
     }
 
-    pub fn block(&self, block: u32) -> &[Kv] {
+    fn block(&self, block: u32) -> &[Kv] {
         let start = block as usize * self.block_size;
         &self.device[start..start + self.block_size]
+    }
+
+    fn is_kv(&self, slots: &[Kv], kv: &[Kv]) -> bool {
+        slots.iter().zip(kv).all(|(slot, kv)| *slot == kv ^ self.key)
+    }
+
+    /// Whether the first slots of `block` hold `kv`.
+    pub fn holds(&self, block: u32, kv: &[Kv]) -> bool {
+        self.is_kv(self.block(block), kv)
+    }
+
+    /// The KV of the last token of `block`, if all its slots hold some.
+    pub fn last(&self, block: u32) -> Option<Kv> {
+        let slots = self.block(block);
+        slots.last().filter(|_| !slots.contains(&0)).map(|slot| slot ^ self.key)
+    }
+
+    /// From now on the model computes other KV, so that any from before is wrong.
+    pub fn change_model(&mut self) {
+        self.key = spread(self.key);
     }
 
     /// What the block held is lost.
@@ -57,7 +81,7 @@ impl Store {
             seq.kv[..seq.num_swapped].chunks(self.block_size).zip(&seq.host).enumerate()
         {
             let start = host as usize * self.block_size;
-            let is_same = self.host[start..].starts_with(chunk);
+            let is_same = self.is_kv(&self.host[start..], chunk);
             ensure!("swap", is_same, "{:?}'s block {idx} is not what the host has", seq.seq_id());
         }
         Ok(())
@@ -107,7 +131,7 @@ impl Store {
                 Some(&kv) => kv,
                 None => kv_after(before.unwrap_or(0), batch.token_ids[row]),
             };
-            self.device[slot] = kv;
+            self.device[slot] = kv ^ self.key;
             before = Some(kv);
         }
         Ok(())
@@ -129,10 +153,9 @@ impl Store {
         let num_true = part.positions().end.min(seq.num_tokens());
         let table = batch.block_table(seq_idx);
         for (idx, chunk) in seq.kv[..num_true].chunks(self.block_size).enumerate() {
-            let found = &self.block(table[idx])[..chunk.len()];
             ensure!(
                 "11",
-                found == chunk,
+                self.holds(table[idx], chunk),
                 "{:?} reads block {} at index {idx}, which does not hold its tokens",
                 seq.seq_id(),
                 table[idx]
@@ -143,6 +166,6 @@ impl Store {
 
     /// The KV that the row wrote.
     pub fn row(&self, slot: i64) -> Kv {
-        self.device[slot as usize]
+        self.device[slot as usize] ^ self.key
     }
 }

@@ -134,7 +134,7 @@ impl Driver<'_> {
         ensure!("12", num_hits <= max_num_hits, "{seq_id:?} hits {num_hits} of {max_num_hits}");
         let block_size = self.world.config.block_size;
         for (idx, &block) in seq.table[..num_hits].iter().enumerate() {
-            let is_true = *self.store.block(block) == seq.kv[idx * block_size..][..block_size];
+            let is_true = self.store.holds(block, &seq.kv[idx * block_size..][..block_size]);
             ensure!("11", is_true, "{seq_id:?} hits block {block}, which holds something else");
         }
         let Some(view) = self.view(seq).filter(|_| num_hits < max_num_hits) else {
