@@ -51,5 +51,5 @@ pub use engine::{
     AsyncLlm, Backend, CpuIsa, DType, FinishReason, Fp8Flavour, KvCacheDType, Llm, LlmBuilder,
     LlmError, LogprobsMode, NgramConfig, Prompt, RequestId, RequestOptions, RequestStream,
     RequestUpdate, SamplingParams, SchedulerConfig, SchedulerStats, SchedulingPolicy, StepError,
-    StructuredOutputs, TokenId, convert_to_hf_dir,
+    StructuredError, StructuredOutputs, TokenId, convert_to_hf_dir,
 };

@@ -1,12 +1,16 @@
 //! The arguments of `kvasir generate`, and their values.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use engine::hub::SMOLLM2_135M;
-use engine::{Backend, CpuIsa, DType, Fp8Flavour, KvCacheDType};
+use engine::{
+    Backend, CpuIsa, DType, Fp8Flavour, KvCacheDType, LogprobsMode, StructuredOutputs, TokenId,
+};
 
+use super::constraints::{logit_bias_flag, structured_outputs_flag};
 use super::overrides::SamplingOverrides;
 
 /// `kvasir generate`.
@@ -33,9 +37,10 @@ pub(crate) struct GenerateArgs {
 
 const GENERATE_HELP: &str = "\
 Each line of --input is a JSON object with one of `prompt`, `prompt_token_ids` or `messages`, and
-sampling options by vLLM's names, which win over flags: max_tokens, min_tokens, temperature, top_p,
-top_k, min_p, seed, ignore_eos, stop, stop_token_ids, include_stop_str_in_output,
-skip_special_tokens, logprobs, prompt_logprobs.
+sampling options by vLLM's names, which win over flags: n, max_tokens, min_tokens, temperature,
+top_p, top_k, min_p, presence_penalty, frequency_penalty, repetition_penalty, logit_bias,
+allowed_token_ids, bad_words, structured_outputs, seed, ignore_eos, stop, stop_token_ids,
+include_stop_str_in_output, detokenize, skip_special_tokens, logprobs, prompt_logprobs.
 
 The exit code is 0 for success, 2 for what you can mend, 1 for anything else.";
 
@@ -95,13 +100,54 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_parser = min_p)]
     pub min_p: Option<f32>,
 
+    /// Take this off the logit of a token that the answer has already, -2 to 2
+    #[arg(long, value_name = "LOGITS", value_parser = penalty)]
+    pub presence_penalty: Option<f32>,
+
+    /// Take this off the logit of a token for each time that the answer has it, -2 to 2
+    #[arg(long, value_name = "LOGITS", value_parser = penalty)]
+    pub frequency_penalty: Option<f32>,
+
+    /// Divide the logit of a token that prompt or answer have, or multiply it if it is negative
+    #[arg(long, value_name = "FACTOR", value_parser = repetition_penalty)]
+    pub repetition_penalty: Option<f32>,
+
+    /// Add to the logits of tokens, -100 to 100, such as '{"15": -2.5}'
+    #[arg(long, value_name = "JSON", value_parser = logit_bias_flag)]
+    pub logit_bias: Option<BTreeMap<TokenId, f32>>,
+
+    /// The only tokens that may come
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    pub allowed_token_ids: Vec<u32>,
+
+    /// Keep this text out of the answer (repeatable)
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub bad_words: Vec<String>,
+
+    /// Give the answer a form: an object with one of json (a schema), regex, choice (a list of
+    /// texts), grammar (in Lark's notation), json_object (true)
+    #[arg(long, value_name = "JSON", value_parser = structured_outputs_flag)]
+    pub structured_outputs: Option<StructuredOutputs>,
+
     /// Seed of the random numbers
     #[arg(long)]
     pub seed: Option<u64>,
 
+    /// No end of sequence and no stop before this many tokens
+    #[arg(long, value_name = "N")]
+    pub min_tokens: Option<usize>,
+
     /// End the answer before this text (repeatable)
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub stop: Vec<String>,
+
+    /// End the answer after one of these tokens
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    pub stop_token_ids: Vec<u32>,
+
+    /// Leave the text that ended the answer in it
+    #[arg(long)]
+    pub include_stop_str_in_output: bool,
 
     /// Go on after an end-of-sequence token
     #[arg(long)]
@@ -114,6 +160,11 @@ pub(crate) struct SamplingArgs {
     /// The same for each token of the prompt
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(-1..))]
     pub prompt_logprobs: Option<i32>,
+
+    /// What --logprobs reports: of the model, or of what the token was drawn from after penalties,
+    /// temperature and filters
+    #[arg(long, value_enum, default_value_t = LogprobsModeArg::RawLogprobs)]
+    pub logprobs_mode: LogprobsModeArg,
 }
 
 /// What runs the model, and with how much memory.
@@ -233,6 +284,27 @@ impl From<BackendArg> for Backend {
     }
 }
 
+/// What a reported log-probability is; vLLM's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum LogprobsModeArg {
+    RawLogprobs,
+    RawLogits,
+    ProcessedLogprobs,
+    ProcessedLogits,
+}
+
+impl From<LogprobsModeArg> for LogprobsMode {
+    fn from(mode: LogprobsModeArg) -> LogprobsMode {
+        match mode {
+            LogprobsModeArg::RawLogprobs => LogprobsMode::RawLogprobs,
+            LogprobsModeArg::RawLogits => LogprobsMode::RawLogits,
+            LogprobsModeArg::ProcessedLogprobs => LogprobsMode::ProcessedLogprobs,
+            LogprobsModeArg::ProcessedLogits => LogprobsMode::ProcessedLogits,
+        }
+    }
+}
+
 /// Which instructions the CPU kernels use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CpuIsaArg {
@@ -262,6 +334,16 @@ impl SamplingArgs {
             top_p: self.top_p,
             top_k: self.top_k,
             min_p: self.min_p,
+            min_tokens: self.min_tokens,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            repetition_penalty: self.repetition_penalty,
+            logit_bias: self.logit_bias.clone(),
+            allowed_token_ids: tokens(&self.allowed_token_ids),
+            bad_words: (!self.bad_words.is_empty()).then(|| self.bad_words.clone()),
+            structured_outputs: self.structured_outputs.clone(),
+            stop_token_ids: tokens(&self.stop_token_ids),
+            include_stop_str_in_output: self.include_stop_str_in_output.then_some(true),
             ignore_eos: self.ignore_eos.then_some(true),
             stop: (!self.stop.is_empty()).then(|| self.stop.clone()),
             logprobs: self.logprobs.map(Some),
@@ -269,6 +351,19 @@ impl SamplingArgs {
             ..SamplingOverrides::default()
         }
     }
+}
+
+/// `None` if the flag was not given.
+fn tokens(ids: &[u32]) -> Option<Vec<TokenId>> {
+    (!ids.is_empty()).then(|| ids.iter().copied().map(TokenId).collect())
+}
+
+fn penalty(text: &str) -> Result<f32, String> {
+    number(text, |p| (-2.0..=2.0).contains(&p), "from -2 to 2")
+}
+
+fn repetition_penalty(text: &str) -> Result<f32, String> {
+    number(text, |p| p > 0.0, "above 0")
 }
 
 fn positive(text: &str) -> Result<usize, String> {

@@ -5,6 +5,7 @@ use engine::text::Message;
 use engine::{Prompt, TokenId};
 use serde_json::{Map, Value};
 
+use super::constraints::{logit_bias, structured_outputs};
 use super::error::CliError;
 use super::overrides::SamplingOverrides;
 
@@ -17,47 +18,49 @@ pub(crate) struct LineRequest {
 
 const PROMPT_FIELDS: [&str; 3] = ["prompt", "prompt_token_ids", "messages"];
 
-const SAMPLING_FIELDS: [&str; 14] = [
+const SAMPLING_FIELDS: [&str; 23] = [
+    "n",
     "max_tokens",
     "min_tokens",
     "temperature",
     "top_p",
     "top_k",
     "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "allowed_token_ids",
+    "bad_words",
+    "structured_outputs",
     "seed",
     "ignore_eos",
     "stop",
     "stop_token_ids",
     "include_stop_str_in_output",
+    "detokenize",
     "skip_special_tokens",
     "logprobs",
     "prompt_logprobs",
 ];
 
 /// vLLM's and OpenAI's fields that there is no code for yet.
-const UNSUPPORTED_FIELDS: [&str; 21] = [
-    "n",
-    "best_of",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
+const UNSUPPORTED_FIELDS: [&str; 11] = [
     "length_penalty",
     "early_stopping",
     "use_beam_search",
     "beam_width",
-    "bad_words",
-    "allowed_token_ids",
-    "logit_bias",
     "logits_processors",
     "guided_decoding",
-    "structured_outputs",
     "truncate_prompt_tokens",
-    "detokenize",
     "spaces_between_special_tokens",
     "tools",
     "response_format",
     "stream",
 ];
+
+/// What vLLM dropped too, and why.
+const BEST_OF: &str = "field `best_of` is not supported: it decodes answers that nobody gets";
 
 /// Understands one line. Types are checked here; ranges are checked once all layers are together.
 pub(crate) fn parse_line(line: &str) -> Result<LineRequest, CliError> {
@@ -80,6 +83,10 @@ fn refuse_strangers(fields: &Map<String, Value>) -> Result<(), CliError> {
     for name in fields.keys().map(String::as_str) {
         if PROMPT_FIELDS.contains(&name) || SAMPLING_FIELDS.contains(&name) {
             continue;
+        }
+        if name == "best_of" {
+            return Err(CliError::usage(BEST_OF)
+                .with_hint("remove it; to choose among answers, ask for them with logprobs"));
         }
         if UNSUPPORTED_FIELDS.contains(&name) {
             return Err(CliError::usage(format!("field `{name}` is not supported yet"))
@@ -140,17 +147,26 @@ fn messages(value: &Value) -> Result<Vec<Message>, CliError> {
 fn sampling(fields: &Map<String, Value>) -> Result<SamplingOverrides, CliError> {
     let read = Fields(fields);
     Ok(SamplingOverrides {
+        n: read.whole("n")?,
         max_tokens: read.whole("max_tokens")?,
         min_tokens: read.whole("min_tokens")?,
         temperature: read.number("temperature")?,
         top_p: read.number("top_p")?,
         top_k: read.count("top_k")?,
         min_p: read.number("min_p")?,
+        presence_penalty: read.number("presence_penalty")?,
+        frequency_penalty: read.number("frequency_penalty")?,
+        repetition_penalty: read.number("repetition_penalty")?,
+        logit_bias: read.with("logit_bias", logit_bias)?,
+        allowed_token_ids: read.tokens("allowed_token_ids")?,
+        bad_words: read.texts("bad_words")?,
+        structured_outputs: read.with("structured_outputs", structured_outputs)?,
         seed: read.whole("seed")?,
         ignore_eos: read.flag("ignore_eos")?,
         stop: read.texts("stop")?,
         stop_token_ids: read.tokens("stop_token_ids")?,
         include_stop_str_in_output: read.flag("include_stop_str_in_output")?,
+        detokenize: read.flag("detokenize")?,
         skip_special_tokens: read.flag("skip_special_tokens")?,
         logprobs: read.optional_count("logprobs")?,
         prompt_logprobs: read.optional_count("prompt_logprobs")?,
@@ -189,6 +205,15 @@ impl Fields<'_> {
             None => Ok(None),
             Some(value) => as_type(value).map(Some).ok_or_else(|| wrong(name, value, must_be)),
         }
+    }
+
+    /// A field that says itself what is wrong with it.
+    fn with<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&Value) -> Result<T, String>,
+    ) -> Result<Option<T>, CliError> {
+        present(self.0, name).map(|value| read(value).map_err(CliError::usage)).transpose()
     }
 
     /// The same, where `null` means "none" and not "as it was".
@@ -255,6 +280,7 @@ fn wrong(name: &str, value: &Value, must_be: &str) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::StructuredOutputs;
 
     fn message(line: &str) -> String {
         match parse_line(line) {
@@ -268,8 +294,11 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let request = parse_line(
-            r#"{"prompt_token_ids": [1, 2], "max_tokens": 5, "min_tokens": 1, "temperature": 0.5,
+            r#"{"prompt_token_ids": [1, 2], "n": 1, "max_tokens": 5, "min_tokens": 1, "temperature": 0.5,
                 "top_p": 0.9, "top_k": -1, "min_p": 0.1, "seed": 18446744073709551615,
+                "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.25,
+                "logit_bias": {"7": -3}, "allowed_token_ids": [7, 8], "bad_words": ["x", "y z"],
+                "structured_outputs": {"choice": ["p"]}, "detokenize": false,
                 "ignore_eos": true, "stop": ["a", "b"], "stop_token_ids": [7],
                 "include_stop_str_in_output": true, "skip_special_tokens": false,
                 "logprobs": 5, "prompt_logprobs": 0}"#,
@@ -279,17 +308,26 @@ mod tests {
         assert_eq!(
             request.sampling,
             SamplingOverrides {
+                n: Some(1),
                 max_tokens: Some(5),
                 min_tokens: Some(1),
                 temperature: Some(0.5),
                 top_p: Some(0.9),
                 top_k: Some(-1),
                 min_p: Some(0.1),
+                presence_penalty: Some(0.5),
+                frequency_penalty: Some(-1.0),
+                repetition_penalty: Some(1.25),
+                logit_bias: Some([(TokenId(7), -3.0)].into()),
+                allowed_token_ids: Some(vec![TokenId(7), TokenId(8)]),
+                bad_words: Some(vec!["x".into(), "y z".into()]),
+                structured_outputs: Some(StructuredOutputs::Choice(vec!["p".into()])),
                 seed: Some(u64::MAX),
                 ignore_eos: Some(true),
                 stop: Some(vec!["a".into(), "b".into()]),
                 stop_token_ids: Some(vec![TokenId(7)]),
                 include_stop_str_in_output: Some(true),
+                detokenize: Some(false),
                 skip_special_tokens: Some(false),
                 logprobs: Some(Some(5)),
                 prompt_logprobs: Some(Some(0)),
@@ -340,9 +378,11 @@ mod tests {
             (r#"{"prompt": "x", "temperatur": 1}"#, "did you mean `temperature`?"),
             (r#"{"prompt": "x", "max_token": 1}"#, "did you mean `max_tokens`?"),
             (r#"{"prompt": "x", "zzz": 1}"#, "unknown field `zzz`\nsupported are prompt"),
-            (r#"{"prompt": "x", "n": 2}"#, "field `n` is not supported yet"),
-            (r#"{"prompt": "x", "best_of": 2}"#, "field `best_of` is not supported yet"),
-            (r#"{"prompt": "x", "repetition_penalty": 1.1}"#, "not supported yet"),
+            (r#"{"prompt": "x", "best_of": 2}"#, "field `best_of` is not supported: it decodes"),
+            (r#"{"prompt": "x", "use_beam_search": true}"#, "not supported yet"),
+            (r#"{"prompt": "x", "repetition_penalty": "1"}"#, "`repetition_penalty` must be a"),
+            (r#"{"prompt": "x", "logit_bias": [1]}"#, "logit_bias must be an object"),
+            (r#"{"prompt": "x", "structured_outputs": {}}"#, "exactly one of json, regex"),
             (r#"{"prompt": "x", "max_tokens": 1.5}"#, "not 1.5"),
             (r#"{"prompt": "x", "max_tokens": "7"}"#, "not \"7\""),
             (r#"{"prompt": "x", "temperature": "hot"}"#, "`temperature` must be a number"),

@@ -3,6 +3,7 @@
 mod args;
 mod bars;
 mod calibrate;
+mod constraints;
 mod convert;
 mod error;
 mod generate;

@@ -1,23 +1,34 @@
 //! Sampling options in layers: the model's own, then flags, then a JSONL line's fields. A layer
 //! says only what it wants changed.
 
+use std::collections::BTreeMap;
+
 use engine::weights::GenerationConfig;
-use engine::{SamplingParams, TokenId};
+use engine::{SamplingParams, StructuredOutputs, TokenId};
 
 /// One layer. `None` leaves what the layers below said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SamplingOverrides {
+    pub n: Option<usize>,
     pub max_tokens: Option<usize>,
     pub min_tokens: Option<usize>,
     pub temperature: Option<f32>,
     pub top_p: Option<f32>,
     pub top_k: Option<i32>,
     pub min_p: Option<f32>,
+    pub presence_penalty: Option<f32>,
+    pub frequency_penalty: Option<f32>,
+    pub repetition_penalty: Option<f32>,
+    pub logit_bias: Option<BTreeMap<TokenId, f32>>,
+    pub allowed_token_ids: Option<Vec<TokenId>>,
+    pub bad_words: Option<Vec<String>>,
+    pub structured_outputs: Option<StructuredOutputs>,
     pub seed: Option<u64>,
     pub ignore_eos: Option<bool>,
     pub stop: Option<Vec<String>>,
     pub stop_token_ids: Option<Vec<TokenId>>,
     pub include_stop_str_in_output: Option<bool>,
+    pub detokenize: Option<bool>,
     pub skip_special_tokens: Option<bool>,
     /// A line can also take back a flag's wish.
     pub logprobs: Option<Option<i32>>,
@@ -32,22 +43,34 @@ impl SamplingOverrides {
                 field.clone_from(value);
             }
         }
+        set(&mut params.n, &self.n);
         set(&mut params.max_tokens, &self.max_tokens);
         set(&mut params.min_tokens, &self.min_tokens);
         set(&mut params.temperature, &self.temperature);
         set(&mut params.top_p, &self.top_p);
         set(&mut params.top_k, &self.top_k);
         set(&mut params.min_p, &self.min_p);
+        set(&mut params.presence_penalty, &self.presence_penalty);
+        set(&mut params.frequency_penalty, &self.frequency_penalty);
+        set(&mut params.repetition_penalty, &self.repetition_penalty);
+        set(&mut params.logit_bias, &self.logit_bias);
+        set(&mut params.bad_words, &self.bad_words);
         set(&mut params.ignore_eos, &self.ignore_eos);
         set(&mut params.stop, &self.stop);
         set(&mut params.stop_token_ids, &self.stop_token_ids);
         set(&mut params.include_stop_str_in_output, &self.include_stop_str_in_output);
+        set(&mut params.detokenize, &self.detokenize);
         set(&mut params.skip_special_tokens, &self.skip_special_tokens);
         set(&mut params.logprobs, &self.logprobs);
         set(&mut params.prompt_logprobs, &self.prompt_logprobs);
-        if self.seed.is_some() {
-            params.seed = self.seed;
+        fn set_some<T: Clone>(field: &mut Option<T>, value: &Option<T>) {
+            if value.is_some() {
+                field.clone_from(value);
+            }
         }
+        set_some(&mut params.seed, &self.seed);
+        set_some(&mut params.allowed_token_ids, &self.allowed_token_ids);
+        set_some(&mut params.structured_outputs, &self.structured_outputs);
     }
 }
 

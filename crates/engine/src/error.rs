@@ -10,6 +10,7 @@ use kernels_cpu::StartError;
 use crate::hub::HubError;
 use crate::kv_scales::ScaleFileError;
 use crate::run_loop::StepError;
+use crate::structured::StructuredError;
 use crate::text::{ChatTemplateError, TokenizerError};
 use crate::weights::WeightsError;
 use crate::weights::gguf::MetadataError;
@@ -75,6 +76,9 @@ pub enum LlmError {
     /// A sampling parameter is out of range.
     #[error(transparent)]
     Param(#[from] ParamError),
+    /// The output cannot have the form that is asked for.
+    #[error(transparent)]
+    Structured(#[from] StructuredError),
     /// The request can never run.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -1,6 +1,9 @@
 //! The engine: weights, tokenizer, chat template and the run loop that joins them to a backend.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as engine;
+
 mod async_llm;
 mod bad_words;
 mod builder;
@@ -19,6 +22,7 @@ mod request_state;
 mod run_loop;
 mod sampler;
 mod sequence_state;
+mod structured;
 pub mod text;
 pub mod weights;
 
@@ -41,3 +45,4 @@ pub use llm::{Llm, RequestId, RequestOptions, RequestUpdate};
 pub use output::RequestOutput;
 pub use prompt::Prompt;
 pub use run_loop::StepError;
+pub use structured::StructuredError;

@@ -18,6 +18,7 @@ use crate::request_state::RequestState;
 use crate::run_loop::{RunLoop, SeqUpdate, StepError};
 use crate::sampler::SeqRequest;
 use crate::sequence_state::SequenceState;
+use crate::structured::{Structured, TokenMatcher};
 use crate::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
 use crate::weights::GenerationConfig;
 
@@ -75,6 +76,7 @@ pub struct Llm {
     tokenizer: Option<Tokenizer>,
     chat_template: Option<ChatTemplate>,
     eos_token_ids: Vec<TokenId>,
+    structured: Structured,
     seed: u64,
     next_id: RequestId,
     /// Sequences so far: what unseeded ones draw their random numbers by.
@@ -120,6 +122,7 @@ impl Llm {
             tokenizer,
             chat_template,
             eos_token_ids,
+            structured: Structured::default(),
             seed,
             next_id: RequestId(0),
             num_sequences: 0,
@@ -197,6 +200,7 @@ impl Llm {
             return Err(LlmError::NoTokenizer { what: "a stop text" });
         }
         let bad_words = self.bad_words(&params)?;
+        let matcher = self.matcher(&params)?;
         let prompt_token_ids = self.encode(&prompt)?;
         let id = self.next_id;
         let request = SeqRequest {
@@ -205,6 +209,7 @@ impl Llm {
             key: SampleKey::from_request_seed(0),
             params,
             bad_words,
+            matcher,
             options,
         };
         let mut sequences = Vec::with_capacity(request.params.n);
@@ -293,6 +298,15 @@ impl Llm {
         Ok(sequences)
     }
 
+    /// What holds the output to its form.
+    fn matcher(&self, params: &SamplingParams) -> Result<Option<TokenMatcher>, LlmError> {
+        let Some(form) = &params.structured_outputs else { return Ok(None) };
+        let tokenizer = self.tokenizer_for("structured_outputs")?;
+        let eos_token_ids = &self.eos_token_ids;
+        let matcher = self.structured.matcher(form, tokenizer, eos_token_ids, params.ignore_eos)?;
+        Ok(Some(matcher))
+    }
+
     fn tokenizer_for(&self, what: &'static str) -> Result<&Tokenizer, LlmError> {
         self.tokenizer.as_ref().ok_or(LlmError::NoTokenizer { what })
     }
@@ -340,7 +354,7 @@ impl Llm {
         let (text_delta, num_new) = state.update(update, step_start, self.tokenizer.as_ref());
         let new_token_ids = state.last_token_ids(num_new).to_vec();
         let ended = match ended {
-            None if state.hit_stop_text() => self.run_loop.finish(seq_id, FinishReason::Stop),
+            None if state.is_to_end() => self.run_loop.finish(seq_id, FinishReason::Stop),
             ended => ended,
         };
         let mut update = RequestUpdate {

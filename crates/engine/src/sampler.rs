@@ -11,6 +11,8 @@ use engine_core::sampling::{
 };
 
 use crate::llm::RequestOptions;
+use crate::run_loop::StepError;
+use crate::structured::TokenMatcher;
 
 /// A request in tokens.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct SeqRequest {
     pub(crate) key: SampleKey,
     /// The request's bad words in tokens.
     pub(crate) bad_words: Vec<Vec<TokenId>>,
+    /// The output's form, at its beginning.
+    pub(crate) matcher: Option<TokenMatcher>,
     pub(crate) options: RequestOptions,
 }
 
@@ -38,6 +42,8 @@ pub(crate) struct SampledToken {
     pub(crate) token_id: TokenId,
     /// If they are asked for.
     pub(crate) logprobs: Option<TokenLogprobs>,
+    /// The output has the form that it was to have, and nothing can be added: the sequence ends.
+    pub(crate) completes: bool,
 }
 
 /// Turns rows into tokens, with memory that is used again from row to row.
@@ -79,22 +85,32 @@ impl RowSampler {
         &mut self,
         logits: &[f32],
         seq: &mut SeqSampler,
-    ) -> Result<SampledToken, SampleError> {
-        let SeqRequest { params, stop_rules, key, .. } = &seq.request;
+    ) -> Result<SampledToken, StepError> {
+        let position = seq.position();
+        let SeqRequest { params, stop_rules, key, matcher, .. } = &mut seq.request;
+        let token_mask = match matcher {
+            Some(matcher) => Some(matcher.mask()?),
+            None => None,
+        };
         let args = SampleArgs {
             params,
             stop_rules,
             state: &seq.state,
-            token_mask: None,
+            token_mask,
             keeps_processed: params.logprobs.is_some() && self.mode.is_processed(),
             key: *key,
-            position: seq.position(),
+            position,
         };
         let token_id = sample(logits, &args, &mut self.sample_scratch)?;
         let num_top = params.logprobs;
         let logprobs = num_top.map(|n| self.score(logits, token_id, n)).transpose()?;
         seq.state.append(token_id);
-        Ok(SampledToken { token_id, logprobs })
+        let mut completes = false;
+        if let Some(matcher) = matcher {
+            matcher.append(token_id)?;
+            completes = matcher.is_complete();
+        }
+        Ok(SampledToken { token_id, logprobs, completes })
     }
 
     /// Scores a sampled token as the mode says.

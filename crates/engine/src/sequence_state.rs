@@ -26,6 +26,8 @@ pub(crate) struct SequenceState {
     cumulative_logprob: f64,
     prompt_logprobs: Vec<Option<Vec<Logprob>>>,
     stop_text: Option<String>,
+    /// The output has the form that it was to have.
+    is_complete: bool,
     arrival: Instant,
     metrics: RequestMetrics,
 }
@@ -49,7 +51,7 @@ impl SequenceState {
         SequenceState {
             index,
             silent_stops,
-            detokenizer: tokenizer.map(|t| t.detokenizer(params.skip_special_tokens)),
+            detokenizer: tokenizer.filter(|_| params.detokenize).map(|t| detokenizer(t, &params)),
             stop_strings: StopStrings::new(&params.stop, params.include_stop_str_in_output),
             params,
             text: String::new(),
@@ -58,6 +60,7 @@ impl SequenceState {
             cumulative_logprob: 0.0,
             prompt_logprobs: vec![None],
             stop_text: None,
+            is_complete: false,
             arrival: Instant::now(),
             metrics: RequestMetrics::default(),
         }
@@ -79,10 +82,11 @@ impl SequenceState {
         }
         let num_before = self.token_ids.len();
         let mut text = String::new();
-        for SampledToken { token_id, logprobs } in update.sampled {
-            if self.hit_stop_text() {
+        for SampledToken { token_id, logprobs, completes } in update.sampled {
+            if self.is_to_end() {
                 break;
             }
+            self.is_complete = completes;
             self.token_ids.push(token_id.0);
             if let Some(scores) = logprobs {
                 self.cumulative_logprob += f64::from(scores.chosen.logprob);
@@ -127,9 +131,9 @@ impl SequenceState {
         shown
     }
 
-    /// A stop text has been found: the sequence is to end now.
-    pub(crate) fn hit_stop_text(&self) -> bool {
-        self.stop_text.is_some()
+    /// A stop text has been found, or the output's form is complete: the sequence is to end now.
+    pub(crate) fn is_to_end(&self) -> bool {
+        self.stop_text.is_some() || self.is_complete
     }
 
     /// The last text, and all that the sequence gave.
@@ -150,6 +154,7 @@ impl SequenceState {
         };
         let finish_reason = match &stop_reason {
             Some(StopReason::Text(_)) => FinishReason::Stop,
+            None if self.is_complete => FinishReason::Stop,
             _ => seq.reason,
         };
         let completion = CompletionOutput {
@@ -172,6 +177,15 @@ impl SequenceState {
         let update = self.stop_strings.push(&decoded);
         self.stop_text = update.stop.map(|stop| stop.text);
         update.text + &self.stop_strings.finish()
+    }
+}
+
+/// The output's form is about the output alone, and so must its text be: in a vocabulary whose words
+/// begin with their space, the first of the output keeps it.
+fn detokenizer(tokenizer: &Tokenizer, params: &SamplingParams) -> Detokenizer {
+    match params.structured_outputs {
+        Some(_) => tokenizer.detokenizer_within(params.skip_special_tokens),
+        None => tokenizer.detokenizer(params.skip_special_tokens),
     }
 }
 

@@ -11,7 +11,9 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
     let engine = &args.engine;
     refuse_idle_options(engine)?;
     let path = engine::hub::resolve(&engine.model, &DownloadBars::new())?;
-    let mut builder = Llm::builder(path).backend(engine.backend.into());
+    let mut builder = Llm::builder(path)
+        .backend(engine.backend.into())
+        .logprobs_mode(args.sampling.logprobs_mode.into());
     if let Some(isa) = engine.cpu_isa.isa() {
         builder = builder.cpu_isa(isa);
     }

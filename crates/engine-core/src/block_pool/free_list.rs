@@ -119,7 +119,7 @@ mod tests {
     fn blocks_leave_from_the_front_and_from_anywhere() {
         let mut list = FreeList::new(5);
         assert_eq!(list.pop_front(), None);
-        [0, 1, 2, 3].map(|block| list.push_back(BlockId(block)));
+        (0..4).for_each(|block| list.push_back(BlockId(block)));
         list.push_front(BlockId(4));
         assert_eq!(both_ways(&list), [4, 0, 1, 2, 3]);
         list.remove(BlockId(1));
@@ -129,7 +129,9 @@ mod tests {
         assert_eq!(list.pop_front(), Some(BlockId(4)));
         list.push_back(BlockId(3));
         assert_eq!(both_ways(&list), [0, 2, 3]);
-        [0, 2, 3].map(|block| assert_eq!(list.pop_front(), Some(BlockId(block))));
+        for block in [0, 2, 3] {
+            assert_eq!(list.pop_front(), Some(BlockId(block)));
+        }
         assert_eq!((list.pop_front(), list.len()), (None, 0));
     }
 

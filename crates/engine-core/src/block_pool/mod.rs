@@ -236,7 +236,7 @@ mod tests {
         let mut pool = BlockPool::new(6, 1, true);
         let (mut a, mut b) = (Vec::new(), Vec::new());
         assert!(pool.allocate(&[], 3, &mut a) && pool.allocate(&[], 2, &mut b));
-        [0, 1, 3].map(|block| publish(&mut pool, BlockId(block)));
+        [0, 1, 3].into_iter().for_each(|block| publish(&mut pool, BlockId(block)));
         pool.truncate(&mut a, 0);
         pool.truncate(&mut b, 0);
         // 2 and 4 were never published; 1 came back before 0, then 3.

@@ -2,8 +2,12 @@
 
 use alloc::vec::Vec;
 
+use super::GREEDY_BELOW;
 use crate::limits::MAX_MODEL_LEN;
 use crate::request::{SamplingParams, StructuredOutputs, TokenId};
+
+/// Most answers to one prompt: vLLM's limit.
+const MAX_NUM_ANSWERS: usize = 16_384;
 
 /// A parameter that cannot be meant.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -82,7 +86,7 @@ impl SamplingParams {
     /// [`ParamError`] for the first one that is not, by name.
     pub fn validate(&self) -> Result<(), ParamError> {
         let Self { n, temperature, top_p, top_k, min_p, max_tokens, min_tokens, .. } = *self;
-        check("n", n as f64, n == 1, "1; to get more answers, give the prompt again")?;
+        check("n", n as f64, (1..=MAX_NUM_ANSWERS).contains(&n), "from 1 to 16384")?;
         check(
             "temperature",
             temperature.into(),
@@ -114,6 +118,12 @@ impl SamplingParams {
         {
             let value = value.unwrap_or(0);
             check(name, value.into(), value >= -1, "at least 0, or -1 for the whole vocabulary")?;
+        }
+        if n > 1 && temperature < GREEDY_BELOW {
+            return Err(ParamError::Conflict {
+                name: "n above 1",
+                other: "temperature 0, which answers the same each time",
+            });
         }
         if min_tokens > max_tokens {
             return Err(ParamError::MinAboveMax { min_tokens, max_tokens });
@@ -163,11 +173,7 @@ impl SamplingParams {
             Some(StructuredOutputs::Choice(texts)) if texts.is_empty() => {
                 Err(ParamError::EmptyList { name: "structured_outputs.choice" })
             }
-            Some(_) => {
-                let other = "this version, which cannot constrain the output yet";
-                Err(ParamError::Conflict { name: "structured_outputs", other })
-            }
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -255,7 +261,7 @@ mod tests {
         assert_eq!(culprit(|p| p.logprobs = Some(-2)).as_deref(), Some("logprobs"));
         assert_eq!(culprit(|p| p.prompt_logprobs = Some(-2)).as_deref(), Some("prompt_logprobs"));
         assert_eq!(culprit(|p| p.stop = vec![String::new()]).as_deref(), Some("stop"));
-        for bad in [0, 2, usize::MAX] {
+        for bad in [0, 16_385, usize::MAX] {
             assert_eq!(culprit(|p| p.n = bad).as_deref(), Some("n"), "{bad}");
         }
         for bad in [-2.1, 2.1, f32::NAN] {
@@ -276,6 +282,8 @@ mod tests {
         assert_eq!(allowed.as_deref(), Some("allowed_token_ids"));
         let choice = culprit(|p| p.structured_outputs = Some(StructuredOutputs::Choice(vec![])));
         assert_eq!(choice.as_deref(), Some("structured_outputs.choice"));
+        let same = culprit(|p| (p.n, p.temperature) = (2, 0.0));
+        assert_eq!(same.as_deref(), Some("n"));
         let unseen = culprit(|p| (p.stop, p.detokenize) = (vec!["x".to_string()], false));
         assert_eq!(unseen.as_deref(), Some("stop"));
     }

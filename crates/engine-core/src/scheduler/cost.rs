@@ -94,8 +94,8 @@ impl CostModel {
                 let least_us_per_row = (us - decode_us) / num_rows;
                 (num_rows + spare_us / least_us_per_row) as usize
             }
-            Some(_) => 0,
-            None => shape.num_extra_rows / 2,
+            // Nothing is known of what the decodes alone take: begin anew, from few.
+            _ => 0,
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
         // Nothing is known of decodes alone.
         let mut costs = CostModel::default();
         observe(&mut costs, 8, 1000);
-        assert_eq!(costs.num_extra_rows(3000, 8), 500);
+        assert_eq!(costs.num_extra_rows(3000, 8), 0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Scheduler {
             let num_wanted = seq.max_num_tokens() - seq.num_tokens() - 1;
             let num_rows = seq.max_num_rows(self.block_pool.num_free()) - 1;
             let max_num_drafts =
-                num_wanted.min(num_rows).min(room.num_rows).min(room.num_extra_rows);
+                num_wanted.min(num_rows).min(room.num_rows).min(room.num_extra_rows_left());
             let num_drafts = seq.guess(&ngram, max_num_drafts);
             let has_grown = seq.grow(1 + num_drafts, &mut self.block_pool);
             debug_assert!(has_grown, "guesses fit in the blocks that are left");

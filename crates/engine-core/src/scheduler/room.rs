@@ -11,8 +11,12 @@ pub(super) struct Room {
     /// Of these, the rows kept for running sequences that come later and need but one: a long
     /// prompt does not make them stall.
     num_kept: usize,
+    /// Sequences with one row, those included that one is kept for.
+    num_decodes: usize,
     /// Rows beyond one per sequence that end in time for `tpot_target_us`.
-    pub(super) num_extra_rows: usize,
+    max_num_extra_rows: usize,
+    /// Those of them that were given away.
+    num_extra_rows: usize,
     /// Rows of a sequence.
     max_chunk: usize,
     enable_chunked_prefill: bool,
@@ -23,23 +27,44 @@ impl Scheduler {
     pub(super) fn room(&self) -> Room {
         let num_one_row = self.running.iter().filter(|seq| seq.is_one_row()).count();
         let num_live = self.running.len() + self.waiting.len();
-        let num_extra_rows = match self.config.tpot_target_us {
-            // Without a decode nobody waits for a token.
-            Some(target_us) if num_one_row > 0 => {
-                let num_rows = self.costs.num_extra_rows(target_us, num_one_row);
-                // Below a kv_block a prompt would take longer than its answer is worth.
-                num_rows.max(self.config.block_size)
-            }
-            _ => usize::MAX,
-        };
         let threshold = self.config.long_prefill_token_threshold;
         Room {
             num_rows: self.config.max_num_batched_tokens,
             num_kept: num_one_row,
-            num_extra_rows,
+            num_decodes: num_one_row,
+            // Without a decode nobody waits for a token.
+            max_num_extra_rows: if num_one_row > 0 {
+                self.max_num_extra_rows(num_one_row)
+            } else {
+                usize::MAX
+            },
+            num_extra_rows: 0,
             max_chunk: if threshold > 0 && num_live > 1 { threshold } else { usize::MAX },
             enable_chunked_prefill: self.config.enable_chunked_prefill,
         }
+    }
+
+    /// Rows that a step may have beside `num_decodes` decodes.
+    fn max_num_extra_rows(&self, num_decodes: usize) -> usize {
+        self.config.tpot_target_us.map_or(usize::MAX, |target_us| {
+            // Below a kv_block a prompt would take longer than its answer is worth.
+            self.costs.num_extra_rows(target_us, num_decodes).max(self.config.block_size)
+        })
+    }
+
+    /// Has the step wait for one decode more; answers `false`, and changes nothing, if the rows
+    /// that it has already would then be too many.
+    pub(super) fn make_room_for_decode(&self, room: &mut Room) -> bool {
+        if room.max_num_extra_rows == usize::MAX {
+            return true;
+        }
+        let max_num_extra_rows = self.max_num_extra_rows(room.num_decodes + 1);
+        if max_num_extra_rows < room.num_extra_rows {
+            return false;
+        }
+        room.num_decodes += 1;
+        room.max_num_extra_rows = max_num_extra_rows.min(room.max_num_extra_rows);
+        true
     }
 }
 
@@ -63,7 +88,7 @@ impl Room {
         if !self.enable_chunked_prefill {
             return if num_rows < num_uncomputed { 0 } else { num_rows };
         }
-        num_rows.min(self.max_chunk).min(self.num_extra_rows)
+        num_rows.min(self.max_chunk).min(self.num_extra_rows_left())
     }
 
     /// A running sequence had its turn, or lost it; if one row was kept for it, it is no longer.
@@ -75,7 +100,12 @@ impl Room {
     pub(super) fn spend(&mut self, num_rows: usize, is_one_row: bool) {
         self.num_rows -= num_rows;
         if !is_one_row {
-            self.num_extra_rows = self.num_extra_rows.saturating_sub(num_rows);
+            self.num_extra_rows += num_rows;
         }
+    }
+
+    /// Rows beyond one per sequence that can still be given away.
+    pub(super) fn num_extra_rows_left(&self) -> usize {
+        self.max_num_extra_rows.saturating_sub(self.num_extra_rows)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::room::Room;
 use super::{ScheduledSeq, Scheduler};
+use crate::prefix_cache::BlockHash;
 
 impl Scheduler {
     /// Gives running sequences their rows, in order; answers whether it had to preempt.
@@ -32,11 +33,17 @@ impl Scheduler {
         let seq = &self.running[seq_idx];
         room.spend(num_rows, seq.is_one_row());
         self.plan.push(ScheduledSeq::new(seq, num_rows));
-        let block_idx = seq.num_computed_tokens() / self.config.block_size;
-        let Some(&hash) = seq.block_hashes().get(block_idx) else {
-            return;
+        let block_size = self.config.block_size;
+        let end = (seq.num_computed_tokens() + num_rows).div_ceil(block_size);
+        let is_unpublished = |hash: &BlockHash| {
+            self.block_pool.prefix_cache().is_some_and(|cache| cache.block(hash).is_none())
         };
-        if self.block_pool.prefix_cache().is_some_and(|cache| cache.block(&hash).is_none()) {
+        // Whoever may not read the cache begins with blocks that are in it.
+        let made = seq.block_hashes().iter().enumerate().take(end);
+        let first = made
+            .skip(seq.num_computed_tokens() / block_size)
+            .find(|(_, hash)| is_unpublished(hash));
+        if let Some((block_idx, &hash)) = first {
             self.in_the_making.push((block_idx, hash));
         }
     }

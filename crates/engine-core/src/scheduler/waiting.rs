@@ -47,9 +47,13 @@ impl Scheduler {
         // What was swapped out and is found in the cache need not be copied.
         let num_hit_tokens = self.hits.len() * block_size;
         let num_computed = num_hit_tokens.max(seq.num_swapped_tokens());
-        let num_rows = room.rows_for_waiting(seq.num_tokens() - num_computed);
+        let num_uncomputed = seq.num_tokens() - num_computed;
+        let num_rows = room.rows_for_waiting(num_uncomputed);
         let num_new = blocks_for_tokens(seq.num_tokens(), block_size) - self.hits.len();
         if num_rows == 0 || !self.block_pool.can_lend(&self.hits, num_new) {
+            return false;
+        }
+        if num_uncomputed == 1 && !self.make_room_for_decode(room) {
             return false;
         }
         let Some(mut seq) = self.waiting.remove(seq_idx) else {

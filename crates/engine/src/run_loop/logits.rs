@@ -34,8 +34,8 @@ impl Purpose {
         match self {
             Purpose::Score { .. } | Purpose::Sample => true,
             Purpose::SampleAfter { draft, num_before } => {
-                let last = sampled.last().map(|token| token.token_id);
-                sampled.len() == num_before && last == Some(draft)
+                let is_draft = |last: &SampledToken| last.token_id == draft && !last.completes;
+                sampled.len() == num_before && sampled.last().is_some_and(is_draft)
             }
         }
     }
@@ -91,13 +91,14 @@ impl<O: Ops> Engine<O> {
                 let done = match row.purpose {
                     Purpose::Score { position } => sampler
                         .score_prompt(logits, seq, position)
-                        .map(|scores| update.prompt_logprobs.push(scores)),
+                        .map(|scores| update.prompt_logprobs.push(scores))
+                        .map_err(StepError::from),
                     Purpose::Sample | Purpose::SampleAfter { .. } => {
                         sampler.sample(logits, seq).map(|token| update.sampled.push(token))
                     }
                 };
                 if let Err(error) = done {
-                    update.error = Some(error.into());
+                    update.error = Some(error);
                 }
             }
         }

@@ -20,6 +20,7 @@ use engine_core::scheduler::{
 };
 
 use crate::sampler::{RowSampler, SampledToken, SeqRequest, SeqSampler};
+use crate::structured::StructuredError;
 use host_swap::HostSwap;
 use logits::LogitRow;
 
@@ -54,6 +55,9 @@ pub enum StepError {
     /// A row of logits is unusable.
     #[error(transparent)]
     Sample(#[from] SampleError),
+    /// The output's form became too much for its parser.
+    #[error(transparent)]
+    Structured(#[from] StructuredError),
     /// The step and its tokens do not match: a bug.
     #[error(transparent)]
     Commit(#[from] CommitError),

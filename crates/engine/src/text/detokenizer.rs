@@ -33,6 +33,11 @@ impl Detokenizer {
         Detokenizer { table, skip_special_tokens, held: Vec::new(), first: true, strip }
     }
 
+    /// For tokens that others stand before: nothing is taken off the beginning.
+    pub(super) fn within(table: Arc<PieceTable>, skip_special_tokens: bool) -> Self {
+        Detokenizer { first: false, strip: 0, ..Detokenizer::new(table, skip_special_tokens) }
+    }
+
     /// Takes the next token and returns the text that is certain now. Ids that are not in the vocabulary
     /// have no text.
     pub fn push(&mut self, id: u32) -> String {

@@ -135,6 +135,21 @@ impl PieceTable {
         })
     }
 
+    /// What a token adds to a text that it does not begin; nothing for specials and holes. `None` if
+    /// that depends on the token before.
+    pub(super) fn bytes_within(&self, id: u32) -> Option<Vec<u8>> {
+        let piece = self.get(id, true);
+        Some(match (&self.decoding, piece) {
+            (Decoding::Words, _) => return None,
+            (_, None) => Vec::new(),
+            (_, Some(Piece::Byte(byte))) => vec![byte],
+            (Decoding::Metaspace { space, .. }, Some(Piece::Text(bytes))) => {
+                String::from_utf8_lossy(bytes).replace(*space, " ").into_bytes()
+            }
+            (_, Some(Piece::Text(bytes))) => bytes.to_vec(),
+        })
+    }
+
     pub(super) fn is_special(&self, id: u32) -> bool {
         self.flags.get(id as usize).is_some_and(|flags| flags & SPECIAL != 0)
     }

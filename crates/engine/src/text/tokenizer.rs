@@ -117,6 +117,17 @@ impl Tokenizer {
         Detokenizer::new(Arc::clone(&self.table), skip_special_tokens)
     }
 
+    /// Starts decoding what follows on another text: a space at its beginning is its own.
+    pub fn detokenizer_within(&self, skip_special_tokens: bool) -> Detokenizer {
+        Detokenizer::within(Arc::clone(&self.table), skip_special_tokens)
+    }
+
+    /// The bytes of each token within a text; none for special tokens and holes. `None` if they
+    /// depend on the tokens around.
+    pub(crate) fn token_bytes(&self) -> Option<Vec<Vec<u8>>> {
+        (0..self.table.len() as u32).map(|id| self.table.bytes_within(id)).collect()
+    }
+
     /// The text of one token alone, special or not; `None` if it is not in the vocabulary. Half a letter
     /// is U+FFFD.
     pub fn token_text(&self, id: u32) -> Option<String> {
