@@ -194,8 +194,8 @@ impl Check {
             };
             let least = 2.0 * compute_dtype.least_normal();
             let error = (found - expected).abs();
-            // NaN is no pass.
-            if !(error <= TOLERANCE * largest + least) {
+            // NaN is an error too.
+            if error.is_nan() || error > TOLERANCE * largest + least {
                 return Err(self.wrong(what, found, expected));
             }
         }

@@ -100,7 +100,8 @@ fn calibration_measures_the_texts_and_nothing_else() {
         for (found, expected) in all.scales.values().zip(oracle.scales.values()) {
             assert!((found / expected - 1.0).abs() < 1e-4, "{found} {expected}");
         }
-        let alone = texts.iter().map(|text| measured(&[text.clone()], Backend::Cpu).0.scales);
+        let alone =
+            texts.iter().map(|text| measured(std::slice::from_ref(text), Backend::Cpu).0.scales);
         let alone: Vec<Vec<f32>> = alone.map(|scales| scales.values().collect()).collect();
         for (i, scale) in all.scales.values().enumerate() {
             let largest = alone.iter().map(|scales| scales[i]).fold(0.0, f32::max);

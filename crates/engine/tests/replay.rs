@@ -47,7 +47,7 @@ fn record(path: &Path) {
         logprobs: Some(1),
         ..SamplingParams::default()
     };
-    let mut add = |llm: &mut Llm, first: u32, n: usize| {
+    let add = |llm: &mut Llm, first: u32, n: usize| {
         let prompt = Prompt::TokenIds((first..first + 9).collect());
         let options = RequestOptions { priority: first as i32 % 2, ..RequestOptions::default() };
         let params = SamplingParams { n, ..params(u64::from(first)) };
