@@ -6,6 +6,9 @@ use engine_core::batch::Batch;
 use engine_core::checkpoint::RowSource;
 use engine_core::device::{Device, KvCacheShape};
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Format;
+use engine_core::kv_dtype::KvDType;
+use engine_core::kv_scales::KvScales;
 use engine_core::ops::{Attention, Cols, KvWrite, Linear, Ops, Out};
 use kernels_cpu::{CpuIsa, KernelsCpu};
 
@@ -44,6 +47,13 @@ fn backends() -> impl Iterator<Item = (String, KernelsCpu)> {
         let backend = KernelsCpu::new(isa, dtype, threads).expect("the path is available");
         (format!("{}/{dtype}", isa.name()), backend)
     })
+}
+
+/// Each path and dtype with a cache of its own format and with FP8.
+fn attention_backends() -> impl Iterator<Item = (String, KvDType, KernelsCpu)> {
+    let fp8 = KvDType::Fp8(Fp8Format::E4m3);
+    let own = backends().map(|(path, ops)| (path, ops.compute_dtype().into(), ops));
+    own.chain(backends().map(move |(path, ops)| (format!("{path}, {fp8} cache"), fp8, ops)))
 }
 
 fn dense_layers(criterion: &mut Criterion) {
@@ -91,7 +101,7 @@ fn attention(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("attention {num_rows} of {seq_len}"));
         let attended = num_rows * (2 * seq_len - num_rows + 1) / 2;
         group.throughput(Throughput::Elements((4 * NUM_QO_HEADS * HEAD_DIM * attended) as u64));
-        for (path, mut ops) in backends() {
+        for (path, kv_dtype, mut ops) in attention_backends() {
             let stride = (NUM_QO_HEADS + 2 * NUM_KV_HEADS) * HEAD_DIM;
             let shape = KvCacheShape {
                 num_layers: 1,
@@ -99,9 +109,10 @@ fn attention(criterion: &mut Criterion) {
                 block_size: BLOCK_SIZE,
                 num_kv_heads: NUM_KV_HEADS,
                 head_dim: HEAD_DIM,
-                dtype: ops.compute_dtype(),
+                dtype: kv_dtype,
             };
-            let mut kv_cache = ops.alloc_kv_cache(shape).expect("there is memory");
+            let scales = KvScales::ones(1, NUM_KV_HEADS);
+            let mut kv_cache = ops.alloc_kv_cache(shape, &scales).expect("there is memory");
             let mut qkv = ops.alloc(seq_len * stride).expect("there is memory");
             let data: Vec<_> = (0..seq_len * stride).map(wave).collect();
             ops.write_f32(&data, &mut qkv).expect("it fits");

@@ -48,8 +48,9 @@ pub use engine::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutpu
 pub use engine::text::{Content, ContentPart, Message};
 pub use engine::weights;
 pub use engine::{
-    AsyncLlm, Backend, CpuIsa, DType, FinishReason, Llm, LlmBuilder, LlmError, LogprobsMode,
-    NgramConfig, Prompt, RequestId, RequestOptions, RequestStream, RequestUpdate, SamplingParams,
-    SchedulerConfig, SchedulerStats, SchedulingPolicy, StepError, StructuredError,
+    AsyncLlm, Backend, CpuIsa, DType, Difference, DifferentPart, FinishReason, Fp8Flavour,
+    KvCacheDType, Llm, LlmBuilder, LlmError, LogprobsMode, NgramConfig, Prompt, Replay,
+    ReplayError, ReplayReport, RequestId, RequestOptions, RequestStream, RequestUpdate,
+    SamplingParams, SchedulerConfig, SchedulerStats, SchedulingPolicy, StepError, StructuredError,
     StructuredOutputs, TokenId, convert_to_hf_dir,
 };

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use engine::hub::SMOLLM2_135M;
-use engine::{Backend, CpuIsa, DType, LogprobsMode, StructuredOutputs, TokenId};
+use engine::{
+    Backend, CpuIsa, DType, Fp8Flavour, KvCacheDType, LogprobsMode, StructuredOutputs, TokenId,
+};
 
 use super::constraints::{logit_bias_flag, structured_outputs_flag};
 use super::overrides::SamplingOverrides;
@@ -30,6 +32,10 @@ pub(crate) struct GenerateArgs {
     pub engine: EngineArgs,
     #[command(flatten)]
     pub scheduler: SchedulerArgs,
+
+    /// Write the run down in this file, for `kvasir replay`
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub record: Option<PathBuf>,
 
     /// Print the summary as one line of JSON, with the tokens and log-probabilities of the answer
     #[arg(long)]
@@ -180,9 +186,18 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_enum, default_value_t = DtypeArg::Auto)]
     pub dtype: DtypeArg,
 
-    /// Format of the KV cache; auto is --dtype's
-    #[arg(long, value_enum, default_value_t = DtypeArg::Auto)]
-    pub kv_cache_dtype: DtypeArg,
+    /// Format of the KV cache: auto (--dtype's), float32, bfloat16, float16, fp8 (= fp8_e4m3),
+    /// fp8_e4m3 or fp8_e5m2
+    #[arg(long, value_name = "DTYPE", default_value = "auto")]
+    pub kv_cache_dtype: KvCacheDType,
+
+    /// Flavour of FP8 in the KV cache; auto is fnuz on gfx942 and ocp elsewhere
+    #[arg(long, value_enum, default_value_t = Fp8FlavourArg::Auto)]
+    pub fp8_flavour: Fp8FlavourArg,
+
+    /// Scales of an FP8 KV cache, made by `kvasir calibrate` [default: the model's own, else 1]
+    #[arg(long, value_name = "FILE")]
+    pub kv_cache_scales: Option<PathBuf>,
 
     /// Longest sequence in tokens, prompt and answer together [default: the model's]
     #[arg(long, value_name = "TOKENS", value_parser = positive)]
@@ -237,6 +252,25 @@ impl DtypeArg {
             DtypeArg::Float32 => Some(DType::F32),
             DtypeArg::Bfloat16 => Some(DType::BF16),
             DtypeArg::Float16 => Some(DType::F16),
+        }
+    }
+}
+
+/// Who defined FP8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fp8FlavourArg {
+    Auto,
+    Ocp,
+    Fnuz,
+}
+
+impl Fp8FlavourArg {
+    /// The flavour, `None` for the backend's own.
+    pub(crate) fn flavour(self) -> Option<Fp8Flavour> {
+        match self {
+            Fp8FlavourArg::Auto => None,
+            Fp8FlavourArg::Ocp => Some(Fp8Flavour::Ocp),
+            Fp8FlavourArg::Fnuz => Some(Fp8Flavour::Fnuz),
         }
     }
 }

@@ -50,7 +50,7 @@ fn kv_bytes_per_token(config: &ModelConfig, dtype: DType) -> u64 {
         block_size: 1,
         num_kv_heads: config.num_kv_heads,
         head_dim: config.head_dim,
-        dtype,
+        dtype: dtype.into(),
     }
     .block_bytes()
 }

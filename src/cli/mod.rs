@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod calibrate;
 mod constraints;
 mod convert;
 mod error;
@@ -12,6 +13,7 @@ mod jsonl;
 mod output_line;
 mod overrides;
 mod pull;
+mod replay;
 mod scheduler_args;
 mod summary;
 
@@ -20,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use args::GenerateArgs;
+use calibrate::CalibrateArgs;
 use convert::ConvertArgs;
 use inspect::InspectArgs;
 use pull::PullArgs;
@@ -40,6 +43,10 @@ enum Command {
     Pull(PullArgs),
     /// Write a model as a Hugging Face directory
     Convert(ConvertArgs),
+    /// Measure the scales of an FP8 KV cache on texts
+    Calibrate(CalibrateArgs),
+    /// Repeat a run that --record wrote down, and name the first step that differs
+    Replay(replay::ReplayArgs),
     /// Show what a model is made of
     Inspect(InspectArgs),
 }
@@ -52,6 +59,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Generate(args) => generate::run(*args),
         Command::Pull(args) => pull::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     };
     match done {

@@ -34,6 +34,9 @@ fn flags_are_checked() {
             &["generate", "hi", "--backend", "reference", "--cpu-isa", "avx2"],
             &["--cpu-isa has no effect"],
         ),
+        (&["generate", "hi", "--kv-cache-dtype", "fp9"], &["fp9", "fp8_e5m2"]),
+        (&["generate", "hi", "--fp8-flavour", "fnuz"], &["--fp8-flavour has no effect", "fp8"]),
+        (&["calibrate", "some-model", "--input", "x"], &["--output"]),
         (&["pull"], &["NAME"]),
         (&["generat", "hi"], &["generat", "'generate'"]),
     ] {

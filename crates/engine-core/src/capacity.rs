@@ -71,6 +71,7 @@ pub fn blocks_at_most(max_num_seqs: usize, max_model_len: usize, block_size: usi
 mod tests {
     use super::*;
     use crate::dtype::DType;
+    use crate::kv_dtype::KvDType;
 
     const SMOLLM2: KvCacheShape = KvCacheShape {
         num_layers: 30,
@@ -78,7 +79,7 @@ mod tests {
         block_size: 16,
         num_kv_heads: 3,
         head_dim: 64,
-        dtype: DType::BF16,
+        dtype: KvDType::Float(DType::BF16),
     };
 
     #[test]

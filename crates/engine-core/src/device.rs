@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 
 use crate::batch::Batch;
 use crate::dtype::DType;
+use crate::formats::Fp8Flavour;
+use crate::kv_dtype::KvDType;
+use crate::kv_scales::KvScales;
 
 /// Shape of the paged KV cache. One K and one V pool per layer; the order of elements inside a
 /// kv_block is the device's own, written down once in its `KvLayout`.
@@ -21,7 +24,7 @@ pub struct KvCacheShape {
     /// Elements of one head.
     pub head_dim: usize,
     /// Storage format.
-    pub dtype: DType,
+    pub dtype: KvDType,
 }
 
 impl KvCacheShape {
@@ -32,6 +35,24 @@ impl KvCacheShape {
             * self.num_kv_heads as u64
             * self.head_dim as u64
             * self.dtype.size_bytes() as u64
+    }
+
+    /// Fails unless `scales` has the cache's layers and heads: for backends, ahead of
+    /// [`Device::alloc_kv_cache`].
+    ///
+    /// # Errors
+    /// [`OpError::Shape`] names what does not fit.
+    pub fn check_scales(&self, scales: &KvScales) -> Result<(), OpError> {
+        let op = "alloc_kv_cache";
+        for (what, found, expected) in [
+            ("layers of the KV scales", scales.num_layers(), self.num_layers),
+            ("heads of the KV scales", scales.num_kv_heads(), self.num_kv_heads),
+        ] {
+            if found != expected {
+                return Err(OpError::Shape { op, what, found, expected });
+            }
+        }
+        Ok(())
     }
 
     /// Fails unless a transfer of the kv_blocks `block_ids` to or from `num_bytes` bytes of host
@@ -83,6 +104,9 @@ pub trait Device {
     /// The format of weights and matrix inputs.
     fn compute_dtype(&self) -> DType;
 
+    /// The flavour of FP8 that the device has in hardware, or else that files have.
+    fn fp8_flavour(&self) -> Fp8Flavour;
+
     /// An f32 array of `len` elements; contents unspecified.
     ///
     /// # Errors
@@ -96,11 +120,17 @@ pub trait Device {
     /// [`OpError::OutOfMemory`].
     fn alloc_act(&mut self, len: usize) -> Result<Self::Buffer, OpError>;
 
-    /// The KV pool; contents unspecified.
+    /// The KV pool; contents unspecified. Values are divided by `scales` when they are written,
+    /// and multiplied when they are attended; 1 for formats that need none.
     ///
     /// # Errors
-    /// [`OpError::OutOfMemory`]; [`OpError::Unsupported`] for a shape no kernel serves.
-    fn alloc_kv_cache(&mut self, shape: KvCacheShape) -> Result<Self::KvCache, OpError>;
+    /// [`OpError::OutOfMemory`]; [`OpError::Unsupported`] for a shape no kernel serves;
+    /// [`OpError::Shape`] when `scales` are not of the cache's layers and heads.
+    fn alloc_kv_cache(
+        &mut self,
+        shape: KvCacheShape,
+        scales: &KvScales,
+    ) -> Result<Self::KvCache, OpError>;
 
     /// Makes `batch` the device's, reusing the memory of `device_batch`.
     ///
@@ -139,7 +169,7 @@ pub trait Device {
     fn write_act(&mut self, data: &[f32], buffer: &mut Self::Buffer) -> Result<(), OpError>;
 
     /// Reads the K and V vectors of one token slot and head, widened to f32: `[head_dim]` each.
-    /// For tests and tools, not for speed.
+    /// FP8 codes are widened as they are stored, not multiplied by their scale. For tests and tools, not for speed.
     ///
     /// # Errors
     /// [`OpError::Shape`] when the place is outside the cache.

@@ -4,6 +4,8 @@ use half::{bf16, f16};
 
 /// A storage format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum DType {
     /// IEEE 754 binary32.
     F32,
@@ -19,6 +21,14 @@ impl DType {
         match self {
             DType::F32 => 4,
             DType::F16 | DType::BF16 => 2,
+        }
+    }
+
+    /// The least normal number: smaller ones have fewer bits, or become zero.
+    pub const fn least_normal(self) -> f32 {
+        match self {
+            DType::F32 | DType::BF16 => f32::MIN_POSITIVE,
+            DType::F16 => 1.0 / 16384.0,
         }
     }
 

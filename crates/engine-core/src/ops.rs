@@ -123,7 +123,9 @@ pub struct Rope<'a, B> {
     pub rotary_dim: usize,
 }
 
-/// Writes each row's K and V to its slot of layer `layer_idx`, rounded to the cache's format.
+/// Writes each row's K and V to its slot of layer `layer_idx`, divided by the cache's scale of their
+/// head (an f32 division) and rounded to the cache's format as
+/// [`KvDType::round`](crate::kv_dtype::KvDType::round) says.
 ///
 /// Shapes: `k`, `v` `[num_tokens, num_kv_heads · head_dim]`. Rows whose slot is −1 are skipped.
 #[derive(Debug)]
@@ -143,9 +145,10 @@ pub struct KvWrite<'a, O: Ops + ?Sized> {
 /// Paged causal attention: row at position `p` attends positions `max(0, p + 1 − window) ..= p` of
 /// its sequence, all read from the cache, the step's own rows included.
 ///
-/// `out = softmax(scale · q · Kᵀ) · V` per head; query head `h` reads KV head
-/// `h / (num_qo_heads / num_kv_heads)`. Softmax and sums in f32; q is rounded to the cache's format,
-/// and the probabilities, relative to a running maximum, may be.
+/// `out = v_scale · softmax(scale · k_scale · q · Kᵀ) · V` per head, with the cache's scales of the
+/// head; query head `h` reads KV head `h / (num_qo_heads / num_kv_heads)`. Softmax and sums in f32; q is
+/// rounded to the [format of attention](crate::kv_dtype::KvDType::attention_dtype), and the
+/// probabilities, relative to a running maximum, may be.
 /// Shapes: `q` `[num_tokens, num_qo_heads · head_dim]` f32; `out` the same, a matrix-input buffer.
 /// Slots that no attended position maps to may hold NaN.
 #[derive(Debug)]

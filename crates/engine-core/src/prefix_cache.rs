@@ -14,6 +14,7 @@ use crate::request::TokenId;
 
 /// Name of a full kv_block and of all before it in its sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BlockHash(pub [u8; 32]);
 
 impl BlockHash {

@@ -7,10 +7,12 @@ pub use crate::sampling::params::{SamplingParams, StructuredOutputs};
 
 /// One sequence, over its whole life. The scheduler numbers them in order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SeqId(pub u64);
 
 /// One entry of the vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TokenId(pub u32);
 
 /// A prompt on its way into the scheduler.
@@ -48,6 +50,7 @@ impl Request {
 
 /// Which tokens and lengths end a sequence. Stop texts are found where text is made, outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StopRules {
     /// Most tokens to generate, at least 1.
     pub max_tokens: usize,
@@ -117,6 +120,8 @@ impl StopRules {
 
 /// Why a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FinishReason {
     /// End of sequence, a stop token or a stop text.
     Stop,

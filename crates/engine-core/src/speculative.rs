@@ -6,6 +6,7 @@ use crate::request::TokenId;
 
 /// How to guess. vLLM's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NgramConfig {
     /// Most tokens to guess at once.
     pub num_speculative_tokens: usize,

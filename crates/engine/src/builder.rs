@@ -1,11 +1,14 @@
 //! Starting an engine: options with vLLM's names, and what they default to.
 
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use engine_core::config::ModelConfig;
 use engine_core::device::KvCacheShape;
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Flavour;
+use engine_core::kv_check::check_kv_format;
+use engine_core::kv_dtype::KvDType;
 use engine_core::model::Model;
 use engine_core::ops::Ops;
 use engine_core::prefix_cache::BlockHash;
@@ -14,17 +17,23 @@ use engine_core::scheduler::{Scheduler, SchedulerConfig, SchedulingPolicy};
 use engine_core::speculative::NgramConfig;
 use kernels_cpu::{CpuIsa, KernelsCpu};
 use reference_cpu::ReferenceCpu;
+use serde::{Deserialize, Serialize};
 
+use crate::calibrate::{CalibrateProgress, Calibration, calibrate};
 use crate::error::LlmError;
 use crate::glue;
 use crate::hub::{self, Quiet};
+use crate::kv_cache::KvCacheDType;
 use crate::kv_memory::{KvMemory, PoolLoad};
+use crate::kv_scales::{self, ChosenScales};
 use crate::llm::{Llm, LlmParts};
+use crate::record::{Header, RecordedOptions, Recorder};
 use crate::run_loop::{Engine, EngineParts, RunLoop};
 use crate::weights;
 
 /// What computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Backend {
     /// The fast CPU kernels.
     #[default]
@@ -41,7 +50,9 @@ pub struct LlmBuilder {
     backend: Backend,
     cpu_isa: Option<CpuIsa>,
     dtype: DType,
-    kv_cache_dtype: Option<DType>,
+    kv_cache_dtype: KvCacheDType,
+    fp8_flavour: Option<Fp8Flavour>,
+    kv_cache_scales: Option<PathBuf>,
     max_model_len: Option<usize>,
     kv_memory: KvMemory,
     /// All but what depends on model and machine.
@@ -49,6 +60,9 @@ pub struct LlmBuilder {
     threads: Option<NonZero<usize>>,
     seed: u64,
     logprobs_mode: LogprobsMode,
+    record: Option<PathBuf>,
+    /// Exactly this instead of what follows from model and machine.
+    scheduler_config: Option<SchedulerConfig>,
 }
 
 macro_rules! setters {
@@ -61,6 +75,13 @@ macro_rules! setters {
     )*};
 }
 
+/// A backend with a model on it.
+struct Started {
+    run_loop: Box<dyn RunLoop>,
+    numerics_id: String,
+    warning: Option<String>,
+}
+
 impl LlmBuilder {
     pub(crate) fn new(model: PathBuf) -> Self {
         LlmBuilder {
@@ -68,13 +89,17 @@ impl LlmBuilder {
             backend: Backend::default(),
             cpu_isa: None,
             dtype: DType::BF16,
-            kv_cache_dtype: None,
+            kv_cache_dtype: KvCacheDType::default(),
+            fp8_flavour: None,
+            kv_cache_scales: None,
             max_model_len: None,
             kv_memory: KvMemory::default(),
             scheduler: SchedulerConfig::DEFAULT,
             threads: None,
             seed: 0,
             logprobs_mode: LogprobsMode::default(),
+            record: None,
+            scheduler_config: None,
         }
     }
 
@@ -85,8 +110,8 @@ impl LlmBuilder {
         cpu_isa: CpuIsa => cpu_isa = Some(cpu_isa);
         /// Format of weights and matrix inputs; default bfloat16.
         dtype: DType => dtype = dtype;
-        /// Format of the KV cache; default `dtype`.
-        kv_cache_dtype: DType => kv_cache_dtype = Some(kv_cache_dtype);
+        /// Flavour of an FP8 KV cache; default what the backend has in hardware, else OCP.
+        fp8_flavour: Fp8Flavour => fp8_flavour = Some(fp8_flavour);
         /// Most tokens of a sequence, prompt and output; default what the model was made for.
         max_model_len: usize => max_model_len = Some(max_model_len);
         /// Most sequences that run at once; default 256.
@@ -127,27 +152,54 @@ impl LlmBuilder {
         logprobs_mode: LogprobsMode => logprobs_mode = logprobs_mode;
     }
 
+    /// A file of scales for an FP8 KV cache, made by `kvasir calibrate`; default those that the
+    /// checkpoint brings, else 1.
+    pub fn kv_cache_scales(mut self, file: impl Into<PathBuf>) -> Self {
+        self.kv_cache_scales = Some(file.into());
+        self
+    }
+
+    /// Writes the run down in this file, for `kvasir replay`: requests, durations, and a digest of
+    /// every step.
+    pub fn record(mut self, file: impl Into<PathBuf>) -> Self {
+        self.record = Some(file.into());
+        self
+    }
+
+    /// The scheduler of a recorded run, pool sizes included.
+    pub(crate) fn scheduler_config(mut self, config: SchedulerConfig) -> Self {
+        self.max_model_len = Some(config.max_model_len);
+        self.scheduler = config;
+        self.scheduler_config = Some(config);
+        self
+    }
+
+    /// Format of the KV cache; default that of weights.
+    pub fn kv_cache_dtype(mut self, kv_cache_dtype: impl Into<KvCacheDType>) -> Self {
+        self.kv_cache_dtype = kv_cache_dtype.into();
+        self
+    }
+
     /// Loads the model and starts the engine.
     ///
     /// # Errors
     /// [`LlmError`], naming the file, tensor or option at fault.
     pub fn build(self) -> Result<Llm, LlmError> {
-        let path = match self.model.to_str() {
-            Some(name) => hub::resolve(name, &Quiet)?,
-            None => self.model.clone(),
-        };
-        let model = weights::open(&path)?;
+        let model = self.open()?;
         let tokenizer = glue::tokenizer(&model)?;
         let chat_template = glue::chat_template(&model, tokenizer.as_ref())?;
-        let run_loop = match self.backend {
-            Backend::Cpu => {
-                let isa = self.cpu_isa.unwrap_or_else(CpuIsa::detect);
-                self.start(KernelsCpu::new(isa, self.dtype, self.num_threads())?, &model)?
-            }
+        let started = match self.backend {
+            Backend::Cpu => self.start(self.kernels_cpu()?, &model)?,
             Backend::Reference => self.start(ReferenceCpu::new(self.dtype), &model)?,
+        };
+        let run_loop = match &self.record {
+            Some(path) => self.recorder(started.run_loop, path, &started.numerics_id)?,
+            None => started.run_loop,
         };
         Ok(Llm::new(LlmParts {
             run_loop,
+            numerics_id: started.numerics_id,
+            warnings: started.warning.into_iter().collect(),
             config: model.config().clone(),
             generation_config: model.generation_config().clone(),
             tokenizer,
@@ -156,12 +208,64 @@ impl LlmBuilder {
         }))
     }
 
+    /// Measures the scales of an FP8 KV cache on `texts` instead of starting an engine; of the options,
+    /// model, backend, ISA path, dtype and threads count.
+    ///
+    /// # Errors
+    /// [`LlmError`], as [`calibrate`].
+    pub fn calibrate(
+        self,
+        texts: &[Vec<u32>],
+        progress: &mut dyn FnMut(CalibrateProgress),
+    ) -> Result<Calibration, LlmError> {
+        let model = self.open()?;
+        match self.backend {
+            Backend::Cpu => calibrate(self.kernels_cpu()?, &model, texts, progress),
+            Backend::Reference => calibrate(ReferenceCpu::new(self.dtype), &model, texts, progress),
+        }
+    }
+
+    /// `run_loop` with everything written to `path`.
+    fn recorder(
+        &self,
+        run_loop: Box<dyn RunLoop>,
+        path: &Path,
+        numerics_id: &str,
+    ) -> Result<Box<dyn RunLoop>, LlmError> {
+        let isa = self.cpu_isa.unwrap_or_else(CpuIsa::detect);
+        let options = RecordedOptions {
+            backend: self.backend,
+            cpu_isa: (self.backend == Backend::Cpu).then(|| isa.name().to_owned()),
+            dtype: self.dtype,
+            kv_cache_dtype: self.kv_cache_dtype,
+            fp8_flavour: self.fp8_flavour,
+            kv_cache_scales: self.kv_cache_scales.clone(),
+            logprobs_mode: self.logprobs_mode,
+        };
+        let (model, config) = (self.model.display().to_string(), *run_loop.scheduler().config());
+        let header = Header::new(model, numerics_id.to_owned(), options, config);
+        Ok(Box::new(Recorder::new(run_loop, path, &header)?))
+    }
+
+    fn open(&self) -> Result<weights::Model, LlmError> {
+        let path = match self.model.to_str() {
+            Some(name) => hub::resolve(name, &Quiet)?,
+            None => self.model.clone(),
+        };
+        Ok(weights::open(&path)?)
+    }
+
+    fn kernels_cpu(&self) -> Result<KernelsCpu, LlmError> {
+        let isa = self.cpu_isa.unwrap_or_else(CpuIsa::detect);
+        Ok(KernelsCpu::new(isa, self.dtype, self.num_threads())?)
+    }
+
     fn num_threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         self.threads.map_or_else(cores, NonZero::get)
     }
 
-    fn start<O>(&self, mut ops: O, model: &weights::Model) -> Result<Box<dyn RunLoop>, LlmError>
+    fn start<O>(&self, mut ops: O, model: &weights::Model) -> Result<Started, LlmError>
     where
         O: Ops<Buffer: Send, KvCache: Send, Batch: Send, Matrix: Send> + Send + 'static,
     {
@@ -171,36 +275,47 @@ impl LlmBuilder {
         if max_model_len > longest {
             return Err(LlmError::ModelLenTooLong { max_model_len, longest });
         }
-        let mut shape = self.kv_cache_shape(config);
-        shape.num_blocks =
-            self.kv_memory.num_blocks(&shape, &self.pool_load(config, max_model_len))?;
-        let scheduler = Scheduler::new(SchedulerConfig {
-            max_model_len,
-            num_blocks: shape.num_blocks,
-            num_host_blocks: self.kv_memory.num_host_blocks(&shape)?,
-            kv_identity: BlockHash::identity(&format!("{} {}", ops.numerics_id(), shape.dtype)),
-            ..self.scheduler
+        let flavour = self.fp8_flavour.unwrap_or_else(|| ops.fp8_flavour());
+        let dtype = self.kv_cache_dtype.resolve(self.dtype, flavour);
+        let ChosenScales { scales, warning } =
+            kv_scales::choose(model, dtype, self.kv_cache_scales.as_deref())?;
+        let numerics_id = format!("{} {}", ops.numerics_id(), kv_scales::identity(dtype, &scales));
+        let mut shape = self.kv_cache_shape(config, dtype);
+        let scheduler = Scheduler::new(match self.scheduler_config {
+            Some(recorded) => recorded,
+            None => SchedulerConfig {
+                max_model_len,
+                num_blocks: self
+                    .kv_memory
+                    .num_blocks(&shape, &self.pool_load(config, max_model_len))?,
+                num_host_blocks: self.kv_memory.num_host_blocks(&shape)?,
+                kv_identity: BlockHash::identity(&numerics_id),
+                ..self.scheduler
+            },
         })?;
+        shape.num_blocks = scheduler.config().num_blocks;
+        check_kv_format(&mut ops, shape)?;
         let device_model = Model::load(&mut ops, model.checkpoint(), max_model_len)?;
-        let kv_cache = ops.alloc_kv_cache(shape)?;
-        Ok(Box::new(Engine::new(EngineParts {
+        let kv_cache = ops.alloc_kv_cache(shape, &scales)?;
+        let engine = Engine::new(EngineParts {
             ops,
             model: device_model,
             kv_cache,
             scheduler,
             block_bytes: shape.block_bytes(),
             logprobs_mode: self.logprobs_mode,
-        })?))
+        })?;
+        Ok(Started { run_loop: Box::new(engine), numerics_id, warning })
     }
 
-    fn kv_cache_shape(&self, config: &ModelConfig) -> KvCacheShape {
+    fn kv_cache_shape(&self, config: &ModelConfig, dtype: KvDType) -> KvCacheShape {
         KvCacheShape {
             num_layers: config.num_layers,
             num_blocks: 0,
             block_size: self.scheduler.block_size,
             num_kv_heads: config.num_kv_heads,
             head_dim: config.head_dim,
-            dtype: self.kv_cache_dtype.unwrap_or(self.dtype),
+            dtype,
         }
     }
 

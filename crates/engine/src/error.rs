@@ -1,12 +1,16 @@
 //! What can go wrong between a user and the engine.
 
+use std::path::PathBuf;
+
 use engine_core::device::OpError;
+use engine_core::kv_check::KvCheckError;
 use engine_core::model::LoadError;
 use engine_core::sampling::ParamError;
 use engine_core::scheduler::{ConfigError, Refusal};
 use kernels_cpu::StartError;
 
 use crate::hub::HubError;
+use crate::kv_scales::ScaleFileError;
 use crate::run_loop::StepError;
 use crate::structured::StructuredError;
 use crate::text::{ChatTemplateError, TokenizerError};
@@ -41,6 +45,23 @@ pub enum LlmError {
     /// The backend cannot hold its buffers.
     #[error(transparent)]
     Op(#[from] OpError),
+    /// The KV cache does not hold what is written to it.
+    #[error(transparent)]
+    KvCheck(#[from] KvCheckError),
+    /// A file of KV scales cannot be used or written.
+    #[error(transparent)]
+    Scales(Box<ScaleFileError>),
+    /// Calibration without a text.
+    #[error("there is no token to calibrate with; give a text")]
+    NothingToCalibrate,
+    /// Keys or values that are no numbers.
+    #[error(
+        "layer {layer_idx} computes keys or values that are not finite; the model's weights are damaged, or need another --dtype"
+    )]
+    NotFinite {
+        /// The layer.
+        layer_idx: usize,
+    },
     /// An engine option is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -107,6 +128,14 @@ pub enum LlmError {
     /// Swap space that no machine has.
     #[error("swap_space is {0} GiB; set it to a number from 0 up that fits in memory")]
     SwapSpace(f64),
+    /// The run is not recorded, or not any more.
+    #[error("cannot write the record {path}: {what}")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
     /// The system gives the engine no thread.
     #[error("cannot start the engine's thread: {0}")]
     Thread(std::io::Error),

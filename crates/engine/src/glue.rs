@@ -31,6 +31,15 @@ pub(crate) fn chat_template(
     Ok(source.map(ChatTemplate::new).transpose()?)
 }
 
+/// The tokens of `text`, with those that the model wants before and after a text.
+///
+/// # Errors
+/// [`LlmError::NoTokenizer`], or what is wrong with the tokenizer.
+pub fn encode(model: &Model, text: &str) -> Result<Vec<u32>, LlmError> {
+    let tokenizer = tokenizer(model)?.ok_or(LlmError::NoTokenizer { what: "a text" })?;
+    Ok(tokenizer.encode(text, true)?)
+}
+
 /// The vocabulary in a GGUF file's metadata.
 fn gguf_vocab(metadata: &Metadata) -> Result<GgufVocab, MetadataError> {
     let text = |key: &str| Ok(metadata.str(key).optional()?.map(str::to_owned));

@@ -8,14 +8,16 @@ use engine_core::config::ModelConfig;
 use engine_core::request::{FinishReason, SamplingParams, SeqId, StopRules, TokenId};
 use engine_core::sampling::SampleKey;
 use engine_core::scheduler::{FinishedSeq, Refusal, SchedulerConfig, SchedulerStats};
+use serde::{Deserialize, Serialize};
 
 use crate::bad_words::bad_word_tokens;
 use crate::builder::LlmBuilder;
 use crate::error::LlmError;
 use crate::output::RequestOutput;
 use crate::prompt::Prompt;
+use crate::record::RecordedRequest;
 use crate::request_state::RequestState;
-use crate::run_loop::{RunLoop, SeqUpdate, StepError};
+use crate::run_loop::{Observed, RunLoop, SeqUpdate, StepDigest, StepError};
 use crate::sampler::SeqRequest;
 use crate::sequence_state::SequenceState;
 use crate::structured::{Structured, TokenMatcher};
@@ -27,7 +29,8 @@ use crate::weights::GenerationConfig;
 pub struct RequestId(pub u64);
 
 /// What the scheduler and the KV cache are to know of a request, besides its tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RequestOptions {
     /// Lower is served first, under [`crate::SchedulingPolicy::Priority`].
     pub priority: i32,
@@ -69,6 +72,8 @@ impl RequestUpdate {
 /// which others there are, on the order they came in, or on the engine's sizes and threads.
 pub struct Llm {
     run_loop: Box<dyn RunLoop>,
+    numerics_id: String,
+    warnings: Vec<String>,
     config: ModelConfig,
     generation_config: GenerationConfig,
     tokenizer: Option<Tokenizer>,
@@ -87,6 +92,8 @@ pub struct Llm {
 /// What [`LlmBuilder`] puts together.
 pub(crate) struct LlmParts {
     pub(crate) run_loop: Box<dyn RunLoop>,
+    pub(crate) numerics_id: String,
+    pub(crate) warnings: Vec<String>,
     pub(crate) config: ModelConfig,
     pub(crate) generation_config: GenerationConfig,
     pub(crate) tokenizer: Option<Tokenizer>,
@@ -102,8 +109,8 @@ impl Llm {
     }
 
     pub(crate) fn new(parts: LlmParts) -> Llm {
-        let LlmParts { run_loop, config, generation_config, tokenizer, chat_template, seed } =
-            parts;
+        let LlmParts { run_loop, numerics_id, warnings, config, generation_config, .. } = parts;
+        let LlmParts { tokenizer, chat_template, seed, .. } = parts;
         let mut eos_token_ids: Vec<_> =
             generation_config.eos_token_ids.iter().map(|&id| TokenId(id)).collect();
         if eos_token_ids.is_empty() {
@@ -111,6 +118,8 @@ impl Llm {
         }
         Llm {
             run_loop,
+            numerics_id,
+            warnings,
             config,
             generation_config,
             tokenizer,
@@ -401,6 +410,51 @@ impl Llm {
         self.run_loop.reset_prefix_cache()
     }
 
+    /// Queues a sequence as it once was; nobody hears what it gives.
+    pub(crate) fn add_recorded(&mut self, recorded: RecordedRequest) -> Result<SeqId, LlmError> {
+        let RecordedRequest {
+            prompt_token_ids, params, stop_rules, key, bad_words, options, ..
+        } = recorded;
+        params.validate()?;
+        params.validate_for_vocab(self.config.vocab_size)?;
+        let token_ids: Vec<u32> = prompt_token_ids.iter().map(|token_id| token_id.0).collect();
+        self.encode(&Prompt::TokenIds(token_ids))?;
+        let matcher = self.matcher(&params)?;
+        Ok(self.run_loop.add(SeqRequest {
+            prompt_token_ids,
+            params,
+            stop_rules,
+            key,
+            bad_words,
+            matcher,
+            options,
+        })?)
+    }
+
+    /// Ends a sequence as it once ended; answers whether it lived.
+    pub(crate) fn finish_recorded(&mut self, seq_id: SeqId, reason: FinishReason) -> bool {
+        self.run_loop.finish(seq_id, reason).is_some()
+    }
+
+    /// Has steps followed for [`Llm::repeat_step`].
+    pub(crate) fn trace(&mut self) {
+        self.run_loop.trace();
+    }
+
+    /// Runs a step with what an earlier one took from outside.
+    pub(crate) fn repeat_step(&mut self, observed: Observed) -> StepDigest {
+        let report = self.run_loop.repeat_step(observed);
+        report.trace.map(|trace| trace.digest).unwrap_or_default()
+    }
+
+    /// Whether the run is recorded, if it was to be: a disk may have filled up.
+    ///
+    /// # Errors
+    /// [`LlmError::Record`] says why the file ends early.
+    pub fn check_record(&self) -> Result<(), LlmError> {
+        self.run_loop.check()
+    }
+
     /// Whether a request waits or runs.
     pub fn has_unfinished(&self) -> bool {
         self.run_loop.has_unfinished()
@@ -441,8 +495,13 @@ impl Llm {
         self.run_loop.device_name()
     }
 
-    /// Two engines with equal ids give equal bits.
+    /// Two engines with equal ids give equal bits: backend, ISA path, formats, scales of the KV cache.
     pub fn numerics_id(&self) -> String {
-        self.run_loop.numerics_id()
+        self.numerics_id.clone()
+    }
+
+    /// What the user should know of how the engine was started.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }

@@ -1,21 +1,21 @@
 //! `Device` and `Ops` of this backend: checks every shape, then hands over to the kernels.
 
-use engine_core::batch::Batch;
-use engine_core::checkpoint::RowSource;
-use engine_core::device::{Device, KvCacheShape, OpError};
-use engine_core::dtype::DType;
-use engine_core::ops::{
-    Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, SiluMul,
-};
-use half::f16;
-
-use crate::buffer::{Buffer, SharedPtr, Store};
+use crate::buffer::{AlignedBuf, Buffer, SharedPtr, Store};
 use crate::isa::CpuIsa;
 use crate::kv_layout::KvCache;
 use crate::matrix::Matrix;
 use crate::ops::{self, Attend, Dense, Heads};
 use crate::pool::Pool;
 use crate::simd::{Finish, Kernels};
+use engine_core::batch::Batch;
+use engine_core::checkpoint::RowSource;
+use engine_core::device::{Device, KvCacheShape, OpError};
+use engine_core::dtype::DType;
+use engine_core::formats::Fp8Flavour;
+use engine_core::kv_scales::KvScales;
+use engine_core::ops::{
+    Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, SiluMul,
+};
 
 /// The CPU backend.
 pub struct KernelsCpu {
@@ -96,6 +96,10 @@ impl Device for KernelsCpu {
         self.compute_dtype
     }
 
+    fn fp8_flavour(&self) -> Fp8Flavour {
+        Fp8Flavour::Ocp
+    }
+
     fn alloc(&mut self, len: usize) -> Result<Buffer, OpError> {
         Buffer::new(len, Store::F32, "activations")
     }
@@ -104,12 +108,17 @@ impl Device for KernelsCpu {
         Buffer::new(len, self.kernels.store_of(self.compute_dtype), "activations")
     }
 
-    fn alloc_kv_cache(&mut self, shape: KvCacheShape) -> Result<KvCache, OpError> {
+    fn alloc_kv_cache(
+        &mut self,
+        shape: KvCacheShape,
+        scales: &KvScales,
+    ) -> Result<KvCache, OpError> {
         if !shape.head_dim.is_multiple_of(2) || shape.head_dim > ops::MAX_HEAD_DIM {
             let what = format!("head_dim {} (even, at most {})", shape.head_dim, ops::MAX_HEAD_DIM);
             return Err(OpError::Unsupported { op: "alloc_kv_cache", what });
         }
-        KvCache::new(shape)
+        shape.check_scales(scales)?;
+        KvCache::new(shape, scales, self.compute_dtype)
     }
 
     fn upload_batch(&mut self, batch: &Batch, device_batch: &mut Batch) -> Result<(), OpError> {
@@ -165,10 +174,12 @@ impl Device for KernelsCpu {
         let layer = &kv_cache.layers[layer_idx];
         let first = kv_cache.layout.head_block(slot / shape.block_size, kv_head_idx);
         let offset = slot % shape.block_size;
-        let read = |pool: &crate::buffer::AlignedBuf, element: usize| match shape.dtype {
-            DType::F32 => pool.as_slice::<f32>()[element],
-            DType::F16 => pool.as_slice::<f16>()[element].to_f32(),
-            DType::BF16 => f32::from_bits(u32::from(pool.as_slice::<u16>()[element]) << 16),
+        let size_bytes = shape.dtype.size_bytes();
+        let read = |pool: &AlignedBuf, element: usize| {
+            let mut code = [0; 4];
+            let bytes = &pool.as_slice::<u8>()[element * size_bytes..][..size_bytes];
+            code[..size_bytes].copy_from_slice(bytes);
+            shape.dtype.from_code(u32::from_le_bytes(code))
         };
         let dims = 0..shape.head_dim;
         let k = dims.clone().map(|d| read(&layer.k, first + kv_cache.layout.k_offset(offset, d)));

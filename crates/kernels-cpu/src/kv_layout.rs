@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use engine_core::device::{KvCacheShape, OpError};
 use engine_core::dtype::DType;
+use engine_core::kv_scales::KvScales;
 
 use crate::buffer::AlignedBuf;
+use crate::fp8::{self, Encoder, Widen};
 
 /// Where K and V elements lie. Per layer, with `bs` = `block_size` and pairs of bfloat16:
 ///
@@ -14,9 +16,10 @@ use crate::buffer::AlignedBuf;
 /// V  [num_blocks][num_kv_heads][bs / v_group][head_dim][v_group]     lanes = head elements
 /// ```
 ///
-/// `k_group` and `v_group` are 2 for bfloat16 (the two products of one `vdpbf16ps` lane) and 1
-/// otherwise; `v_group` is 1 too when `block_size` is odd. So q·Kᵀ and p·V are the same tile product
-/// as a dense layer, read straight from the cache.
+/// `k_group` and `v_group` are 2 where attention is in bfloat16 (the two products of one `vdpbf16ps`
+/// lane) and 1 otherwise; `v_group` is 1 too when `block_size` is odd. So q·Kᵀ and p·V are the same
+/// tile product as a dense layer, read straight from the cache, or from FP8 codes widened in this
+/// very order.
 #[derive(Clone, Copy, Debug)]
 pub struct KvLayout {
     /// The cache's shape.
@@ -28,9 +31,9 @@ pub struct KvLayout {
 }
 
 impl KvLayout {
-    /// The layout for `shape`.
-    pub fn new(shape: KvCacheShape) -> KvLayout {
-        let k_group = if shape.dtype == DType::BF16 { 2 } else { 1 };
+    /// The layout for `shape` where attention is in `attention_dtype`.
+    pub fn new(shape: KvCacheShape, attention_dtype: DType) -> KvLayout {
+        let k_group = if attention_dtype == DType::BF16 { 2 } else { 1 };
         let v_group = if shape.block_size.is_multiple_of(2) { k_group } else { 1 };
         KvLayout { shape, k_group, v_group }
     }
@@ -70,6 +73,10 @@ impl KvLayout {
 /// The paged KV cache of all layers.
 pub struct KvCache {
     pub(crate) layout: KvLayout,
+    pub(crate) scales: KvScales,
+    /// The format of queries and probabilities.
+    pub(crate) attention_dtype: DType,
+    pub(crate) fp8: Option<Fp8>,
     pub(crate) layers: Vec<KvLayer>,
 }
 
@@ -79,15 +86,38 @@ pub(crate) struct KvLayer {
     pub(crate) v: AlignedBuf,
 }
 
+/// How codes are made and read.
+pub(crate) struct Fp8 {
+    pub(crate) encoder: Encoder,
+    pub(crate) widen: Widen,
+}
+
 impl KvCache {
-    pub(crate) fn new(shape: KvCacheShape) -> Result<KvCache, OpError> {
-        let layout = KvLayout::new(shape);
+    pub(crate) fn new(
+        shape: KvCacheShape,
+        scales: &KvScales,
+        compute_dtype: DType,
+    ) -> Result<KvCache, OpError> {
+        let attention_dtype = shape.dtype.attention_dtype(compute_dtype);
+        let layout = KvLayout::new(shape, attention_dtype);
         let pool_bytes = layout.pool_len() * shape.dtype.size_bytes();
         let pool = || AlignedBuf::zeroed(pool_bytes, "the KV cache");
         let layers = (0..shape.num_layers)
             .map(|_| Ok(KvLayer { k: pool()?, v: pool()? }))
             .collect::<Result<_, OpError>>()?;
-        Ok(KvCache { layout, layers })
+        let fp8 = shape.dtype.fp8().map(|format| Fp8 {
+            encoder: Encoder::new(format),
+            widen: Widen::new(format, attention_dtype),
+        });
+        Ok(KvCache { layout, scales: scales.clone(), attention_dtype, fp8, layers })
+    }
+
+    /// The format whose tile product reads the keys and values.
+    pub(crate) fn tile_dtype(&self) -> DType {
+        match self.fp8 {
+            Some(_) => fp8::stored_as(self.attention_dtype),
+            None => self.attention_dtype,
+        }
     }
 
     /// The pools' bytes of one kv_block: K and V of each layer in turn.
@@ -113,14 +143,15 @@ mod tests {
     fn every_element_has_one_place() {
         for dtype in [DType::F32, DType::F16, DType::BF16] {
             for (block_size, head_dim) in [(1, 2), (16, 64), (7, 6), (32, 128)] {
-                let layout = KvLayout::new(KvCacheShape {
+                let shape = KvCacheShape {
                     num_layers: 1,
                     num_blocks: 3,
                     block_size,
                     num_kv_heads: 2,
                     head_dim,
-                    dtype,
-                });
+                    dtype: dtype.into(),
+                };
+                let layout = KvLayout::new(shape, dtype);
                 let places = |place: &dyn Fn(usize, usize) -> usize| {
                     let mut seen = vec![false; layout.pool_len()];
                     for block in 0..3 {

@@ -10,6 +10,7 @@
 
 mod backend;
 mod buffer;
+mod fp8;
 mod isa;
 mod kv_layout;
 mod matrix;

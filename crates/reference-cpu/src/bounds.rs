@@ -122,16 +122,17 @@ pub fn silu_mul(gate_up: &[f32], width: usize, want: &[f32]) -> Vec<f64> {
 /// quotient `y = Σ wⱼvⱼ / Σ wⱼ`, so with `Pⱼ` the exact probabilities
 /// `|δy| ≤ Σ Pⱼ·(e^δⱼ − 1)·|vⱼ − y| / Σ Pⱼ·e^−δⱼ`. Numerator and denominator are sums of `n` terms
 /// each, and an online softmax may rescale them once per term: 2n roundings. `δⱼ` is the dot
-/// product's error, two roundings of `sⱼ` (its last sum, the scale), three of `sⱼ − m` (the
-/// difference and a base-2 exponential's product), and 4 `u` for the exponential.
+/// product's error, three roundings of `sⱼ` (its last sum, the scale, the scale of the keys), three
+/// of `sⱼ − m` (the difference and a base-2 exponential's product), and 4 `u` for the exponential.
+/// The scale of the values multiplies result and error, and rounds once.
 ///
-/// A backend with a 16-bit cache may round the weights, relative to a running maximum, to the
-/// cache's format before they meet V: independent roundings of `ε = 2⁻⁸` (bfloat16) or `2⁻¹¹`
+/// A backend that attends in a 16-bit format may round the weights, relative to a running maximum,
+/// to that format before they meet V: independent roundings of `ε = 2⁻⁸` (bfloat16) or `2⁻¹¹`
 /// (binary16), so at most `ε · Σ|wⱼvⱼ|` and, as above, below `6ε · √Σ(wⱼvⱼ)²`.
 pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<f64> {
     let head_dim = args.shape.head_dim;
     let group = args.num_qo_heads / args.shape.num_kv_heads;
-    let rounding = weight_rounding(args.shape.dtype);
+    let rounding = weight_rounding(args.query_dtype);
     let mut errors = Vec::with_capacity(want.len());
     let mut want_heads = want.chunks_exact(head_dim);
     for seq_idx in 0..args.batch.num_seqs() {
@@ -143,7 +144,8 @@ pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<
                     .clone()
                     .map(|position| args.key_value(block_table, position, head / group))
                     .collect();
-                attend(&args.query(row, head), &pairs, args.scale, rounding, want, &mut errors);
+                let factors = args.factors(head / group);
+                attend(&args.query(row, head), &pairs, factors, rounding, want, &mut errors);
             }
         }
     }
@@ -154,7 +156,7 @@ pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<
 fn attend(
     query: &[f64],
     pairs: &[(&[f32], &[f32])],
-    scale: f32,
+    (scale, v_scale): (f64, f64),
     rounding: (f64, f64),
     want: &[f32],
     errors: &mut Vec<f64>,
@@ -172,7 +174,7 @@ fn attend(
     let weight_sum: f64 = weights.iter().sum();
     let sum_factor = sum_factor(2 * pairs.len());
     for (i, &y) in want.iter().enumerate() {
-        let y = f64::from(y);
+        let y = f64::from(y) / v_scale;
         let (mut shifted, mut magnitude, mut squares, mut largest) = (0.0, 0.0, 0.0_f64, 0.0_f64);
         for ((weight, shift), (_, value)) in weights.iter().zip(&shifts).zip(pairs) {
             let value = f64::from(value[i]);
@@ -181,16 +183,15 @@ fn attend(
             squares += (weight * value).powi(2);
             largest = largest.max(value.abs());
         }
-        let sums = sum_factor * (magnitude / weight_sum + y.abs()) + 3.0 * U * y.abs();
+        let sums = sum_factor * (magnitude / weight_sum + y.abs()) + 4.0 * U * y.abs();
         let rounded = rounding.0 * magnitude.min(6.0 * squares.sqrt()) / weight_sum;
         let flushed = 2.0 * pairs.len() as f64 * (TINY + rounding.1) * (1.0 + largest);
-        errors.push(shifted / shrunk + sums + rounded + flushed);
+        errors.push(v_scale * (shifted / shrunk + sums + rounded + flushed) + TINY);
     }
 }
 
 /// `sⱼ − m` and `δⱼ` of each key.
-fn exponents(query: &[f64], pairs: &[(&[f32], &[f32])], scale: f32) -> Vec<(f64, f64)> {
-    let scale = f64::from(scale);
+fn exponents(query: &[f64], pairs: &[(&[f32], &[f32])], scale: f64) -> Vec<(f64, f64)> {
     let score = |(key, _): &(&[f32], &[f32])| {
         let (mut dot, mut magnitude) = (0.0, 0.0);
         for (q, &k) in query.iter().zip(*key) {
@@ -203,13 +204,13 @@ fn exponents(query: &[f64], pairs: &[(&[f32], &[f32])], scale: f32) -> Vec<(f64,
     let max = scores.iter().map(|s| s.0).fold(f64::NEG_INFINITY, f64::max);
     let dot_factor = sum_factor(query.len());
     let exponent = |&(score, magnitude): &(f64, f64)| {
-        let roundings = 2.0 * score.abs() + 3.0 * (score - max).abs() + 4.0;
+        let roundings = 3.0 * score.abs() + 3.0 * (score - max).abs() + 4.0;
         (score - max, dot_factor * magnitude + roundings * U)
     };
     scores.iter().map(exponent).collect()
 }
 
-/// Unit roundoff of a cache's format where it is coarser than f32, and half its smallest subnormal.
+/// Unit roundoff of the format of weights where it is coarser than f32, and half its smallest subnormal.
 fn weight_rounding(dtype: DType) -> (f64, f64) {
     match dtype {
         DType::F32 => (0.0, 0.0),

@@ -3,6 +3,9 @@
 //! Sizes are paired, not multiplied out: where a table has two long lists, the second is walked
 //! diagonally, so that every value meets every value of the first list or a good part of them.
 
+use engine_core::kv_dtype::KvDType;
+use engine_core::kv_scales::KvScales;
+
 use crate::inputs::Inputs;
 
 /// Row counts: none, one, and both sides of usual tile sizes.
@@ -200,6 +203,59 @@ pub fn rope_angles() -> Vec<RopeAnglesCase> {
     cases
 }
 
+/// How an FP8 cache is scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KvScaling {
+    /// Not at all.
+    Ones,
+    /// Keys by one number in each layer, values by another.
+    PerTensor,
+    /// Keys and values of each head by their own.
+    PerHead,
+}
+
+/// A format of the cache with its scales.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KvFormat {
+    /// The format.
+    pub dtype: KvDType,
+    /// How it is scaled.
+    pub scaling: KvScaling,
+}
+
+impl KvFormat {
+    /// Its scales. No two of a layer are equal unless they have to be, and none is a power of two:
+    /// a division by it rounds.
+    pub fn scales(self, num_layers: usize, num_kv_heads: usize) -> KvScales {
+        let heads = |of_values: usize| {
+            let place = (0..num_layers * num_kv_heads)
+                .map(|i| (2 * (i / num_kv_heads) + of_values, i % num_kv_heads));
+            let scale = |(tensor, head): (usize, usize)| match self.scaling {
+                KvScaling::Ones => 1.0,
+                KvScaling::PerTensor => [0.3, 0.7, 0.11, 2.3][tensor % 4],
+                KvScaling::PerHead => {
+                    [0.3, 0.7, 0.11, 2.3][tensor % 4] * (1.0 + 0.37 * head as f32)
+                }
+            };
+            place.map(scale).collect::<Vec<f32>>()
+        };
+        let scales = KvScales::new(num_kv_heads, heads(0), heads(1));
+        scales.unwrap_or_else(|_| KvScales::ones(num_layers, num_kv_heads))
+    }
+}
+
+/// Every way to store each of `dtypes`: FP8 with every scaling, the others without.
+pub fn kv_formats(dtypes: &[KvDType]) -> Vec<KvFormat> {
+    let ways = |&dtype: &KvDType| {
+        let scalings: &[KvScaling] = match dtype {
+            KvDType::Float(_) => &[KvScaling::Ones],
+            KvDType::Fp8(_) => &[KvScaling::Ones, KvScaling::PerTensor, KvScaling::PerHead],
+        };
+        scalings.iter().map(move |&scaling| KvFormat { dtype, scaling })
+    };
+    dtypes.iter().flat_map(ways).collect()
+}
+
 /// Writing the cache.
 #[derive(Clone, Debug)]
 pub struct KvWriteCase {
@@ -312,6 +368,24 @@ mod tests {
         assert_eq!((ins.len(), outs.len()), (63, 63));
         let modes: HashSet<_> = cases.iter().map(|c| (c.bias, c.add_to, c.num_parts)).collect();
         assert_eq!(modes.len(), 12);
+    }
+
+    #[test]
+    fn every_format_has_its_scales() {
+        let formats = kv_formats(&KvDType::ALL);
+        assert_eq!(formats.len(), 3 + 4 * 3);
+        for format in formats {
+            let scales = format.scales(2, 3);
+            let mut values: Vec<u32> = scales.values().map(f32::to_bits).collect();
+            values.sort_unstable();
+            values.dedup();
+            let expected = match format.scaling {
+                KvScaling::Ones => 1,
+                KvScaling::PerTensor => 4,
+                KvScaling::PerHead => 12,
+            };
+            assert_eq!(values.len(), expected, "{format:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@ use engine_core::batch::Batch;
 use engine_core::checkpoint::RowSource;
 use engine_core::device::{Device, KvCacheShape, OpError};
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Format;
+use engine_core::kv_dtype::KvDType;
+use engine_core::kv_scales::KvScales;
 use engine_core::ops::{
     Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, SiluMul,
 };
@@ -40,7 +43,7 @@ fn cache_shape() -> impl Strategy<Value = KvCacheShape> {
             block_size,
             num_kv_heads,
             head_dim,
-            dtype: DType::F16,
+            dtype: KvDType::Fp8(Fp8Format::E4m3),
         },
     )
 }
@@ -151,7 +154,8 @@ proptest! {
             attention_factor: 1.0,
             out: &mut out,
         });
-        let Ok(mut kv_cache) = backend.alloc_kv_cache(shape) else {
+        let scales = KvScales::ones(shape.num_layers, shape.num_kv_heads);
+        let Ok(mut kv_cache) = backend.alloc_kv_cache(shape, &scales) else {
             return Ok(());
         };
         let _ = backend.kv_write(KvWrite {
@@ -211,14 +215,14 @@ fn matrix_inputs_are_not_taken_for_f32_nor_the_other_way() {
 fn memory_that_cannot_be_had_is_refused() {
     let mut backend = ReferenceCpu::new(DType::F32);
     let shape = KvCacheShape {
-        num_layers: usize::MAX / 4,
-        num_blocks: 8,
+        num_layers: 1,
+        num_blocks: usize::MAX / 4,
         block_size: 16,
         num_kv_heads: 1,
         head_dim: 64,
-        dtype: DType::F32,
+        dtype: DType::F32.into(),
     };
-    let refused = backend.alloc_kv_cache(shape);
+    let refused = backend.alloc_kv_cache(shape, &KvScales::ones(1, 1));
     assert!(matches!(refused, Err(OpError::OutOfMemory { .. })), "{refused:?}");
     let refused = backend.alloc(usize::MAX / 4);
     assert!(matches!(refused, Err(OpError::OutOfMemory { .. })), "{refused:?}");

@@ -3,17 +3,17 @@
 use std::num::NonZeroUsize;
 
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Format;
+use engine_core::kv_dtype::KvDType;
 use reference_cpu::ReferenceCpu;
 use reference_cpu::conformance::{self, Table};
-
-const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
 fn with_threads(dtype: DType, num_threads: usize) -> ReferenceCpu {
     ReferenceCpu::with_threads(dtype, NonZeroUsize::new(num_threads).expect("not 0"))
 }
 
 fn conforms(dtype: DType) {
-    match conformance::run(|| with_threads(dtype, 2), &DTYPES) {
+    match conformance::run(|| with_threads(dtype, 2), &KvDType::ALL) {
         Ok(reports) => println!("{dtype}\n{}", Table(&reports)),
         Err(failure) => panic!("{failure}"),
     }
@@ -21,7 +21,9 @@ fn conforms(dtype: DType) {
 
 fn is_independent(dtype: DType) {
     let mut backends = [1, 2, 3].map(|num_threads| with_threads(dtype, num_threads));
-    if let Err(failure) = conformance::row_independence(&mut backends, &[dtype]) {
+    if let Err(failure) =
+        conformance::row_independence(&mut backends, &[dtype.into(), KvDType::Fp8(Fp8Format::E4m3)])
+    {
         panic!("{failure}");
     }
 }
@@ -59,6 +61,6 @@ fn bfloat16_rows_are_independent() {
 #[test]
 fn backends_with_other_numerics_are_not_compared() {
     let mut backends = [with_threads(DType::F32, 1), with_threads(DType::F16, 1)];
-    let result = conformance::row_independence(&mut backends, &[DType::F32]);
+    let result = conformance::row_independence(&mut backends, &[DType::F32.into()]);
     assert!(matches!(result, Err(conformance::Failure::NumericsId { .. })), "{result:?}");
 }

@@ -47,6 +47,7 @@ pub(super) fn run(input: &Path, args: &GenerateArgs) -> Result<(), CliError> {
     let started = Instant::now();
     let tallies = answer_all(&mut llm, &order, &mut writer)?;
     let summary = Summary::new(&tallies, started.elapsed());
+    llm.check_record().map_err(|error| engine_error(&error))?;
     print_summary(&summary, args.json, None)
 }
 

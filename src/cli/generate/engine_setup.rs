@@ -1,6 +1,6 @@
 //! From flags to a running engine.
 
-use engine::{Llm, LlmError};
+use engine::{KvCacheDType, Llm, LlmError};
 
 use crate::cli::args::{BackendArg, EngineArgs, GenerateArgs};
 use crate::cli::bars::DownloadBars;
@@ -20,8 +20,12 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
     if let Some(dtype) = engine.dtype.dtype() {
         builder = builder.dtype(dtype);
     }
-    if let Some(dtype) = engine.kv_cache_dtype.dtype() {
-        builder = builder.kv_cache_dtype(dtype);
+    builder = builder.kv_cache_dtype(engine.kv_cache_dtype);
+    if let Some(flavour) = engine.fp8_flavour.flavour() {
+        builder = builder.fp8_flavour(flavour);
+    }
+    if let Some(file) = &engine.kv_cache_scales {
+        builder = builder.kv_cache_scales(file);
     }
     if let Some(tokens) = engine.max_model_len {
         builder = builder.max_model_len(tokens);
@@ -45,13 +49,24 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
         builder = builder.seed(seed);
     }
     builder = args.scheduler.apply(builder);
-    builder.build().map_err(|error| engine_error(&error))
+    if let Some(path) = &args.record {
+        builder = builder.record(path);
+    }
+    let llm = builder.build().map_err(|error| engine_error(&error))?;
+    llm.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+    Ok(llm)
 }
 
-/// The reference has one way to compute; an option for another would be ignored.
+/// The reference has one way to compute, and FP8 alone has flavours: options for others would be
+/// ignored.
 fn refuse_idle_options(engine: &EngineArgs) -> Result<(), CliError> {
     let options =
         [("--cpu-isa", engine.cpu_isa.isa().is_some()), ("--threads", engine.threads.is_some())];
+    let is_fp8 = matches!(engine.kv_cache_dtype, KvCacheDType::Fp8E4m3 | KvCacheDType::Fp8E5m2);
+    if engine.fp8_flavour.flavour().is_some() && !is_fp8 {
+        return Err(CliError::usage("--fp8-flavour has no effect without an FP8 KV cache")
+            .with_hint("leave it out, or add --kv-cache-dtype fp8"));
+    }
     match options.iter().find(|(_, is_given)| *is_given) {
         Some((flag, _)) if engine.backend == BackendArg::Reference => {
             Err(CliError::usage(format!("{flag} has no effect with --backend reference"))

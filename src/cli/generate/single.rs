@@ -36,6 +36,7 @@ pub(super) fn run(prompt: &str, args: &GenerateArgs) -> Result<(), CliError> {
         return Err(CliError::internal("the engine ended without an answer"));
     };
     let summary = Summary::new(&[Tally::from(&output)], started.elapsed());
+    llm.check_record().map_err(|error| engine_error(&error))?;
     print_summary(&summary, args.json, Some(&output))
 }
 

@@ -3,6 +3,17 @@
 //! OCP 8-bit Floating Point Specification (2023); *FNUZ* as in Noune et al., 8-bit Numerical Formats for Deep Neural
 //! Networks (2022): finite numbers only, no negative zero, one NaN.
 
+/// Who defined an FP8 format.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Fp8Flavour {
+    /// The Open Compute Project: checkpoints, and most hardware.
+    Ocp,
+    /// Finite numbers, no negative zero: gfx942.
+    Fnuz,
+}
+
 /// An FP8 format.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fp8Format {
@@ -30,6 +41,46 @@ const SIGN: u8 = 0x80;
 impl Fp8Format {
     /// All four.
     pub const ALL: [Self; 4] = [Self::E4m3, Self::E5m2, Self::E4m3Fnuz, Self::E5m2Fnuz];
+
+    /// The same number of exponent and mantissa bits in `flavour`.
+    #[must_use]
+    pub const fn with_flavour(self, flavour: Fp8Flavour) -> Self {
+        match (self, flavour) {
+            (Self::E4m3 | Self::E4m3Fnuz, Fp8Flavour::Ocp) => Self::E4m3,
+            (Self::E4m3 | Self::E4m3Fnuz, Fp8Flavour::Fnuz) => Self::E4m3Fnuz,
+            (Self::E5m2 | Self::E5m2Fnuz, Fp8Flavour::Ocp) => Self::E5m2,
+            (Self::E5m2 | Self::E5m2Fnuz, Fp8Flavour::Fnuz) => Self::E5m2Fnuz,
+        }
+    }
+
+    /// Who defined it.
+    #[must_use]
+    pub const fn flavour(self) -> Fp8Flavour {
+        match self {
+            Self::E4m3 | Self::E5m2 => Fp8Flavour::Ocp,
+            Self::E4m3Fnuz | Self::E5m2Fnuz => Fp8Flavour::Fnuz,
+        }
+    }
+
+    /// Bits of the mantissa behind the point.
+    #[must_use]
+    pub const fn mantissa_bits(self) -> u8 {
+        match self {
+            Self::E4m3 | Self::E4m3Fnuz => 3,
+            Self::E5m2 | Self::E5m2Fnuz => 2,
+        }
+    }
+
+    /// What is added to a number's exponent in its code.
+    #[must_use]
+    pub const fn bias(self) -> i32 {
+        match self {
+            Self::E4m3 => 7,
+            Self::E4m3Fnuz => 8,
+            Self::E5m2 => 15,
+            Self::E5m2Fnuz => 16,
+        }
+    }
 
     /// The largest number.
     #[must_use]
@@ -122,24 +173,8 @@ impl Fp8Format {
         }
     }
 
-    fn mantissa_bits(self) -> u8 {
-        match self {
-            Self::E4m3 | Self::E4m3Fnuz => 3,
-            Self::E5m2 | Self::E5m2Fnuz => 2,
-        }
-    }
-
-    fn bias(self) -> i32 {
-        match self {
-            Self::E4m3 => 7,
-            Self::E4m3Fnuz => 8,
-            Self::E5m2 => 15,
-            Self::E5m2Fnuz => 16,
-        }
-    }
-
     fn is_fnuz(self) -> bool {
-        matches!(self, Self::E4m3Fnuz | Self::E5m2Fnuz)
+        self.flavour() == Fp8Flavour::Fnuz
     }
 }
 

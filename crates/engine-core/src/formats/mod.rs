@@ -2,4 +2,4 @@
 
 mod fp8;
 
-pub use fp8::{Fp8Format, Overflow};
+pub use fp8::{Fp8Flavour, Fp8Format, Overflow};

@@ -11,6 +11,7 @@ use crate::request::TokenId;
 /// vLLM's old `best_of` is not here: it decoded more answers than it returned and kept the likeliest,
 /// which [`SamplingParams::n`] with log-probabilities leaves to the caller.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SamplingParams {
     /// Answers to the prompt.
     pub n: usize,
@@ -94,6 +95,8 @@ impl Default for SamplingParams {
 /// What form an output must have. The texts are checked where the grammar is made, outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StructuredOutputs {
     /// A JSON value that this JSON schema allows.
     Json(String),
@@ -110,6 +113,8 @@ pub enum StructuredOutputs {
 /// What a reported log-probability is: an engine's `logprobs_mode`. Those of a prompt are always raw
 /// log-probabilities, as in vLLM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum LogprobsMode {
     /// Of the model's own distribution, whatever the parameters did to it.
     #[default]

@@ -10,6 +10,8 @@ use crate::speculative::NgramConfig;
 
 /// Who is served first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum SchedulingPolicy {
     /// First come, first served.
     #[default]
@@ -20,6 +22,7 @@ pub enum SchedulingPolicy {
 
 /// Bounds on steps and memory. vLLM's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SchedulerConfig {
     /// Most sequences that run at once.
     pub max_num_seqs: usize,

@@ -68,6 +68,7 @@ mod tests {
     use engine_core::block_pool::{BlockId, HostBlockId};
     use engine_core::device::KvCacheShape;
     use engine_core::dtype::DType;
+    use engine_core::kv_scales::KvScales;
     use engine_core::request::SeqId;
     use reference_cpu::ReferenceCpu;
 
@@ -87,9 +88,9 @@ mod tests {
             block_size: 4,
             num_kv_heads: 1,
             head_dim: 8,
-            dtype: DType::F32,
+            dtype: DType::F32.into(),
         };
-        let mut kv_cache = device.alloc_kv_cache(shape).unwrap();
+        let mut kv_cache = device.alloc_kv_cache(shape, &KvScales::ones(2, 1)).unwrap();
         let block_bytes = shape.block_bytes() as usize;
         let written: Vec<u8> = (0..block_bytes).map(|i| (i * 37 % 251) as u8).collect();
         device.write_kv_blocks(&mut kv_cache, &[2], &written).unwrap();

@@ -82,6 +82,9 @@ impl<O: Ops> Engine<O> {
             let logits = &mut self.logits[..rows.len() * vocab_size];
             self.ops.read_f32(device_logits, logits)?;
             for (row, logits) in rows.iter().zip(logits.chunks_exact(vocab_size)) {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.logits(logits);
+                }
                 let update = &mut updates[row.plan_idx];
                 let Some(seq) = self.live.get_mut(&update.seq_id) else { continue };
                 if update.error.is_some() || !row.purpose.is_given(&update.sampled) {

@@ -4,6 +4,7 @@ mod host_swap;
 mod logits;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -21,10 +22,13 @@ use engine_core::scheduler::{
     CommitError, FinishedSeq, Refusal, SampledRuns, ScheduledSeq, Scheduler,
 };
 
+use crate::error::LlmError;
 use crate::sampler::{RowSampler, SampledToken, SeqRequest, SeqSampler};
 use crate::structured::StructuredError;
 use host_swap::HostSwap;
 use logits::LogitRow;
+use trace::Tracer;
+pub(crate) use trace::{Observed, ObservedCopies, StepDigest, StepTrace};
 
 /// What a step did for one sequence.
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub(crate) struct SeqUpdate {
 pub(crate) struct StepReport {
     pub(crate) updates: Vec<SeqUpdate>,
     pub(crate) finished: Vec<FinishedSeq>,
+    /// If [`RunLoop::trace`] asked for it.
+    pub(crate) trace: Option<StepTrace>,
 }
 
 /// Why a step failed, or one sequence in it. Only those that were in the step end with it.
@@ -73,11 +79,21 @@ pub(crate) trait RunLoop: Send {
     fn add(&mut self, request: SeqRequest) -> Result<SeqId, Refusal>;
     fn finish(&mut self, seq_id: SeqId, reason: FinishReason) -> Option<FinishedSeq>;
     fn step(&mut self) -> StepReport;
+    /// From now on, reports say what steps took from outside and digest what they did.
+    fn trace(&mut self);
+    /// A step that takes from outside what an earlier one took.
+    fn repeat_step(&mut self, observed: Observed) -> StepReport;
     fn has_unfinished(&self) -> bool;
     fn reset_prefix_cache(&mut self) -> bool;
     fn scheduler(&self) -> &Scheduler;
     fn device_name(&self) -> String;
-    fn numerics_id(&self) -> String;
+    /// Whether what goes on is recorded as it is to be.
+    ///
+    /// # Errors
+    /// [`LlmError::Record`].
+    fn check(&self) -> Result<(), LlmError> {
+        Ok(())
+    }
 }
 
 /// The run loop of one backend.
@@ -98,6 +114,7 @@ pub(crate) struct Engine<O: Ops> {
     logits: Vec<f32>,
     row_sampler: RowSampler,
     runs: SampledRuns,
+    tracer: Option<Tracer>,
     /// Strikes in the next step.
     #[cfg(test)]
     fault: Option<tests::Fault>,
@@ -139,6 +156,7 @@ impl<O: Ops> Engine<O> {
             logits,
             row_sampler: RowSampler::new(logprobs_mode),
             runs: SampledRuns::default(),
+            tracer: None,
             #[cfg(test)]
             fault: None,
         })
@@ -163,19 +181,25 @@ impl<O: Ops> Engine<O> {
 
     /// Executes the step's copies between device and host; answers whose failed.
     fn execute_copies(&mut self) -> Vec<SeqId> {
-        let mut lost = Vec::new();
         let num_copies = self.scheduler.copies().len();
         if num_copies == 0 {
-            return lost;
+            return Vec::new();
         }
         let start = Instant::now();
+        let replayed = self.tracer.as_ref().and_then(Tracer::next_copies).cloned();
+        let mut lost = replayed.as_ref().map(|copies| copies.lost.clone()).unwrap_or_default();
         for copy in self.scheduler.copies() {
-            let is_lost = lost.last() == Some(&copy.seq_id);
-            if !is_lost && self.host_swap.copy(&mut self.ops, &mut self.kv_cache, copy).is_err() {
+            if !lost.contains(&copy.seq_id)
+                && self.host_swap.copy(&mut self.ops, &mut self.kv_cache, copy).is_err()
+            {
                 lost.push(copy.seq_id);
             }
         }
-        self.scheduler.observe_copy(num_copies, micros_since(start));
+        let us = replayed.map_or_else(|| micros_since(start), |copies| copies.us);
+        self.scheduler.observe_copy(num_copies, us);
+        if let Some(tracer) = &mut self.tracer {
+            tracer.copied(ObservedCopies { us, lost: lost.clone() });
+        }
         lost
     }
 
@@ -235,8 +259,47 @@ impl<O: Ops> Engine<O> {
         let caught = catch_unwind(AssertUnwindSafe(|| self.compute(updates)));
         caught.unwrap_or_else(|panic| Err(StepError::Panic(message(&*panic))))?;
         self.commit(updates)?;
-        self.scheduler.observe_step(micros_since(start));
+        let measured_us = micros_since(start);
+        let tracer = self.tracer.as_mut();
+        let step_us = tracer.map_or(measured_us, |tracer| tracer.computed(measured_us));
+        self.scheduler.observe_step(step_us);
         Ok(())
+    }
+
+    /// One step, which takes from outside what `replayed` says or what it measures.
+    fn traced_step(&mut self, replayed: Option<Observed>) -> StepReport {
+        if let Some(tracer) = &mut self.tracer {
+            tracer.begin(replayed);
+        }
+        self.schedule();
+        if let Some(tracer) = &mut self.tracer {
+            tracer.batch(&self.batch, &self.plan);
+        }
+        let update = |scheduled: &ScheduledSeq| SeqUpdate {
+            seq_id: scheduled.seq_id,
+            is_first: scheduled.is_first,
+            prompt_logprobs: Vec::new(),
+            sampled: Vec::new(),
+            error: None,
+        };
+        let mut updates: Vec<_> = self.plan.iter().map(update).collect();
+        if !updates.is_empty()
+            && let Err(error) = self.run_step(&mut updates)
+        {
+            self.scheduler.fail_step();
+            for update in &mut updates {
+                update.sampled.clear();
+                update.error.get_or_insert_with(|| error.clone());
+            }
+        }
+        let trace = self.tracer.as_mut().map(|tracer| {
+            for update in &updates {
+                let tokens = update.sampled.iter().map(|token| token.token_id);
+                tokens.for_each(|token_id| tracer.token(update.seq_id, token_id));
+            }
+            tracer.end()
+        });
+        StepReport { updates, finished: self.drain_finished(), trace }
     }
 
     fn drain_finished(&mut self) -> Vec<FinishedSeq> {
@@ -283,25 +346,15 @@ where
     }
 
     fn step(&mut self) -> StepReport {
-        self.schedule();
-        let update = |scheduled: &ScheduledSeq| SeqUpdate {
-            seq_id: scheduled.seq_id,
-            is_first: scheduled.is_first,
-            prompt_logprobs: Vec::new(),
-            sampled: Vec::new(),
-            error: None,
-        };
-        let mut updates: Vec<_> = self.plan.iter().map(update).collect();
-        if !updates.is_empty()
-            && let Err(error) = self.run_step(&mut updates)
-        {
-            self.scheduler.fail_step();
-            for update in &mut updates {
-                update.sampled.clear();
-                update.error.get_or_insert_with(|| error.clone());
-            }
-        }
-        StepReport { updates, finished: self.drain_finished() }
+        self.traced_step(None)
+    }
+
+    fn trace(&mut self) {
+        self.tracer = Some(Tracer::default());
+    }
+
+    fn repeat_step(&mut self, observed: Observed) -> StepReport {
+        self.traced_step(Some(observed))
     }
 
     fn has_unfinished(&self) -> bool {
@@ -318,9 +371,5 @@ where
 
     fn device_name(&self) -> String {
         self.ops.name()
-    }
-
-    fn numerics_id(&self) -> String {
-        self.ops.numerics_id()
     }
 }

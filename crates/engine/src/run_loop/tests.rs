@@ -5,6 +5,8 @@ use std::path::Path;
 use engine_core::capacity::blocks_for_tokens;
 use engine_core::device::{Device, KvCacheShape};
 use engine_core::dtype::DType;
+use engine_core::kv_dtype::KvDType;
+use engine_core::kv_scales::KvScales;
 use engine_core::request::{SamplingParams, StopRules};
 use engine_core::sampling::SampleKey;
 use engine_core::scheduler::SchedulerConfig;
@@ -46,7 +48,7 @@ fn engine() -> Engine<ReferenceCpu> {
         block_size: BLOCK_SIZE,
         num_kv_heads: config.num_kv_heads,
         head_dim: config.head_dim,
-        dtype: DType::F32,
+        dtype: KvDType::Float(DType::F32),
     };
     let scheduler = Scheduler::new(SchedulerConfig {
         max_num_seqs: 2,
@@ -57,7 +59,8 @@ fn engine() -> Engine<ReferenceCpu> {
         ..SchedulerConfig::DEFAULT
     });
     let model = Model::load(&mut ops, model.checkpoint(), MAX_MODEL_LEN).unwrap();
-    let kv_cache = ops.alloc_kv_cache(shape).unwrap();
+    let kv_cache =
+        ops.alloc_kv_cache(shape, &KvScales::ones(config.num_layers, config.num_kv_heads)).unwrap();
     Engine::new(EngineParts {
         ops,
         model,

@@ -57,6 +57,9 @@ pub enum ConvertError {
         /// The property.
         what: String,
     },
+    /// The model has scales of a KV cache, which the copy would not have.
+    #[error("the model brings scales of an FP8 KV cache, which are not converted; use it as it is")]
+    KvScales,
     /// A tensor could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -79,6 +82,9 @@ pub fn to_hf_dir(
     if dtype == DType::F16 {
         // Weights beyond ±65504 would become infinite.
         return Err(ConvertError::UnsupportedDType { dtype });
+    }
+    if model.kv_scales().is_some() {
+        return Err(ConvertError::KvScales);
     }
     let config = model.config();
     let config_json = config_json(config, dtype, model.generation_config()).map_err(|what| {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use engine_core::checkpoint::{Checkpoint, CheckpointError};
 use engine_core::config::ModelConfig;
+use engine_core::kv_scales::KvScales;
 use host_io::{MapError, MappedFile};
 
 use super::config_error::ConfigError;
@@ -12,12 +13,14 @@ use super::dequant::TensorFormat;
 use super::generation::GenerationConfig;
 use super::gguf::{self, GgufError, Metadata};
 use super::hf::{self, SafetensorsError};
+use super::kv_scales::KvScalesError;
 
 /// An opened model: its configuration and every tensor are known to be there.
 pub struct Model {
     checkpoint: Box<dyn Checkpoint + Send + Sync>,
     generation: GenerationConfig,
     tensors: Vec<TensorSummary>,
+    kv_scales: Option<KvScales>,
     source: ModelSource,
 }
 
@@ -55,6 +58,7 @@ fn open_hf_directory(path: &Path) -> Result<Model, WeightsError> {
     let directory = hf::open_directory(path)?;
     Ok(Model {
         tensors: directory.store.summaries(),
+        kv_scales: directory.store.kv_scales().cloned(),
         checkpoint: Box::new(directory.store),
         generation: directory.generation,
         source: ModelSource::HfDirectory { path: path.to_path_buf() },
@@ -76,6 +80,7 @@ fn open_gguf(path: &Path) -> Result<Model, WeightsError> {
     let store = gguf::open(&label, file, &gguf)?;
     Ok(Model {
         tensors: store.summaries(),
+        kv_scales: store.kv_scales().cloned(),
         checkpoint: Box::new(store),
         generation,
         source: ModelSource::Gguf { path: path.to_path_buf(), metadata: gguf.metadata },
@@ -139,6 +144,11 @@ impl Model {
     /// All tensors in the model's order.
     pub fn tensors(&self) -> &[TensorSummary] {
         &self.tensors
+    }
+
+    /// The scales of an FP8 KV cache that the checkpoint brings.
+    pub fn kv_scales(&self) -> Option<&KvScales> {
+        self.kv_scales.as_ref()
     }
 
     /// Bytes of all tensors as stored; a tied embedding counts once.
@@ -215,6 +225,14 @@ pub enum WeightsError {
         file: String,
         /// What is wrong.
         source: ConfigError,
+    },
+    /// Scales of the KV cache that cannot be used.
+    #[error("{file}: {source}")]
+    KvScales {
+        /// The file or directory.
+        file: String,
+        /// What is wrong.
+        source: KvScalesError,
     },
     /// A tensor is missing, of the wrong shape, or of a type that cannot be read.
     #[error(transparent)]

@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use engine_core::checkpoint::{Checkpoint, CheckpointError, RowSource};
 use engine_core::config::ModelConfig;
+use engine_core::kv_scales::KvScales;
 
 use super::dequant::TensorFormat;
+use super::kv_scales::{NamedScale, is_kv_scale, kv_scales};
 use super::names;
 use super::{TensorSummary, WeightsError};
 
@@ -68,6 +70,8 @@ pub(super) struct TensorStore<B> {
     label: String,
     files: Vec<SourceFile<B>>,
     tensors: HashMap<String, StoredTensor>,
+    /// What the checkpoint says of an FP8 cache.
+    kv_scales: Option<KvScales>,
 }
 
 impl<B: AsRef<[u8]> + Send + Sync> TensorStore<B> {
@@ -80,6 +84,10 @@ impl<B: AsRef<[u8]> + Send + Sync> TensorStore<B> {
         mut tensors: HashMap<String, StoredTensor>,
     ) -> Result<Self, WeightsError> {
         tensors.retain(|name, _| !names::is_redundant(&config, name));
+        let scale_tensors = tensors.extract_if(|name, _| is_kv_scale(name));
+        let named = scale_tensors.map(|(name, tensor)| read_scale(name, &tensor, &files)).collect();
+        let kv_scales = kv_scales(&config, named)
+            .map_err(|source| WeightsError::KvScales { file: label.clone(), source })?;
         let expected = names::expected_shapes(&config);
         // The least name, so that the message does not depend on hash order.
         let unexpected = tensors.keys().filter(|name| !expected.contains_key(*name)).min();
@@ -90,11 +98,16 @@ impl<B: AsRef<[u8]> + Send + Sync> TensorStore<B> {
                 architecture: config.architecture.name(),
             });
         }
-        let store = TensorStore { config, label, files, tensors };
+        let store = TensorStore { config, label, files, tensors, kv_scales };
         for tensor in names::expected_tensors(&store.config) {
             store.find(&tensor.name, &tensor.shape)?;
         }
         Ok(store)
+    }
+
+    /// The scales of an FP8 cache, if there are any.
+    pub(super) fn kv_scales(&self) -> Option<&KvScales> {
+        self.kv_scales.as_ref()
     }
 
     /// Name, format, shape and size of every tensor in the model's order.
@@ -127,6 +140,17 @@ impl<B: AsRef<[u8]> + Send + Sync> TensorStore<B> {
             })
         }
     }
+}
+
+fn read_scale<B: AsRef<[u8]>>(
+    name: String,
+    tensor: &StoredTensor,
+    files: &[SourceFile<B>],
+) -> NamedScale {
+    let bytes = &files[tensor.file_idx].bytes.as_ref()[tensor.range.clone()];
+    let mut values = vec![0.0; tensor.shape.iter().product()];
+    tensor.format.dequantize_row(bytes, &mut values);
+    NamedScale { name, shape: tensor.shape.clone(), values }
 }
 
 impl<B: AsRef<[u8]> + Send + Sync> Checkpoint for TensorStore<B> {

@@ -11,14 +11,19 @@
 //! out = O / sum
 //! ```
 //!
+//! FP8 keys and values are widened a tile at a time, exactly, to 16 bits; the scale of the keys is part
+//! of the scores', the scale of the values multiplies the result.
+//!
 //! What a row adds for positions it does not attend is an exact zero, so how many rows share a walk
 //! does not show in its bits. Source: arXiv:2205.14135, with the tile borders tied to the position.
 
 use engine_core::batch::Batch;
+use engine_core::dtype::DType;
+use engine_core::kv_scales::LayerScales;
 
 use super::rows::Heads;
 use crate::buffer::{AlignedBuf, Buffer, SharedPtr, Store};
-use crate::kv_layout::{KvCache, KvLayer, KvLayout};
+use crate::kv_layout::{Fp8, KvCache, KvLayer, KvLayout};
 use crate::pool::Pool;
 use crate::simd::{Finish, Kernels, LANES, SoftmaxRow, TILE_COLS, TILE_PANELS, TILE_ROWS, Tile};
 
@@ -68,7 +73,10 @@ pub(crate) fn attention(kernels: &Kernels, pool: &mut Pool, attend: Attend<'_>) 
         group,
         scale_log2: scale * std::f32::consts::LOG2_E,
         window,
-        store: kernels.store_of(kv_cache.layout.shape.dtype),
+        store: kernels.store_of(kv_cache.attention_dtype),
+        tile_dtype: kv_cache.tile_dtype(),
+        scales: kv_cache.scales.layer(layer_idx),
+        fp8: kv_cache.fp8.as_ref(),
     };
     let mut scratches: Vec<Scratch> = Vec::new();
     scratches.resize_with(pool.num_threads(), Scratch::default);
@@ -137,6 +145,8 @@ struct Scratch {
     /// A K tile and a V tile copied together where the cache has them in pieces.
     k_tile: Vec<u32>,
     v_tile: Vec<u32>,
+    /// The FP8 codes of either, where they are in pieces.
+    codes: Vec<u32>,
 }
 
 /// What all tasks of a layer share.
@@ -150,6 +160,10 @@ struct Walk<'a> {
     window: Option<usize>,
     /// How q and probabilities are stored.
     store: Store,
+    /// What tile products read: the cache's format, or what FP8 is widened to.
+    tile_dtype: DType,
+    scales: LayerScales<'a>,
+    fp8: Option<&'a Fp8>,
 }
 
 impl Walk<'_> {
@@ -176,15 +190,16 @@ impl Walk<'_> {
             self.softmax(task, span, num_rows, scratch);
             self.accumulate(task, span, num_rows, scratch);
         }
+        let v_scale = self.scales.v[task.kv_head_idx];
         for (row, &sum) in scratch.out.chunks_exact_mut(head_dim).zip(&scratch.sum) {
-            row.iter_mut().for_each(|x| *x /= sum);
+            row.iter_mut().for_each(|x| *x = *x / sum * v_scale);
         }
     }
 
     /// S = Q·Kᵀ for the tile's positions.
     fn scores(&self, task: Task, span: Span, num_rows: usize, scratch: &mut Scratch) {
         let steps = self.layout.shape.head_dim / self.layout.k_group;
-        let panels = self.k_panels(task, span, &mut scratch.k_tile);
+        let panels = self.k_panels(task, span, &mut scratch.k_tile, &mut scratch.codes);
         self.product(Product {
             a: scratch.q.as_ptr().cast(),
             a_stride: self.layout.shape.head_dim * self.store.size_bytes(),
@@ -212,7 +227,7 @@ impl Walk<'_> {
             let softmax_row = SoftmaxRow {
                 scores: &mut *scores,
                 valid: in_tile(first_seen)..in_tile(position + 1),
-                scale_log2: self.scale_log2,
+                scale_log2: self.scale_log2 * self.scales.k[task.kv_head_idx],
                 max: &mut scratch.max[row],
                 sum: &mut scratch.sum[row],
                 out: &mut scratch.out[row * head_dim..(row + 1) * head_dim],
@@ -227,9 +242,9 @@ impl Walk<'_> {
     /// O += P·V for the tile's positions.
     fn accumulate(&self, task: Task, span: Span, num_rows: usize, scratch: &mut Scratch) {
         let head_dim = self.layout.shape.head_dim;
-        let v = self.v_tile(task, span, &mut scratch.v_tile);
+        let v = self.v_tile(task, span, &mut scratch.v_tile, &mut scratch.codes);
         let group = self.layout.k_group;
-        let element_bytes = self.layout.shape.dtype.size_bytes();
+        let element_bytes = self.tile_dtype.size_bytes();
         for first_col in (0..head_dim).step_by(TILE_COLS) {
             let cols = TILE_COLS.min(head_dim - first_col);
             let mut panels = [std::ptr::null(); TILE_PANELS];
@@ -252,7 +267,7 @@ impl Walk<'_> {
     }
 
     fn product(&self, product: Product) {
-        let tile_fn = self.kernels.tile(self.layout.shape.dtype);
+        let tile_fn = self.kernels.tile(self.tile_dtype);
         for row in (0..product.num_rows).step_by(TILE_ROWS) {
             let tile = Tile {
                 rows: TILE_ROWS.min(product.num_rows - row),
@@ -288,7 +303,16 @@ impl Walk<'_> {
 
     /// Four panels of 16 positions. Straight from the cache where a kv_block holds whole panels,
     /// else copied together as `[head_dim / k_group][KV_TILE][k_group]`.
-    fn k_panels(&self, task: Task, span: Span, k_tile: &mut Vec<u32>) -> Panels {
+    fn k_panels(
+        &self,
+        task: Task,
+        span: Span,
+        k_tile: &mut Vec<u32>,
+        codes: &mut Vec<u32>,
+    ) -> Panels {
+        if let Some(fp8) = self.fp8 {
+            return self.widened_k(task, span, fp8, k_tile, codes);
+        }
         let KvLayout { shape, k_group, .. } = self.layout;
         let lane_bytes = k_group * shape.dtype.size_bytes();
         let block_table = self.batch.block_table(task.seq_idx);
@@ -316,8 +340,22 @@ impl Walk<'_> {
     /// The tile's V as `[KV_TILE / group][head_dim][group]`: straight from the cache where a kv_block
     /// holds it whole, else copied together. What no row attends is made zero there, since a slot
     /// that nobody reads may hold NaN.
-    fn v_tile(&self, task: Task, span: Span, v_tile: &mut Vec<u32>) -> *const u8 {
+    fn v_tile(
+        &self,
+        task: Task,
+        span: Span,
+        v_tile: &mut Vec<u32>,
+        codes: &mut Vec<u32>,
+    ) -> *const u8 {
         let KvLayout { shape, k_group: group, .. } = self.layout;
+        if let Some(fp8) = self.fp8 {
+            self.gather_v::<u8>(task, span, codes);
+            let num_codes = span.len.next_multiple_of(group) * shape.head_dim;
+            let codes: &[u8] = bytemuck::cast_slice(codes);
+            let wide = &mut elements::<u16>(v_tile, shape.head_dim)[..num_codes];
+            self.widen(fp8, &codes[..num_codes], wide);
+            return v_tile.as_ptr().cast();
+        }
         let block_table = self.batch.block_table(task.seq_idx);
         let is_whole = span.first == 0 && span.len.is_multiple_of(group);
         if shape.block_size.is_multiple_of(KV_TILE) && is_whole {
@@ -330,6 +368,55 @@ impl Walk<'_> {
             _ => self.gather_v::<u16>(task, span, v_tile),
         }
         v_tile.as_ptr().cast()
+    }
+
+    /// Four panels of 16 positions widened from FP8 codes, each `[head_dim / k_group][16][k_group]`: the
+    /// order in which a kv_block of 16 tokens has them.
+    fn widened_k(
+        &self,
+        task: Task,
+        span: Span,
+        fp8: &Fp8,
+        k_tile: &mut Vec<u32>,
+        codes: &mut Vec<u32>,
+    ) -> Panels {
+        let KvLayout { shape, k_group, .. } = self.layout;
+        let panel_len = shape.head_dim * LANES;
+        let wide = elements::<u16>(k_tile, shape.head_dim);
+        let panels = wide.chunks_exact_mut(panel_len).take(span.len.div_ceil(LANES));
+        let pool = self.layer.k.as_slice::<u8>();
+        for (p, wide) in panels.enumerate() {
+            let (first, offset) = self.place(task, span.start + p * LANES);
+            if shape.block_size == LANES {
+                self.widen(fp8, &pool[first..first + panel_len], wide);
+                continue;
+            }
+            let codes = &mut elements::<u8>(codes, shape.head_dim)[..panel_len];
+            if shape.block_size.is_multiple_of(LANES) {
+                let rows = pool[first..].chunks_exact(shape.block_size * k_group);
+                for (to, from) in codes.chunks_exact_mut(LANES * k_group).zip(rows) {
+                    to.copy_from_slice(&from[offset * k_group..][..LANES * k_group]);
+                }
+            } else {
+                for i in 0..LANES.min(span.len - p * LANES) {
+                    let (first, offset) = self.place(task, span.start + p * LANES + i);
+                    for d in 0..shape.head_dim {
+                        let to = (d / k_group * LANES + i) * k_group + d % k_group;
+                        codes[to] = pool[first + self.layout.k_offset(offset, d)];
+                    }
+                }
+            }
+            self.widen(fp8, codes, wide);
+        }
+        let wide = k_tile.as_ptr().cast::<u8>();
+        let panel_bytes = panel_len * size_of::<u16>();
+        let pointers = std::array::from_fn(|p| wide.wrapping_add(p * panel_bytes));
+        Panels { pointers, stride: LANES * k_group * size_of::<u16>() }
+    }
+
+    fn widen(&self, fp8: &Fp8, codes: &[u8], wide: &mut [u16]) {
+        // SAFETY: `kernels` exists, so the CPU has the features.
+        unsafe { (self.kernels.widen_fp8)(&fp8.widen, codes, wide) };
     }
 
     /// Copies K element by element; for kv_blocks that hold no whole panel.

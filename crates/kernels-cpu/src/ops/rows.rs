@@ -2,10 +2,11 @@
 
 use engine_core::batch::Batch;
 use engine_core::dtype::DType;
+use engine_core::kv_dtype::KvDType;
 use half::f16;
 
 use crate::buffer::{AlignedBuf, SharedPtr};
-use crate::kv_layout::KvCache;
+use crate::kv_layout::{Fp8, KvCache};
 use crate::matrix::bf16_bits;
 use crate::pool::Pool;
 use crate::simd::Kernels;
@@ -119,6 +120,8 @@ pub(crate) fn kv_write(
     layer_idx: usize,
 ) {
     let layout = kv_cache.layout;
+    let format = Format { dtype: layout.shape.dtype, fp8: kv_cache.fp8.as_ref() };
+    let scales = kv_cache.scales.layer(layer_idx);
     let layer = &mut kv_cache.layers[layer_idx];
     let mut scatter = |row_idx: usize, slot: usize| {
         let (block, offset) = (slot / layout.shape.block_size, slot % layout.shape.block_size);
@@ -126,9 +129,9 @@ pub(crate) fn kv_write(
             let first = layout.head_block(block, head_idx);
             let k_row = k_heads.head(k, row_idx, head_idx);
             let v_row = v_heads.head(v, row_idx, head_idx);
-            let dtype = layout.shape.dtype;
-            write_elements(&mut layer.k, dtype, k_row, |d| first + layout.k_offset(offset, d));
-            write_elements(&mut layer.v, dtype, v_row, |d| first + layout.v_offset(offset, d));
+            let (k_scale, v_scale) = (scales.k[head_idx], scales.v[head_idx]);
+            format.write(&mut layer.k, k_row, k_scale, |d| first + layout.k_offset(offset, d));
+            format.write(&mut layer.v, v_row, v_scale, |d| first + layout.v_offset(offset, d));
         }
     };
     for (row_idx, &slot) in batch.slot_mapping.iter().enumerate() {
@@ -138,24 +141,37 @@ pub(crate) fn kv_write(
     }
 }
 
-fn write_elements(
-    pool: &mut AlignedBuf,
-    dtype: DType,
-    row: &[f32],
-    place: impl Fn(usize) -> usize,
-) {
-    match dtype {
-        DType::F32 => {
-            let pool = pool.as_mut_slice::<f32>();
-            row.iter().enumerate().for_each(|(d, &x)| pool[place(d)] = x);
+/// A cache's format.
+#[derive(Clone, Copy)]
+struct Format<'a> {
+    dtype: KvDType,
+    fp8: Option<&'a Fp8>,
+}
+
+impl Format<'_> {
+    /// Writes one head of one row, element `d` to `place(d)`.
+    fn write(self, pool: &mut AlignedBuf, row: &[f32], scale: f32, place: impl Fn(usize) -> usize) {
+        if let Some(fp8) = self.fp8 {
+            // Encoded first: a loop without a scatter uses vectors.
+            let mut codes = [0; MAX_HEAD_DIM];
+            let encoder = fp8.encoder;
+            codes.iter_mut().zip(row).for_each(|(code, &x)| *code = encoder.encode(x / scale));
+            return put(pool, codes[..row.len()].iter().copied(), place);
         }
-        DType::F16 => {
-            let pool = pool.as_mut_slice::<f16>();
-            row.iter().enumerate().for_each(|(d, &x)| pool[place(d)] = f16::from_f32(x));
-        }
-        DType::BF16 => {
-            let pool = pool.as_mut_slice::<u16>();
-            row.iter().enumerate().for_each(|(d, &x)| pool[place(d)] = bf16_bits(x));
+        let row = row.iter().map(|&x| x / scale);
+        match self.dtype {
+            KvDType::Float(DType::F16) => put(pool, row.map(f16::from_f32), place),
+            KvDType::Float(DType::BF16) => put(pool, row.map(bf16_bits), place),
+            KvDType::Float(DType::F32) | KvDType::Fp8(_) => put(pool, row, place),
         }
     }
+}
+
+fn put<T: bytemuck::Pod>(
+    pool: &mut AlignedBuf,
+    row: impl Iterator<Item = T>,
+    place: impl Fn(usize) -> usize,
+) {
+    let pool = pool.as_mut_slice::<T>();
+    row.enumerate().for_each(|(d, x)| pool[place(d)] = x);
 }

@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use crate::fp8::Widen;
+
 use super::{EXP2_POLY, Finish, Kernels, LANES, SoftmaxRow, TILE_COLS, Tile, dispatch_tile};
 
 pub(super) const KERNELS: Kernels = Kernels {
@@ -13,6 +15,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     rms_norm_row,
     silu_mul_row,
     store_bf16,
+    widen_fp8,
     round_f16,
 };
 
@@ -241,6 +244,44 @@ unsafe fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
 #[target_feature(enable = "avx2")]
 unsafe fn store_bf16(x: &[f32], out: &mut [u16]) {
     out.iter_mut().zip(x).for_each(|(out, &x)| *out = crate::matrix::bf16_bits(x));
+}
+
+/// From 8 to 0x77 the wide bits go up in equal steps; the eight magnitudes below (subnormals) and the
+/// eight above (infinity and NaN) are looked up.
+#[target_feature(enable = "avx2")]
+unsafe fn widen_fp8(table: &Widen, codes: &[u8], out: &mut [u16]) {
+    let bits = &table.bits;
+    let step = bits[9] - bits[8];
+    let shift = _mm_cvtsi32_si128(step.trailing_zeros() as i32);
+    let offset = _mm256_set1_epi16(bits[8].wrapping_sub(8 * step) as i16);
+    // SAFETY: eight entries fill 128 bits, and the table has 256.
+    let [low_table, high_table] = [0, 0x78].map(|first: usize| unsafe {
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(bits.as_ptr().add(first).cast()))
+    });
+    let minus_zero = _mm256_set1_epi16(bits[0x80] as i16);
+    let sign = _mm256_set1_epi16(0x80);
+    let (whole, rest) = codes.split_at(codes.len() / LANES * LANES);
+    let (whole_out, rest_out) = out.split_at_mut(whole.len());
+    for (codes, out) in whole.chunks_exact(LANES).zip(whole_out.chunks_exact_mut(LANES)) {
+        // SAFETY: a chunk has 16 codes.
+        let code = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(codes.as_ptr().cast()) });
+        let magnitude = _mm256_andnot_si256(sign, code);
+        let middle = _mm256_add_epi16(_mm256_sll_epi16(magnitude, shift), offset);
+        // The two bytes of entry i are 2i and 2i + 1.
+        let entry = _mm256_and_si256(magnitude, _mm256_set1_epi16(7));
+        let doubled = _mm256_mullo_epi16(entry, _mm256_set1_epi16(0x0202));
+        let bytes = _mm256_add_epi16(doubled, _mm256_set1_epi16(0x0100));
+        let low = _mm256_shuffle_epi8(low_table, bytes);
+        let high = _mm256_shuffle_epi8(high_table, bytes);
+        let is_low = _mm256_cmpgt_epi16(_mm256_set1_epi16(8), magnitude);
+        let is_high = _mm256_cmpgt_epi16(magnitude, _mm256_set1_epi16(0x77));
+        let wide = _mm256_blendv_epi8(_mm256_blendv_epi8(middle, low, is_low), high, is_high);
+        let wide = _mm256_or_si256(wide, _mm256_slli_epi16::<8>(_mm256_and_si256(code, sign)));
+        let wide = _mm256_blendv_epi8(wide, minus_zero, _mm256_cmpeq_epi16(code, sign));
+        // SAFETY: a chunk has room for 16.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), wide) };
+    }
+    rest_out.iter_mut().zip(rest).for_each(|(out, &code)| *out = bits[usize::from(code)]);
 }
 
 #[target_feature(enable = "avx2,f16c")]

@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use crate::fp8::Widen;
+
 use super::{EXP2_POLY, Finish, Kernels, LANES, SoftmaxRow, TILE_COLS, Tile, dispatch_tile};
 
 pub(super) const KERNELS: Kernels = Kernels {
@@ -13,6 +15,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     rms_norm_row,
     silu_mul_row,
     store_bf16,
+    widen_fp8,
     round_f16,
 };
 
@@ -216,6 +219,33 @@ unsafe fn store_bf16(x: &[f32], out: &mut [u16]) {
         let bits = unsafe { std::mem::transmute::<__m256bh, __m256i>(rounded) };
         // SAFETY: masked to the chunk.
         unsafe { _mm256_mask_storeu_epi16(out.as_mut_ptr().cast(), mask, bits) };
+    }
+}
+
+/// 128 magnitudes fill four registers: two lookups of 64 each, the right one chosen by bit 6.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn widen_fp8(table: &Widen, codes: &[u8], out: &mut [u16]) {
+    // SAFETY: the table has 256 entries, and 32 fill a register.
+    let magnitudes: [__m512i; 4] = std::array::from_fn(|i| unsafe {
+        _mm512_loadu_si512(table.bits.as_ptr().add(32 * i).cast())
+    });
+    // Without a negative zero, its code is NaN's.
+    let minus_zero = _mm512_set1_epi16(table.bits[0x80] as i16);
+    for (codes, out) in codes.chunks(2 * LANES).zip(out.chunks_mut(2 * LANES)) {
+        let mask = ((1_u64 << codes.len()) - 1) as __mmask32;
+        // SAFETY: masked to the chunk.
+        let narrow = unsafe { _mm256_maskz_loadu_epi8(mask, codes.as_ptr().cast()) };
+        let code = _mm512_cvtepu8_epi16(narrow);
+        let below = _mm512_permutex2var_epi16(magnitudes[0], code, magnitudes[1]);
+        let above = _mm512_permutex2var_epi16(magnitudes[2], code, magnitudes[3]);
+        let is_above = _mm512_test_epi16_mask(code, _mm512_set1_epi16(0x40));
+        let magnitude = _mm512_mask_blend_epi16(is_above, below, above);
+        let sign = _mm512_slli_epi16::<8>(_mm512_and_si512(code, _mm512_set1_epi16(0x80)));
+        let wide = _mm512_or_si512(magnitude, sign);
+        let is_minus_zero = _mm512_cmpeq_epi16_mask(code, _mm512_set1_epi16(0x80));
+        let wide = _mm512_mask_blend_epi16(is_minus_zero, wide, minus_zero);
+        // SAFETY: masked to the chunk.
+        unsafe { _mm512_mask_storeu_epi16(out.as_mut_ptr().cast(), mask, wide) };
     }
 }
 

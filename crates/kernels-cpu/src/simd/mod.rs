@@ -9,6 +9,7 @@ mod portable;
 use engine_core::dtype::DType;
 
 use crate::buffer::Store;
+use crate::fp8::Widen;
 use crate::isa::CpuIsa;
 
 /// Weight rows (or KV positions, or V elements) of one panel: one AVX-512 register of f32.
@@ -105,6 +106,8 @@ pub(crate) struct Kernels {
     pub(crate) silu_mul_row: unsafe fn(gate: &[f32], up: &[f32], out: &mut [f32]),
     /// `out[i] = x[i]` rounded to bfloat16.
     pub(crate) store_bf16: unsafe fn(x: &[f32], out: &mut [u16]),
+    /// `out[i]` = the 16 bits that the table has for `codes[i]`; equally many.
+    pub(crate) widen_fp8: unsafe fn(table: &Widen, codes: &[u8], out: &mut [u16]),
     /// `x[i]` rounded to binary16 and widened, in place.
     pub(crate) round_f16: unsafe fn(x: &mut [f32]),
 }
@@ -193,3 +196,28 @@ pub(crate) const EXP2_POLY: [f32; 8] = [
     0.000_154_035_3,
     0.000_015_252_734,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine_core::formats::Fp8Format;
+
+    #[test]
+    fn every_path_widens_every_code_by_the_table() {
+        // Longer than a vector and no multiple of one.
+        let codes: Vec<u8> = (0..=u8::MAX).chain(0..=u8::MAX).chain(100..201).collect();
+        for isa in CpuIsa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let kernels = Kernels::of(isa);
+            for format in Fp8Format::ALL {
+                for dtype in [DType::F16, DType::BF16] {
+                    let table = Widen::new(format, dtype);
+                    let mut got = vec![0; codes.len()];
+                    // SAFETY: `kernels` exists, so the CPU has the features.
+                    unsafe { (kernels.widen_fp8)(&table, &codes, &mut got) };
+                    let want = codes.iter().map(|&code| table.bits[usize::from(code)]);
+                    assert_eq!(got, want.collect::<Vec<_>>(), "{isa:?} {format:?} {dtype}");
+                }
+            }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 
 use engine_core::dtype::DType;
 
+use crate::fp8::Widen;
+
 use super::{EXP2_POLY, Finish, Kernels, LANES, SoftmaxRow, Tile};
 
 pub(super) const KERNELS: Kernels = Kernels {
@@ -14,6 +16,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     rms_norm_row,
     silu_mul_row,
     store_bf16,
+    widen_fp8,
     round_f16,
 };
 
@@ -167,6 +170,10 @@ unsafe fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
 
 unsafe fn store_bf16(x: &[f32], out: &mut [u16]) {
     out.iter_mut().zip(x).for_each(|(out, &x)| *out = crate::matrix::bf16_bits(x));
+}
+
+unsafe fn widen_fp8(table: &Widen, codes: &[u8], out: &mut [u16]) {
+    out.iter_mut().zip(codes).for_each(|(out, &code)| *out = table.bits[usize::from(code)]);
 }
 
 unsafe fn round_f16(x: &mut [f32]) {

@@ -3,8 +3,11 @@
 use engine_core::batch::Batch;
 use engine_core::device::{Device, KvCacheShape, OpError};
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Flavour;
+use engine_core::kv_dtype::KvDType;
+use engine_core::kv_scales::KvScales;
 
-use super::{Buffer, KvCache, ReferenceCpu, codes};
+use super::{Buffer, KvCache, ReferenceCpu};
 use crate::shape;
 
 impl Device for ReferenceCpu {
@@ -24,6 +27,10 @@ impl Device for ReferenceCpu {
         self.compute_dtype
     }
 
+    fn fp8_flavour(&self) -> Fp8Flavour {
+        Fp8Flavour::Ocp
+    }
+
     fn alloc(&mut self, len: usize) -> Result<Buffer, OpError> {
         Buffer::new(len, false)
     }
@@ -32,8 +39,12 @@ impl Device for ReferenceCpu {
         Buffer::new(len, true)
     }
 
-    fn alloc_kv_cache(&mut self, shape: KvCacheShape) -> Result<KvCache, OpError> {
-        KvCache::new(shape)
+    fn alloc_kv_cache(
+        &mut self,
+        shape: KvCacheShape,
+        scales: &KvScales,
+    ) -> Result<KvCache, OpError> {
+        KvCache::new(shape, scales)
     }
 
     fn upload_batch(&mut self, batch: &Batch, device_batch: &mut Batch) -> Result<(), OpError> {
@@ -101,7 +112,7 @@ impl Device for ReferenceCpu {
             for pool in [&kv_cache.keys, &kv_cache.values] {
                 let dtype = kv_cache.shape.dtype;
                 let (to, tail) = rest.split_at_mut(range.len() * dtype.size_bytes());
-                codes::to_bytes(dtype, &pool[range.clone()], to);
+                to_bytes(dtype, &pool[range.clone()], to);
                 rest = tail;
             }
         }
@@ -121,7 +132,7 @@ impl Device for ReferenceCpu {
             for range in kv_cache.block_ranges(block) {
                 for pool in [&mut kv_cache.keys, &mut kv_cache.values] {
                     let (from, tail) = rest.split_at(range.len() * dtype.size_bytes());
-                    codes::from_bytes(dtype, from, &mut pool[range.clone()]);
+                    from_bytes(dtype, from, &mut pool[range.clone()]);
                     rest = tail;
                 }
             }
@@ -134,5 +145,23 @@ impl Device for ReferenceCpu {
 pub(super) fn round_all(dtype: DType, values: &mut [f32]) {
     for value in values {
         *value = dtype.round(*value);
+    }
+}
+
+/// Writes `values`, which `dtype` represents, in its format; `out` has just the room.
+fn to_bytes(dtype: KvDType, values: &[f32], out: &mut [u8]) {
+    let size_bytes = dtype.size_bytes();
+    for (&value, out) in values.iter().zip(out.chunks_exact_mut(size_bytes)) {
+        out.copy_from_slice(&dtype.to_code(value).to_le_bytes()[..size_bytes]);
+    }
+}
+
+/// The values that [`to_bytes`] wrote.
+fn from_bytes(dtype: KvDType, bytes: &[u8], values: &mut [f32]) {
+    let size_bytes = dtype.size_bytes();
+    for (value, bytes) in values.iter_mut().zip(bytes.chunks_exact(size_bytes)) {
+        let mut code = [0; 4];
+        code[..size_bytes].copy_from_slice(bytes);
+        *value = dtype.from_code(u32::from_le_bytes(code));
     }
 }

@@ -1,6 +1,5 @@
 //! The oracle as a backend: slow, plain, and checked at every argument.
 
-mod codes;
 mod device;
 mod ops;
 mod storage;

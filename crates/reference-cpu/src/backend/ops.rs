@@ -153,9 +153,12 @@ impl Ops for ReferenceCpu {
         let width = shape.num_kv_heads * shape.head_dim;
         let k = view(OP, args.k, width, num_tokens)?;
         let v = view(OP, args.v, width, num_tokens)?;
-        let (keys, values) = args.kv_cache.layer_mut(args.layer_idx);
-        ops::kv_write(&args.batch.slot_mapping, k, width, shape.dtype, keys);
-        ops::kv_write(&args.batch.slot_mapping, v, width, shape.dtype, values);
+        for (rows, (pool, scales)) in
+            [k, v].into_iter().zip(args.kv_cache.layer_mut(args.layer_idx))
+        {
+            let slots = &args.batch.slot_mapping;
+            ops::kv_write(slots, rows, shape.head_dim, (shape.dtype, scales), pool);
+        }
         Ok(())
     }
 
@@ -178,6 +181,8 @@ impl Ops for ReferenceCpu {
             k,
             v,
             shape,
+            scales: args.kv_cache.scales().layer(args.layer_idx),
+            query_dtype: shape.dtype.attention_dtype(self.compute_dtype),
             num_qo_heads: args.num_qo_heads,
             scale: args.scale,
             window: args.window,

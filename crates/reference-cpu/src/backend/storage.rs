@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use engine_core::device::{KvCacheShape, OpError};
+use engine_core::kv_scales::KvScales;
 
 use crate::shape;
 
@@ -111,11 +112,12 @@ impl Matrix {
     }
 }
 
-/// The paged cache: keys and values as `[layer][slot][kv_head][element]`, rounded to the cache's
-/// format.
+/// The paged cache: keys and values as `[layer][slot][kv_head][element]`, divided by their scales and
+/// rounded to the cache's format.
 #[derive(Clone, Debug)]
 pub struct KvCache {
     pub(super) shape: KvCacheShape,
+    pub(super) scales: KvScales,
     pub(super) keys: Vec<f32>,
     pub(super) values: Vec<f32>,
 }
@@ -126,15 +128,23 @@ impl KvCache {
         &self.shape
     }
 
+    /// The scales.
+    pub fn scales(&self) -> &KvScales {
+        &self.scales
+    }
+
     /// Keys and values of one layer, each `[num_slots, num_kv_heads, head_dim]`.
     pub fn layer(&self, layer_idx: usize) -> (&[f32], &[f32]) {
         let range = self.layer_range(layer_idx);
         (&self.keys[range.clone()], &self.values[range])
     }
 
-    pub(super) fn layer_mut(&mut self, layer_idx: usize) -> (&mut [f32], &mut [f32]) {
+    /// Each pool of one layer, to be written, with its scales.
+    pub(super) fn layer_mut(&mut self, layer_idx: usize) -> [(&mut [f32], &[f32]); 2] {
         let range = self.layer_range(layer_idx);
-        (&mut self.keys[range.clone()], &mut self.values[range])
+        let scales = self.scales.layer(layer_idx);
+        let (keys, values) = (&mut self.keys[range.clone()], &mut self.values[range]);
+        [(keys, scales.k), (values, scales.v)]
     }
 
     /// The elements of kv_block `block` in each layer, of `keys` as of `values`.
@@ -153,18 +163,20 @@ impl KvCache {
         layer_idx * layer_len..(layer_idx + 1) * layer_len
     }
 
-    pub(super) fn new(shape: KvCacheShape) -> Result<Self, OpError> {
+    pub(super) fn new(shape: KvCacheShape, scales: &KvScales) -> Result<Self, OpError> {
         const OP: &str = "alloc_kv_cache";
         shape::at_least(OP, "num_layers", shape.num_layers, 1)?;
         shape::at_least(OP, "num_blocks", shape.num_blocks, 1)?;
         shape::at_least(OP, "block_size", shape.block_size, 1)?;
         shape::at_least(OP, "num_kv_heads", shape.num_kv_heads, 1)?;
         shape::at_least(OP, "head_dim", shape.head_dim, 1)?;
+        shape.check_scales(scales)?;
         let len = [shape.num_blocks, shape.block_size, shape.num_kv_heads, shape.head_dim]
             .iter()
             .try_fold(shape.num_layers, |len, &factor| len.checked_mul(factor));
         Ok(KvCache {
             shape,
+            scales: scales.clone(),
             keys: unwritten("the KV cache", len)?,
             values: unwritten("the KV cache", len)?,
         })

@@ -3,7 +3,7 @@
 mod rows;
 mod sequences;
 
-use engine_core::dtype::DType;
+use engine_core::kv_dtype::KvDType;
 use engine_core::ops::Ops;
 
 use super::Failure;
@@ -17,7 +17,7 @@ use super::Failure;
 ///
 /// # Errors
 /// The first [`Failure`].
-pub fn row_independence<O: Ops>(backends: &mut [O], kv_dtypes: &[DType]) -> Result<(), Failure> {
+pub fn row_independence<O: Ops>(backends: &mut [O], kv_dtypes: &[KvDType]) -> Result<(), Failure> {
     if let Some((first, others)) = backends.split_first() {
         let first = first.numerics_id();
         if let Some(other) = others.iter().find(|other| other.numerics_id() != first) {

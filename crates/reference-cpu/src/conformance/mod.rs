@@ -21,6 +21,7 @@ use core::fmt;
 
 use engine_core::device::OpError;
 use engine_core::dtype::DType;
+use engine_core::kv_dtype::KvDType;
 use engine_core::ops::Ops;
 
 use crate::check::Report;
@@ -167,7 +168,7 @@ impl fmt::Display for Table<'_> {
 ///
 /// # Errors
 /// The first [`Failure`], which names op, case, worst element, error and bound.
-pub fn run<O: Ops>(make: impl Fn() -> O, kv_dtypes: &[DType]) -> Result<Vec<OpReport>, Failure> {
+pub fn run<O: Ops>(make: impl Fn() -> O, kv_dtypes: &[KvDType]) -> Result<Vec<OpReport>, Failure> {
     Ok(vec![
         embed(make())?,
         linear(make())?,
@@ -234,7 +235,7 @@ pub fn rope<O: Ops>(backend: O) -> Result<OpReport, Failure> {
 ///
 /// # Errors
 /// The first [`Failure`].
-pub fn kv_write<O: Ops>(backend: O, kv_dtypes: &[DType]) -> Result<OpReport, Failure> {
+pub fn kv_write<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
     paged::kv_write(Rig::new("kv_write", backend), kv_dtypes)
 }
 
@@ -242,7 +243,7 @@ pub fn kv_write<O: Ops>(backend: O, kv_dtypes: &[DType]) -> Result<OpReport, Fai
 ///
 /// # Errors
 /// The first [`Failure`].
-pub fn attention<O: Ops>(backend: O, kv_dtypes: &[DType]) -> Result<OpReport, Failure> {
+pub fn attention<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
     paged::attention(Rig::new("attention", backend), kv_dtypes)
 }
 
@@ -259,6 +260,6 @@ pub fn silu_mul<O: Ops>(backend: O) -> Result<OpReport, Failure> {
 ///
 /// # Errors
 /// The first [`Failure`].
-pub fn kv_blocks<O: Ops>(backend: O, kv_dtypes: &[DType]) -> Result<OpReport, Failure> {
+pub fn kv_blocks<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
     transfer::kv_blocks(Rig::new("kv_blocks", backend), kv_dtypes)
 }

@@ -5,18 +5,21 @@ use core::ops::Range;
 use engine_core::batch::Batch;
 use engine_core::device::KvCacheShape;
 use engine_core::dtype::DType;
+use engine_core::kv_dtype::KvDType;
+use engine_core::kv_scales::KvScales;
 use engine_core::ops::{Attention, Cols, KvWrite, Ops};
 
 use super::paging::{LAYER_IDX, NUM_LAYERS, Paging};
 use super::rig::Rig;
 use super::{Failure, OpReport};
-use crate::cases::{self, AttentionCase, KvWriteCase};
+use crate::cases::{self, AttentionCase, KvFormat, KvWriteCase};
 use crate::inputs::{Inputs, Rng};
 use crate::{bounds, ops};
 
 /// A cache on the backend and what it should hold of layer [`LAYER_IDX`].
 struct Caches<O: Ops> {
     shape: KvCacheShape,
+    scales: KvScales,
     device: O::KvCache,
     keys: Vec<f32>,
     values: Vec<f32>,
@@ -27,14 +30,14 @@ impl<O: Ops> Caches<O> {
     fn new(
         rig: &mut Rig<O>,
         paging: &Paging,
-        shape: KvCacheShape,
+        (shape, scales): (KvCacheShape, KvScales),
         fill: impl Fn(usize) -> f32,
     ) -> Result<Self, Failure> {
-        let allocated = rig.backend.alloc_kv_cache(shape);
+        let allocated = rig.backend.alloc_kv_cache(shape, &scales);
         let device = rig.did(allocated)?;
         let len = shape.num_blocks * shape.block_size * shape.num_kv_heads * shape.head_dim;
-        let mut caches =
-            Caches { shape, device, keys: vec![f32::NAN; len], values: vec![f32::NAN; len] };
+        let unwritten = || vec![f32::NAN; len];
+        let mut caches = Caches { shape, scales, device, keys: unwritten(), values: unwritten() };
         let batch = paging.whole_pool();
         for layer_idx in 0..NUM_LAYERS {
             let rows = vec![fill(layer_idx); 2 * len];
@@ -65,9 +68,13 @@ impl<O: Ops> Caches<O> {
         });
         rig.did(done)?;
         if layer_idx == LAYER_IDX {
-            let (slots, dtype) = (&batch.slot_mapping, self.shape.dtype);
-            ops::kv_write(slots, columns(rows, 0, 2 * width), width, dtype, &mut self.keys);
-            ops::kv_write(slots, columns(rows, width, 2 * width), width, dtype, &mut self.values);
+            let scales = self.scales.layer(layer_idx);
+            let pools = [(&mut self.keys, scales.k, 0), (&mut self.values, scales.v, width)];
+            for (pool, scales, first_col) in pools {
+                let rows = columns(rows, first_col, 2 * width);
+                let format = (self.shape.dtype, scales);
+                ops::kv_write(&batch.slot_mapping, rows, self.shape.head_dim, format, pool);
+            }
         }
         Ok(())
     }
@@ -90,8 +97,8 @@ impl<O: Ops> Caches<O> {
                 got_values.extend(value);
             }
         }
-        rig.check_exact(shape.dtype, &got_keys, keys)?;
-        rig.check_exact(shape.dtype, &got_values, values)
+        rig.check_exact(DType::F32, &got_keys, keys)?;
+        rig.check_exact(DType::F32, &got_values, values)
     }
 }
 
@@ -99,12 +106,18 @@ fn columns<B: ?Sized>(buffer: &B, first_col: usize, stride: usize) -> Cols<&B> {
     Cols { buffer, first_col, stride }
 }
 
-pub(super) fn kv_write<O: Ops>(mut rig: Rig<O>, kv_dtypes: &[DType]) -> Result<OpReport, Failure> {
+pub(super) fn kv_write<O: Ops>(
+    mut rig: Rig<O>,
+    kv_dtypes: &[KvDType],
+) -> Result<OpReport, Failure> {
     let mut rng = Rng::new(0x6b76);
-    for case in cases::kv_write() {
-        for &dtype in kv_dtypes {
-            rig.begin(&(&case, dtype));
-            kv_write_case(&mut rig, &case, dtype, &mut rng)?;
+    let (cases, formats) = (cases::kv_write(), cases::kv_formats(kv_dtypes));
+    // Each format meets ten cases or more, and one more block size in every round.
+    let num_rounds = (10 * formats.len()).div_ceil(cases.len());
+    for round in 0..num_rounds {
+        for (case, &format) in cases.iter().zip(formats.iter().cycle().skip(round)) {
+            rig.begin(&(case, format));
+            kv_write_case(&mut rig, case, format, &mut rng)?;
         }
     }
     Ok(rig.finish())
@@ -113,14 +126,14 @@ pub(super) fn kv_write<O: Ops>(mut rig: Rig<O>, kv_dtypes: &[DType]) -> Result<O
 fn kv_write_case<O: Ops>(
     rig: &mut Rig<O>,
     case: &KvWriteCase,
-    dtype: DType,
+    format: KvFormat,
     rng: &mut Rng,
 ) -> Result<(), Failure> {
     let seq_lens = [case.num_tokens / 2, case.num_tokens.div_ceil(2)];
     let paging = Paging::new(rng, case.block_size, &seq_lens);
-    let shape = paging.shape(case.num_kv_heads, case.head_dim, dtype);
+    let cache = paging.cache(case.num_kv_heads, case.head_dim, format);
     let filler = |layer_idx: usize| [-2.0, -3.0][layer_idx];
-    let mut caches = Caches::new(rig, &paging, shape, filler)?;
+    let mut caches = Caches::new(rig, &paging, cache, filler)?;
     let mut batch = paging.batch(&[(1, 0..seq_lens[1]), (0, 0..seq_lens[0])]);
     batch.slot_mapping.iter_mut().skip(1).step_by(3).for_each(|slot| *slot = -1);
     // Not rounded, and out of f16's range among the extreme ones.
@@ -128,15 +141,28 @@ fn kv_write_case<O: Ops>(
     let rows = case.inputs.make(rng, len, DType::F32);
     caches.write(rig, &batch, &rows, LAYER_IDX)?;
     caches.check(rig, LAYER_IDX, &caches.keys, &caches.values)?;
-    let untouched = vec![filler(0); caches.keys.len()];
-    caches.check(rig, 0, &untouched, &untouched)
+    let scales = caches.scales.layer(0);
+    let untouched = [scales.k, scales.v].map(|scales| {
+        let heads = scales.iter().map(|scale| format.dtype.round(filler(0) / scale));
+        let slot: Vec<f32> = heads.flat_map(|x| core::iter::repeat_n(x, case.head_dim)).collect();
+        slot.repeat(caches.keys.len() / slot.len())
+    });
+    caches.check(rig, 0, &untouched[0], &untouched[1])
 }
 
-pub(super) fn attention<O: Ops>(mut rig: Rig<O>, kv_dtypes: &[DType]) -> Result<OpReport, Failure> {
+pub(super) fn attention<O: Ops>(
+    mut rig: Rig<O>,
+    kv_dtypes: &[KvDType],
+) -> Result<OpReport, Failure> {
     let mut rng = Rng::new(0xa77e);
-    for (case, &dtype) in cases::attention().iter().zip(kv_dtypes.iter().cycle()) {
-        rig.begin(&(case, dtype));
-        attention_case(&mut rig, case, dtype, &mut rng)?;
+    let (cases, formats) = (cases::attention(), cases::kv_formats(kv_dtypes));
+    // Each format meets five cases or more.
+    let num_rounds = (5 * formats.len()).div_ceil(cases.len());
+    for (case, &format) in
+        cases.iter().cycle().zip(formats.iter().cycle()).take(num_rounds * cases.len())
+    {
+        rig.begin(&(case, format));
+        attention_case(&mut rig, case, format, &mut rng)?;
     }
     Ok(rig.finish())
 }
@@ -144,14 +170,15 @@ pub(super) fn attention<O: Ops>(mut rig: Rig<O>, kv_dtypes: &[DType]) -> Result<
 fn attention_case<O: Ops>(
     rig: &mut Rig<O>,
     case: &AttentionCase,
-    dtype: DType,
+    format: KvFormat,
     rng: &mut Rng,
 ) -> Result<(), Failure> {
     let (num_qo_heads, head_dim) = (case.num_qo_heads, case.head_dim);
     let seq_lens: Vec<usize> = case.seqs.iter().map(|seq| seq.seq_len).collect();
     let paging = Paging::new(rng, case.block_size, &seq_lens);
-    let shape = paging.shape(case.num_kv_heads, head_dim, dtype);
-    let mut caches = Caches::new(rig, &paging, shape, |_| f32::NAN)?;
+    let cache = paging.cache(case.num_kv_heads, head_dim, format);
+    let shape = cache.0;
+    let mut caches = Caches::new(rig, &paging, cache, |_| f32::NAN)?;
     let (history, rows) = history(case, &paging, rng);
     caches.write(rig, &history, &rows, LAYER_IDX)?;
 
@@ -181,12 +208,15 @@ fn attention_case<O: Ops>(
     });
     rig.did(done)?;
 
+    let compute_dtype = rig.backend.compute_dtype();
     let oracle = ops::Attention {
         batch: &batch,
         q: columns(&host_q[..], first_col, stride),
         k: &caches.keys,
         v: &caches.values,
         shape,
+        scales: caches.scales.layer(LAYER_IDX),
+        query_dtype: shape.dtype.attention_dtype(compute_dtype),
         num_qo_heads,
         scale,
         window: case.window,
@@ -195,7 +225,6 @@ fn attention_case<O: Ops>(
     ops::attention(&oracle, 0..num_tokens, &mut want);
     let errors = bounds::attention(&oracle, 0..num_tokens, &want);
     let got = rig.read_act(&out, want.len())?;
-    let compute_dtype = rig.backend.compute_dtype();
     rig.check(compute_dtype, &got, &want, &errors)
 }
 

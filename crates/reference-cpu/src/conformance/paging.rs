@@ -4,8 +4,9 @@ use core::ops::Range;
 
 use engine_core::batch::Batch;
 use engine_core::device::KvCacheShape;
-use engine_core::dtype::DType;
+use engine_core::kv_scales::KvScales;
 
+use crate::cases::KvFormat;
 use crate::inputs::Rng;
 
 /// Layers of the caches under test; the second is used, the first must not be.
@@ -33,16 +34,22 @@ impl Paging {
         Paging { block_size, num_blocks, tables }
     }
 
-    /// The pool's shape with heads of a model.
-    pub(super) fn shape(&self, num_kv_heads: usize, head_dim: usize, dtype: DType) -> KvCacheShape {
-        KvCacheShape {
+    /// The pool's shape with heads of a model, and its scales.
+    pub(super) fn cache(
+        &self,
+        num_kv_heads: usize,
+        head_dim: usize,
+        format: KvFormat,
+    ) -> (KvCacheShape, KvScales) {
+        let shape = KvCacheShape {
             num_layers: NUM_LAYERS,
             num_blocks: self.num_blocks,
             block_size: self.block_size,
             num_kv_heads,
             head_dim,
-            dtype,
-        }
+            dtype: format.dtype,
+        };
+        (shape, format.scales(NUM_LAYERS, num_kv_heads))
     }
 
     /// Rows at `positions` of each sequence listed, in that order.

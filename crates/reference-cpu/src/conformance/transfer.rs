@@ -2,25 +2,30 @@
 
 use engine_core::device::{KvCacheShape, OpError};
 use engine_core::dtype::DType;
+use engine_core::kv_dtype::KvDType;
+use engine_core::kv_scales::KvScales;
 use engine_core::ops::{Cols, KvWrite, Ops};
 
 use super::paging::{NUM_LAYERS, Paging};
 use super::rig::Rig;
 use super::{Failure, OpReport};
-use crate::cases::{self, KvWriteCase};
+use crate::cases::{self, KvFormat, KvScaling, KvWriteCase};
 use crate::inputs::Rng;
 
-pub(super) fn kv_blocks<O: Ops>(mut rig: Rig<O>, kv_dtypes: &[DType]) -> Result<OpReport, Failure> {
+pub(super) fn kv_blocks<O: Ops>(
+    mut rig: Rig<O>,
+    kv_dtypes: &[KvDType],
+) -> Result<OpReport, Failure> {
     let mut rng = Rng::new(0x5a4b);
-    for case in cases::kv_write() {
-        for &dtype in kv_dtypes {
-            rig.begin(&(&case, dtype));
-            let paging = Paging::new(&mut rng, case.block_size, &[case.num_tokens]);
-            let shape = paging.shape(case.num_kv_heads, case.head_dim, dtype);
-            moved(&mut rig, &case, &paging, shape, &mut rng)?;
-            any_bytes(&mut rig, shape, &mut rng)?;
-            refused(&mut rig, shape)?;
-        }
+    for (case, &dtype) in cases::kv_write().iter().zip(kv_dtypes.iter().cycle()) {
+        rig.begin(&(case, dtype));
+        let paging = Paging::new(&mut rng, case.block_size, &[case.num_tokens]);
+        let scaling = if dtype.fp8().is_some() { KvScaling::PerHead } else { KvScaling::Ones };
+        let format = KvFormat { dtype, scaling };
+        let cache = paging.cache(case.num_kv_heads, case.head_dim, format);
+        moved(&mut rig, case, &paging, &cache, &mut rng)?;
+        any_bytes(&mut rig, &cache, &mut rng)?;
+        refused(&mut rig, &cache)?;
     }
     Ok(rig.finish())
 }
@@ -30,10 +35,10 @@ fn moved<O: Ops>(
     rig: &mut Rig<O>,
     case: &KvWriteCase,
     paging: &Paging,
-    shape: KvCacheShape,
+    &(shape, ref scales): &(KvCacheShape, KvScales),
     rng: &mut Rng,
 ) -> Result<(), Failure> {
-    let allocated = rig.backend.alloc_kv_cache(shape);
+    let allocated = rig.backend.alloc_kv_cache(shape, scales);
     let mut kv_cache = rig.did(allocated)?;
     let len = shape.num_blocks * shape.block_size * 2 * shape.num_kv_heads * shape.head_dim;
     for layer_idx in 0..NUM_LAYERS {
@@ -53,10 +58,10 @@ fn moved<O: Ops>(
     for layer_idx in 0..NUM_LAYERS {
         write(rig, paging, shape, &mut kv_cache, layer_idx, &vec![-2.0; len])?;
     }
+    let mut want = slots(rig, &kv_cache, shape)?;
     let done = rig.backend.write_kv_blocks(&mut kv_cache, back, &host);
     rig.did(done)?;
 
-    let mut want = vec![-2.0; before.len()];
     let block_len = before.len() / NUM_LAYERS / shape.num_blocks;
     for layer_idx in 0..NUM_LAYERS {
         for (&from, &to) in out.iter().zip(back) {
@@ -70,8 +75,12 @@ fn moved<O: Ops>(
 }
 
 /// What nobody wrote may be any bytes, signalling NaN among them, and stays what it is.
-fn any_bytes<O: Ops>(rig: &mut Rig<O>, shape: KvCacheShape, rng: &mut Rng) -> Result<(), Failure> {
-    let allocated = rig.backend.alloc_kv_cache(shape);
+fn any_bytes<O: Ops>(
+    rig: &mut Rig<O>,
+    &(shape, ref scales): &(KvCacheShape, KvScales),
+    rng: &mut Rng,
+) -> Result<(), Failure> {
+    let allocated = rig.backend.alloc_kv_cache(shape, scales);
     let mut kv_cache = rig.did(allocated)?;
     let mut ids: Vec<u32> = (0..shape.num_blocks as u32).collect();
     rng.shuffle(&mut ids);
@@ -87,8 +96,11 @@ fn any_bytes<O: Ops>(rig: &mut Rig<O>, shape: KvCacheShape, rng: &mut Rng) -> Re
 }
 
 /// Lengths and blocks that do not fit.
-fn refused<O: Ops>(rig: &mut Rig<O>, shape: KvCacheShape) -> Result<(), Failure> {
-    let allocated = rig.backend.alloc_kv_cache(shape);
+fn refused<O: Ops>(
+    rig: &mut Rig<O>,
+    &(shape, ref scales): &(KvCacheShape, KvScales),
+) -> Result<(), Failure> {
+    let allocated = rig.backend.alloc_kv_cache(shape, scales);
     let mut kv_cache = rig.did(allocated)?;
     let block_bytes = shape.block_bytes() as usize;
     let outside = shape.num_blocks as u32;
@@ -103,6 +115,14 @@ fn refused<O: Ops>(rig: &mut Rig<O>, shape: KvCacheShape) -> Result<(), Failure>
             if !matches!(done, Err(OpError::Shape { .. })) {
                 return Err(rig.took(&format!("{num_bytes} bytes for the blocks {ids:?}")));
             }
+        }
+    }
+    for (num_layers, num_kv_heads) in
+        [(NUM_LAYERS + 1, shape.num_kv_heads), (NUM_LAYERS, shape.num_kv_heads + 1)]
+    {
+        let scales = KvScales::ones(num_layers, num_kv_heads);
+        if !matches!(rig.backend.alloc_kv_cache(shape, &scales), Err(OpError::Shape { .. })) {
+            return Err(rig.took(&format!("scales of {num_layers} layers, {num_kv_heads} heads")));
         }
     }
     Ok(())

@@ -5,6 +5,8 @@ use core::ops::Range;
 
 use engine_core::batch::Batch;
 use engine_core::device::KvCacheShape;
+use engine_core::dtype::DType;
+use engine_core::kv_scales::LayerScales;
 use engine_core::ops::Cols;
 
 /// What [`attention`] reads.
@@ -20,6 +22,10 @@ pub struct Attention<'a> {
     pub v: &'a [f32],
     /// The cache's shape.
     pub shape: KvCacheShape,
+    /// The layer's scales.
+    pub scales: LayerScales<'a>,
+    /// The format of queries: [`KvDType::attention_dtype`](engine_core::kv_dtype::KvDType::attention_dtype).
+    pub query_dtype: DType,
     /// Query heads.
     pub num_qo_heads: usize,
     /// Factor on the scores.
@@ -29,12 +35,18 @@ pub struct Attention<'a> {
 }
 
 impl<'a> Attention<'a> {
-    /// Query head `head` of row `row`, rounded to the cache's format.
+    /// Query head `head` of row `row`, rounded to the queries' format.
     pub fn query(&self, row: usize, head: usize) -> Vec<f64> {
         let head_dim = self.shape.head_dim;
         let start = row * self.q.stride + self.q.first_col + head * head_dim;
         let query = &self.q.buffer[start..start + head_dim];
-        query.iter().map(|&q| f64::from(self.shape.dtype.round(q))).collect()
+        query.iter().map(|&q| f64::from(self.query_dtype.round(q))).collect()
+    }
+
+    /// Factor on the scores and factor on the output with KV head `kv_head`.
+    pub fn factors(&self, kv_head: usize) -> (f64, f64) {
+        let k_scale = f64::from(self.scales.k[kv_head]);
+        (f64::from(self.scale) * k_scale, f64::from(self.scales.v[kv_head]))
     }
 
     /// Key and value of KV head `kv_head` at `position` of the sequence with `block_table`.
@@ -59,7 +71,7 @@ pub fn attended(position: usize, window: Option<u32>) -> Range<usize> {
     first..position + 1
 }
 
-/// `out = softmax(scale · q · Kᵀ) · V` for the rows `rows` of the batch, each query head with KV
+/// `out = v_scale · softmax(scale · k_scale · q · Kᵀ) · V` for the rows `rows` of the batch, each query head with KV
 /// head `head / (num_qo_heads / num_kv_heads)`.
 ///
 /// `out` `[rows, num_qo_heads · head_dim]`.
@@ -81,7 +93,7 @@ pub fn attention(args: &Attention<'_>, rows: Range<usize>, out: &mut [f32]) {
                 attend(
                     &args.query(row, head),
                     keys_values,
-                    args.scale,
+                    args.factors(head / group),
                     &mut out[start..start + head_dim],
                 );
             }
@@ -89,17 +101,17 @@ pub fn attention(args: &Attention<'_>, rows: Range<usize>, out: &mut [f32]) {
     }
 }
 
-/// One query over its keys and values: `out = Σⱼ wⱼ·vⱼ / Σⱼ wⱼ` with `wⱼ = e^(sⱼ − max s)` and
-/// `sⱼ = scale · q·kⱼ`.
+/// One query over its keys and values: `out = v_scale · Σⱼ wⱼ·vⱼ / Σⱼ wⱼ` with
+/// `wⱼ = e^(sⱼ − max s)` and `sⱼ = scale · q·kⱼ`.
 pub fn attend<'a>(
     query: &[f64],
     keys_values: impl Iterator<Item = (&'a [f32], &'a [f32])> + Clone,
-    scale: f32,
+    (scale, v_scale): (f64, f64),
     out: &mut [f32],
 ) {
     let score = |key: &[f32]| {
         let products = query.iter().zip(key).map(|(q, &k)| q * f64::from(k));
-        f64::from(scale) * products.sum::<f64>()
+        scale * products.sum::<f64>()
     };
     let scores: Vec<f64> = keys_values.clone().map(|(key, _)| score(key)).collect();
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -113,14 +125,13 @@ pub fn attend<'a>(
         }
     }
     for (out, sum) in out.iter_mut().zip(sums) {
-        *out = (sum / weight_sum) as f32;
+        *out = (v_scale * sum / weight_sum) as f32;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine_core::dtype::DType;
 
     #[test]
     fn a_row_sees_its_window_and_itself() {
@@ -136,8 +147,8 @@ mod tests {
         let ln3 = 3.0_f32.ln();
         let pairs: [(&[f32], &[f32]); 2] = [(&[0.0, 1.0], &[8.0, 0.0]), (&[2.0, 0.0], &[0.0, 4.0])];
         let mut out = [0.0; 2];
-        attend(&[f64::from(ln3), 0.0], pairs.into_iter(), 0.5, &mut out);
-        assert!((out[0] - 2.0).abs() < 1e-6 && (out[1] - 3.0).abs() < 1e-6);
+        attend(&[f64::from(ln3), 0.0], pairs.into_iter(), (0.5, 3.0), &mut out);
+        assert!((out[0] - 6.0).abs() < 1e-6 && (out[1] - 9.0).abs() < 1e-6);
     }
 
     #[test]
@@ -149,7 +160,7 @@ mod tests {
             block_size: 2,
             num_kv_heads: 2,
             head_dim: 1,
-            dtype: DType::F32,
+            dtype: DType::F32.into(),
         };
         let nan = f32::NAN;
         let k = [0.0; 12];
@@ -169,6 +180,8 @@ mod tests {
             k: &k,
             v: &v,
             shape,
+            scales: LayerScales { k: &[1.0, 7.0], v: &[1.0, 1.0] },
+            query_dtype: DType::F32,
             num_qo_heads: 6,
             scale: 1.0,
             window: None,

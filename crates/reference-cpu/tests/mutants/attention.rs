@@ -2,6 +2,7 @@
 
 use engine_core::device::{Device, OpError};
 use engine_core::dtype::DType;
+use engine_core::kv_scales::LayerScales;
 use engine_core::ops::{Attention, Cols, Ops};
 use reference_cpu::{bounds, ops};
 
@@ -21,6 +22,8 @@ impl Mutant {
             out: args.out,
         })?;
         let (k, v) = args.kv_cache.layer(args.layer_idx);
+        let scales = args.kv_cache.scales().layer(args.layer_idx);
+        let (k_scales, v_scales) = self.scales_with_defect(scales);
         let oracle = ops::Attention {
             batch: args.batch,
             q: Cols {
@@ -31,6 +34,8 @@ impl Mutant {
             k,
             v,
             shape: *args.kv_cache.shape(),
+            scales: LayerScales { k: &k_scales, v: &v_scales },
+            query_dtype: args.kv_cache.shape().dtype.attention_dtype(self.compute_dtype()),
             num_qo_heads: args.num_qo_heads,
             scale: args.scale,
             window: args.window,
@@ -51,6 +56,28 @@ impl Mutant {
             defect => heads(&oracle, defect, &mut out),
         }
         self.inner.write_act(&out, args.out)
+    }
+
+    /// What attention takes for the layer's scales.
+    fn scales_with_defect(&self, scales: LayerScales<'_>) -> (Vec<f32>, Vec<f32>) {
+        let (mut k, mut v) = (scales.k.to_vec(), scales.v.to_vec());
+        match self.defect {
+            Defect::KeyScaleIgnored => k.fill(1.0),
+            Defect::ValueScaleIgnored => v.fill(1.0),
+            Defect::KeyScaleDoubled => k.iter_mut().for_each(|scale| *scale *= 2.0),
+            Defect::ScalesOfNextHead => {
+                k.rotate_left(1);
+                v.rotate_left(1);
+            }
+            Defect::ScalesOfFirstHead => {
+                let first = (k[0], v[0]);
+                k.fill(first.0);
+                v.fill(first.1);
+            }
+            Defect::KeyAndValueScalesSwapped => std::mem::swap(&mut k, &mut v),
+            _ => {}
+        }
+        (k, v)
     }
 }
 
@@ -95,24 +122,25 @@ fn one_head(
     let seen = seen(defect, position, args.window, capacity);
     let first_of_chunk = seq_len - args.batch.rows(seq_idx).len();
     let pair = |position: usize| args.key_value(block_table, position, kv_head);
-    let scale = match defect {
-        Defect::ScaleIgnored => 1.0,
-        _ => args.scale,
+    let (scale, v_scale) = match (defect, args.factors(kv_head)) {
+        (Defect::ScaleIgnored, (_, v_scale)) => (1.0, v_scale),
+        (_, factors) => factors,
     };
     match defect {
         Defect::KeysFromChunk => {
             let (old, own): (Vec<usize>, Vec<usize>) = seen.partition(|p| *p < first_of_chunk);
             let pairs = own.into_iter().chain(old).map(pair);
-            sums_in_f32(&query, &pairs.collect::<Vec<_>>(), scale, usize::MAX, out);
+            sums_in_f32(&query, &pairs.collect::<Vec<_>>(), scale as f32, usize::MAX, out);
         }
         Defect::SumsByBlock => {
             let pairs: Vec<_> = seen.map(pair).collect();
-            sums_in_f32(&query, &pairs, scale, shape.block_size, out);
+            sums_in_f32(&query, &pairs, scale as f32, shape.block_size, out);
         }
         Defect::MaximumIgnored | Defect::ProbabilitiesRounded => {
-            careless_softmax(&query, &seen.map(pair).collect::<Vec<_>>(), scale, defect, out);
+            let pairs: Vec<_> = seen.map(pair).collect();
+            careless_softmax(&query, &pairs, scale as f32, defect, out);
         }
-        _ => ops::attend(&query, seen.map(pair), scale, out),
+        _ => ops::attend(&query, seen.map(pair), (scale, v_scale), out),
     }
     if defect == Defect::MaskedTimesZero {
         for masked in position + 1..capacity {

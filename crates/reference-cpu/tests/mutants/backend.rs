@@ -4,6 +4,9 @@ use engine_core::batch::Batch;
 use engine_core::checkpoint::RowSource;
 use engine_core::device::{Device, KvCacheShape, OpError};
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Flavour;
+use engine_core::kv_dtype::KvDType;
+use engine_core::kv_scales::KvScales;
 use engine_core::ops::{
     Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, SiluMul,
 };
@@ -67,6 +70,18 @@ pub enum Defect {
     /// Signalling NaN become quiet on the way.
     CopiedAsNumbers,
     BlocksUnchecked,
+    /// OCP for FNUZ and the other way: another bias.
+    OtherFlavour,
+    /// What is too large for FP8 becomes NaN.
+    NotSaturated,
+    /// Keys and values are not divided when they are written.
+    StoredUnscaled,
+    KeyScaleIgnored,
+    ValueScaleIgnored,
+    KeyScaleDoubled,
+    KeyAndValueScalesSwapped,
+    ScalesOfNextHead,
+    ScalesOfFirstHead,
 }
 
 /// A backend with a defect.
@@ -102,6 +117,33 @@ impl Mutant {
             },
             ..cols
         }
+    }
+
+    /// Changes rows of keys or values so that a sound write stores what the defect would.
+    fn damage(
+        &mut self,
+        rows: &mut Buffer,
+        cols: &Cols<&Buffer>,
+        kv_cache: &KvCache,
+        (layer_idx, is_key): (usize, bool),
+    ) -> Result<(), OpError> {
+        let shape = kv_cache.shape();
+        let Some(format) = shape.dtype.fp8() else { return Ok(()) };
+        let scales = kv_cache.scales().layer(layer_idx);
+        let scales = if is_key { scales.k } else { scales.v };
+        let mut values = rows.values().to_vec();
+        for row in values.chunks_mut(cols.stride) {
+            let row = row.iter_mut().skip(cols.first_col).take(scales.len() * shape.head_dim);
+            for (i, x) in row.enumerate() {
+                let scale = scales[i / shape.head_dim];
+                match self.defect {
+                    Defect::StoredUnscaled => *x *= scale,
+                    Defect::NotSaturated if (*x / scale).abs() > format.max() => *x = f32::NAN,
+                    _ => {}
+                }
+            }
+        }
+        self.inner.write_f32(&values, rows)
     }
 
     fn eps(&self, eps: f32) -> f32 {
@@ -174,12 +216,26 @@ impl Device for Mutant {
         self.inner.alloc_act(len)
     }
 
-    fn alloc_kv_cache(&mut self, shape: KvCacheShape) -> Result<KvCache, OpError> {
-        let dtype = match self.defect {
-            Defect::KvUnrounded => DType::F32,
-            _ => shape.dtype,
+    fn alloc_kv_cache(
+        &mut self,
+        shape: KvCacheShape,
+        scales: &KvScales,
+    ) -> Result<KvCache, OpError> {
+        let dtype = match (self.defect, shape.dtype) {
+            (Defect::KvUnrounded, _) => DType::F32.into(),
+            (Defect::OtherFlavour, KvDType::Fp8(format)) => {
+                KvDType::Fp8(format.with_flavour(match format.flavour() {
+                    Fp8Flavour::Ocp => Fp8Flavour::Fnuz,
+                    Fp8Flavour::Fnuz => Fp8Flavour::Ocp,
+                }))
+            }
+            (_, dtype) => dtype,
         };
-        self.inner.alloc_kv_cache(KvCacheShape { dtype, ..shape })
+        self.inner.alloc_kv_cache(KvCacheShape { dtype, ..shape }, scales)
+    }
+
+    fn fp8_flavour(&self) -> Fp8Flavour {
+        self.inner.fp8_flavour()
     }
 
     fn upload_batch(&mut self, batch: &Batch, device_batch: &mut Batch) -> Result<(), OpError> {
@@ -424,6 +480,11 @@ impl Ops for Mutant {
             Defect::KeysAndValuesSwapped => (args.v, args.k),
             _ => (args.k, args.v),
         };
+        let (mut k_rows, mut v_rows) = (k.buffer.clone(), v.buffer.clone());
+        self.damage(&mut k_rows, &k, args.kv_cache, (args.layer_idx, true))?;
+        self.damage(&mut v_rows, &v, args.kv_cache, (args.layer_idx, false))?;
+        let k = Cols { buffer: &k_rows, ..k };
+        let v = Cols { buffer: &v_rows, ..v };
         self.inner.kv_write(KvWrite {
             batch: &batch,
             k,

@@ -3,13 +3,17 @@
 mod attention;
 mod backend;
 
+use engine_core::device::KvCacheShape;
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Format;
+use engine_core::kv_check::{KvCheckError, check_kv_format};
+use engine_core::kv_dtype::KvDType;
 use reference_cpu::conformance::{self, Failure};
 
 use backend::{Defect, Mutant};
 
 /// The bounded check of one op, with the compute dtype and the KV formats it is run in.
-fn bounded(op: &str, make: impl Fn() -> Mutant, kv_dtypes: &[DType]) -> Result<(), Failure> {
+fn bounded(op: &str, make: impl Fn() -> Mutant, kv_dtypes: &[KvDType]) -> Result<(), Failure> {
     let backend = make();
     let report = match op {
         "embed" => conformance::embed(backend),
@@ -78,6 +82,21 @@ const BOUNDED: &[(Defect, DType, &str)] = &[
     (Defect::BlocksUnchecked, DType::F32, "kv_blocks"),
 ];
 
+/// Defects that an FP8 cache alone shows, and the op whose bounded check catches each.
+const FP8: &[(Defect, &str)] = &[
+    (Defect::OtherFlavour, "kv_write"),
+    (Defect::OtherFlavour, "attention"),
+    (Defect::NotSaturated, "kv_write"),
+    (Defect::StoredUnscaled, "kv_write"),
+    (Defect::StoredUnscaled, "attention"),
+    (Defect::KeyScaleIgnored, "attention"),
+    (Defect::ValueScaleIgnored, "attention"),
+    (Defect::KeyScaleDoubled, "attention"),
+    (Defect::KeyAndValueScalesSwapped, "attention"),
+    (Defect::ScalesOfNextHead, "attention"),
+    (Defect::ScalesOfFirstHead, "attention"),
+];
+
 /// Defects within every bound, which only the comparison of bits sees, and the op that has them.
 const EXACT: &[(Defect, &str)] = &[
     (Defect::SumOrderByBatch, "linear"),
@@ -90,7 +109,9 @@ const EXACT: &[(Defect, &str)] = &[
 fn no_defect_passes_for_none() {
     for dtype in [DType::F32, DType::BF16] {
         let make = || Mutant::new(Defect::None, dtype);
-        if let Err(failure) = conformance::run(make, &[DType::BF16]) {
+        if let Err(failure) =
+            conformance::run(make, &[DType::BF16.into(), KvDType::Fp8(Fp8Format::E4m3)])
+        {
             panic!("{failure}");
         }
     }
@@ -100,9 +121,24 @@ fn no_defect_passes_for_none() {
 fn the_bounded_check_catches_each_defect_in_its_op() {
     for &(defect, dtype, op) in BOUNDED {
         let make = || Mutant::new(defect, dtype);
-        match bounded(op, make, &[DType::F32, DType::BF16]) {
+        match bounded(op, make, &[DType::F32.into(), DType::BF16.into()]) {
             Err(failure) => println!("{defect:?}: {failure}"),
             Ok(()) => panic!("{defect:?} of {op} in {dtype} went unseen"),
+        }
+    }
+}
+
+#[test]
+fn each_fp8_format_shows_its_defects() {
+    for format in Fp8Format::ALL {
+        for &(defect, op) in FP8 {
+            for dtype in [DType::F32, DType::BF16] {
+                let make = || Mutant::new(defect, dtype);
+                match bounded(op, make, &[KvDType::Fp8(format)]) {
+                    Err(failure) => println!("{defect:?}: {failure}"),
+                    Ok(()) => panic!("{defect:?} of {op} in {format:?} and {dtype} went unseen"),
+                }
+            }
         }
     }
 }
@@ -111,10 +147,10 @@ fn the_bounded_check_catches_each_defect_in_its_op() {
 fn the_bitwise_check_catches_what_bounds_allow() {
     for &(defect, op) in EXACT {
         let make = || Mutant::new(defect, DType::F32);
-        if let Err(failure) = bounded(op, make, &[DType::F32]) {
+        if let Err(failure) = bounded(op, make, &[DType::F32.into()]) {
             panic!("{defect:?} was meant to stay within the bounds: {failure}");
         }
-        match conformance::row_independence(&mut [make()], &[DType::F32]) {
+        match conformance::row_independence(&mut [make()], &[DType::F32.into()]) {
             Err(Failure::Dependent { op: found, .. }) if found == op => {}
             other => panic!("{defect:?} of {op} in the bitwise check: {other:?}"),
         }
@@ -125,9 +161,37 @@ fn the_bitwise_check_catches_what_bounds_allow() {
 fn backends_that_disagree_within_bounds_are_caught() {
     let mut backends =
         [Mutant::new(Defect::None, DType::F32), Mutant::new(Defect::SumsInF32, DType::F32)];
-    let result = conformance::row_independence(&mut backends, &[DType::F32]);
+    let result = conformance::row_independence(&mut backends, &[DType::F32.into()]);
     let Err(Failure::Dependent { op: "linear", case, .. }) = result else {
         panic!("two sums of one numerics id passed: {result:?}");
     };
     assert!(case.contains("backend 1"), "{case}");
+}
+
+#[test]
+fn the_check_at_start_up_passes_sound_backends_and_sees_broken_ones() {
+    let shape = |dtype| KvCacheShape {
+        num_layers: 30,
+        num_blocks: 1000,
+        block_size: 16,
+        num_kv_heads: 3,
+        head_dim: 64,
+        dtype,
+    };
+    for compute_dtype in [DType::F32, DType::F16, DType::BF16] {
+        for dtype in KvDType::ALL {
+            check_kv_format(&mut Mutant::new(Defect::None, compute_dtype), shape(dtype))
+                .unwrap_or_else(|error| panic!("{compute_dtype}: {error}"));
+        }
+    }
+    let defects = FP8.iter().map(|(defect, _)| *defect);
+    for defect in defects.chain([Defect::KeysAndValuesSwapped, Defect::SelfUnseen]) {
+        for dtype in Fp8Format::ALL.map(KvDType::Fp8) {
+            let checked = check_kv_format(&mut Mutant::new(defect, DType::BF16), shape(dtype));
+            match checked {
+                Err(KvCheckError::Wrong { .. }) => {}
+                other => panic!("{defect:?} in {dtype}: {other:?}"),
+            }
+        }
+    }
 }

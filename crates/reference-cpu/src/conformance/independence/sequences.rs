@@ -4,9 +4,11 @@ use core::ops::Range;
 
 use engine_core::device::OpError;
 use engine_core::dtype::DType;
+use engine_core::kv_dtype::KvDType;
 use engine_core::ops::{Attention, Cols, KvWrite, Ops};
 
 use super::same_bits;
+use crate::cases::{KvFormat, KvScaling};
 use crate::conformance::Failure;
 use crate::conformance::paging::{LAYER_IDX, Paging};
 use crate::inputs::{Inputs, Rng};
@@ -52,15 +54,17 @@ const fn plan(chunk_len: usize, block_size: usize, mates: bool) -> Plan {
     Plan { chunk_len, block_size, mates }
 }
 
-pub(super) fn attention<O: Ops>(backends: &mut [O], kv_dtypes: &[DType]) -> Result<(), Failure> {
+pub(super) fn attention<O: Ops>(backends: &mut [O], kv_dtypes: &[KvDType]) -> Result<(), Failure> {
     for setup in SETUPS {
         for &dtype in kv_dtypes {
+            let scaling = if dtype.fp8().is_some() { KvScaling::PerHead } else { KvScaling::Ones };
+            let format = KvFormat { dtype, scaling };
             let mut first: Option<Vec<f32>> = None;
             for (backend_idx, backend) in backends.iter_mut().enumerate() {
                 for plan in PLANS {
                     let case =
                         || format!("{setup:?} in {dtype}, {plan:?} on backend {backend_idx}");
-                    let outputs = step_through(backend, setup, plan, dtype);
+                    let outputs = step_through(backend, setup, plan, format);
                     let got = outputs.map_err(|source| Failure::Refused {
                         op: "attention",
                         case: case(),
@@ -84,12 +88,12 @@ fn step_through<O: Ops>(
     backend: &mut O,
     setup: Setup,
     plan: Plan,
-    dtype: DType,
+    format: KvFormat,
 ) -> Result<Vec<f32>, OpError> {
     let seq_lens = [setup.seq_len + 29, setup.seq_len, setup.seq_len];
     let paging = Paging::new(&mut Rng::new(3), plan.block_size, &seq_lens);
-    let shape = paging.shape(setup.num_kv_heads, setup.head_dim, dtype);
-    let mut kv_cache = backend.alloc_kv_cache(shape)?;
+    let (shape, scales) = paging.cache(setup.num_kv_heads, setup.head_dim, format);
+    let mut kv_cache = backend.alloc_kv_cache(shape, &scales)?;
     let row_len = (setup.num_qo_heads + 2 * setup.num_kv_heads) * setup.head_dim;
     let mut qkv = [0, 1].map(|seq_idx| {
         Inputs::Normal.make(
