@@ -29,6 +29,9 @@ edition = "2024"
 
 [workspace]
 
+[features]
+serde = []
+
 [[bin]]
 name = "scheduler-mutants"
 path = "runner.rs"
@@ -84,12 +87,14 @@ pub fn build(faults: &[Fault]) -> PathBuf {
     target_dir.join("debug").join(format!("scheduler-mutants{}", env::consts::EXE_SUFFIX))
 }
 
-/// The workspace's lines for the dependencies of engine-core.
+/// The workspace's lines for what is always among the dependencies of engine-core.
 fn dependencies(engine_core: &Path) -> String {
     let manifest = fs::read_to_string(engine_core.join("Cargo.toml")).unwrap();
     let workspace = fs::read_to_string(engine_core.join("../../Cargo.toml")).unwrap();
     let lines = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
-    let names = lines.take_while(|line| !line.is_empty()).map(|line| {
+    // The scheduler needs none of those that are optional.
+    let lines = lines.take_while(|line| !line.is_empty() && !line.starts_with('['));
+    let names = lines.filter(|line| !line.contains("optional = true")).map(|line| {
         line.strip_suffix(".workspace = true").expect("dependencies are the workspace's")
     });
     let line = |name: &str| {
