@@ -30,19 +30,22 @@ impl Scenario {
 /// Pools from one `max_model_len` sequence (constant preemption) to one without pressure.
 fn world(rng: &mut Rng) -> World {
     let is_small = rng.chance(85);
+    let is_large = !is_small && rng.chance(15);
     // Many at once in a pool for few: they take each other's blocks all the time.
     let is_storm = rng.chance(30);
-    let (max_model_len, block_size) =
-        if is_small { (rng.between(2, 48), rng.between(1, 8)) } else { (rng.between(64, 320), 16) };
+    let (max_model_len, block_size) = match is_small {
+        true => (rng.between(2, 48), rng.between(1, 8)),
+        false => (rng.between(64, if is_large { 1500 } else { 320 }), 16),
+    };
     let max_num_batched_tokens = match rng.between(0, 2) {
         0 => rng.between(1, 12),
         _ if is_small => rng.between(12, 80),
-        _ => rng.between(32, 256),
+        _ => rng.between(32, if is_large { 2048 } else { 256 }),
     };
     let num_spare_blocks = match rng.chance(60) {
         _ if is_storm => rng.between(0, 3),
         true => rng.between(0, 8),
-        false => rng.between(8, 40),
+        false => rng.between(8, if is_large { 300 } else { 40 }),
     };
     let num_blocks = max_model_len.div_ceil(block_size) + num_spare_blocks;
     let enable_chunked_prefill = rng.chance(85);
@@ -61,7 +64,10 @@ fn world(rng: &mut Rng) -> World {
     let (num_decodes, num_rows) = (rng.between(0, 8), rng.between(0, max_model_len));
     let target_us = timing.step_us(num_decodes, num_rows, 0);
     let config = SchedulerConfig {
-        max_num_seqs: if is_storm { rng.between(4, 9) } else { rng.between(1, 9) },
+        max_num_seqs: match is_large {
+            true => rng.between(8, 64),
+            false => rng.between(if is_storm { 4 } else { 1 }, 9),
+        },
         max_num_batched_tokens: if enable_chunked_prefill {
             max_num_batched_tokens
         } else {
