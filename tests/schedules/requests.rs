@@ -16,7 +16,10 @@ pub struct TestRequest {
 
 /// Tokens and log-probabilities of all its sequences, to the bit.
 #[derive(Debug, PartialEq)]
-pub struct Answer(Vec<(Vec<u32>, Vec<(u32, u32)>)>);
+pub struct Answer(Vec<Bits>);
+
+/// The tokens of a sequence, and each candidate with the bits of its log-probability.
+type Bits = (Vec<u32>, Vec<(u32, u32)>);
 
 impl Answer {
     pub fn new(output: &RequestOutput) -> Answer {

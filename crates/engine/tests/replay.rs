@@ -79,6 +79,9 @@ fn replay(path: &Path, threads: usize) -> Result<ReplayReport, ReplayError> {
     Replay::open(path, None, NonZero::new(threads))?.run(|_| ())
 }
 
+/// Damage.
+type Edit = fn(&mut Vec<String>);
+
 /// The recorded lines, to be changed and written again.
 fn edited(path: &Path, edit: impl FnOnce(&mut Vec<String>)) {
     let text = fs::read_to_string(path).unwrap();
@@ -144,7 +147,7 @@ fn another_input_gives_another_run() {
 fn damaged_records_are_errors_that_name_the_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.jsonl");
-    let cases: [(fn(&mut Vec<String>), &str); 7] = [
+    let cases: [(Edit, &str); 7] = [
         (|lines| lines.clear(), "line 1"),
         (|lines| lines[0] = "{}".into(), "line 1: missing field"),
         (|lines| lines[0] = lines[0].replacen("_record\":1", "_record\":9", 1), "format 9"),
