@@ -47,7 +47,8 @@ Each line of --input is a JSON object with one of `prompt`, `prompt_token_ids` o
 sampling options by vLLM's names, which win over flags: n, max_tokens, min_tokens, temperature,
 top_p, top_k, min_p, presence_penalty, frequency_penalty, repetition_penalty, logit_bias,
 allowed_token_ids, bad_words, structured_outputs, seed, ignore_eos, stop, stop_token_ids,
-include_stop_str_in_output, detokenize, skip_special_tokens, logprobs, prompt_logprobs.
+include_stop_str_in_output, detokenize, skip_special_tokens, logprobs, prompt_logprobs,
+priority, cache_salt.
 
 The exit code is 0 for success, 2 for what you can mend, 1 for anything else.";
 

@@ -2,7 +2,7 @@
 
 use engine::hub::nearest_name;
 use engine::text::Message;
-use engine::{Prompt, TokenId};
+use engine::{Prompt, RequestOptions, TokenId};
 use serde_json::{Map, Value};
 
 use super::constraints::{logit_bias, structured_outputs};
@@ -14,9 +14,13 @@ use super::overrides::SamplingOverrides;
 pub(crate) struct LineRequest {
     pub prompt: Prompt,
     pub sampling: SamplingOverrides,
+    pub options: RequestOptions,
 }
 
 const PROMPT_FIELDS: [&str; 3] = ["prompt", "prompt_token_ids", "messages"];
+
+/// What the scheduler and the KV cache are to know.
+const OPTION_FIELDS: [&str; 2] = ["priority", "cache_salt"];
 
 const SAMPLING_FIELDS: [&str; 23] = [
     "n",
@@ -75,13 +79,17 @@ pub(crate) fn parse_line(line: &str) -> Result<LineRequest, CliError> {
             .with_hint("write one object per line, such as {\"prompt\": \"Hello\"}"));
     };
     refuse_strangers(&fields)?;
-    Ok(LineRequest { prompt: prompt(&fields)?, sampling: sampling(&fields)? })
+    Ok(LineRequest {
+        prompt: prompt(&fields)?,
+        sampling: sampling(&fields)?,
+        options: options(&fields)?,
+    })
 }
 
 /// Refuses fields that would otherwise be ignored.
 fn refuse_strangers(fields: &Map<String, Value>) -> Result<(), CliError> {
     for name in fields.keys().map(String::as_str) {
-        if PROMPT_FIELDS.contains(&name) || SAMPLING_FIELDS.contains(&name) {
+        if known().any(|known| known == name) {
             continue;
         }
         if name == "best_of" {
@@ -92,8 +100,7 @@ fn refuse_strangers(fields: &Map<String, Value>) -> Result<(), CliError> {
             return Err(CliError::usage(format!("field `{name}` is not supported yet"))
                 .with_hint(format!("remove it; supported are {}", supported())));
         }
-        let known = PROMPT_FIELDS.into_iter().chain(SAMPLING_FIELDS);
-        let hint = match nearest_name(name, known) {
+        let hint = match nearest_name(name, known()) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
             None => format!("supported are {}", supported()),
         };
@@ -103,7 +110,11 @@ fn refuse_strangers(fields: &Map<String, Value>) -> Result<(), CliError> {
 }
 
 fn supported() -> String {
-    [&PROMPT_FIELDS[..], &SAMPLING_FIELDS[..]].concat().join(", ")
+    known().collect::<Vec<_>>().join(", ")
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    PROMPT_FIELDS.into_iter().chain(SAMPLING_FIELDS).chain(OPTION_FIELDS)
 }
 
 fn prompt(fields: &Map<String, Value>) -> Result<Prompt, CliError> {
@@ -170,6 +181,17 @@ fn sampling(fields: &Map<String, Value>) -> Result<SamplingOverrides, CliError> 
         skip_special_tokens: read.flag("skip_special_tokens")?,
         logprobs: read.optional_count("logprobs")?,
         prompt_logprobs: read.optional_count("prompt_logprobs")?,
+    })
+}
+
+fn options(fields: &Map<String, Value>) -> Result<RequestOptions, CliError> {
+    let read = Fields(fields);
+    let priority = |value: &Value| i32::try_from(value.as_i64()?).ok();
+    Ok(RequestOptions {
+        priority: read.read("priority", "a whole number of 32 bits", priority)?.unwrap_or(0),
+        cache_salt: present(fields, "cache_salt")
+            .map(|salt| text("cache_salt", salt))
+            .transpose()?,
     })
 }
 
@@ -342,6 +364,17 @@ mod tests {
                 .unwrap();
         let expected = SamplingOverrides { logprobs: Some(None), ..SamplingOverrides::default() };
         assert_eq!(request.sampling, expected);
+    }
+
+    #[test]
+    fn options_are_the_schedulers() {
+        let request =
+            parse_line(r#"{"prompt": "x", "priority": -2, "cache_salt": "tenant"}"#).unwrap();
+        let options = RequestOptions { priority: -2, cache_salt: Some("tenant".to_owned()) };
+        assert_eq!(request.options, options);
+        assert_eq!(parse_line(r#"{"prompt": "x"}"#).unwrap().options, RequestOptions::default());
+        let error = message(r#"{"prompt": "x", "priority": 3000000000}"#);
+        assert!(error.contains("32 bits"), "{error}");
     }
 
     #[test]

@@ -133,8 +133,9 @@ fn submit(
             Prompt::Text(text) if as_chat => Prompt::Messages(vec![Message::new("user", text)]),
             prompt => prompt,
         };
-        let id =
-            llm.add_request(prompt, params).map_err(|error| engine_error(&error).at(&place))?;
+        let id = llm
+            .add_request_with(prompt, params, request.options)
+            .map_err(|error| engine_error(&error).at(&place))?;
         order.insert(id, index);
     }
     Ok(order)
