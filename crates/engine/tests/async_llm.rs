@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::{AsyncLlm, FinishReason, Llm, LlmError, RequestUpdate, SamplingParams};
+use engine::{
+    AsyncLlm, FinishReason, Llm, LlmError, RequestOptions, RequestUpdate, SamplingParams,
+};
 use futures_util::future::join_all;
 use futures_util::stream::StreamExt;
 use pollster::block_on;
@@ -87,6 +89,9 @@ fn a_refused_request_is_an_error_and_the_next_one_runs() {
     let llm = AsyncLlm::new(llm()).unwrap();
     block_on(async {
         let refused = llm.generate(Vec::<u32>::new(), greedy(4)).await;
+        assert!(matches!(refused, Err(LlmError::Refused(_))), "{refused:?}");
+        let options = RequestOptions { priority: 1, ..RequestOptions::default() };
+        let refused = llm.generate_with(vec![1], greedy(4), options).await;
         assert!(matches!(refused, Err(LlmError::Refused(_))), "{refused:?}");
         let (token_ids, _) =
             read_all(llm.generate(vec![1], greedy(4)).await.unwrap()).await.unwrap();

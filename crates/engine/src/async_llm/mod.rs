@@ -16,7 +16,7 @@ pub use stream::RequestStream;
 use worker::{Command, Worker};
 
 use crate::error::LlmError;
-use crate::llm::Llm;
+use crate::llm::{Llm, RequestOptions};
 use crate::prompt::Prompt;
 
 /// Requests on their way to the engine's thread; whoever comes when so many are waits to be let in.
@@ -71,8 +71,22 @@ impl AsyncLlm {
         prompt: impl Into<Prompt>,
         params: SamplingParams,
     ) -> Result<RequestStream, LlmError> {
+        self.generate_with(prompt, params, RequestOptions::default()).await
+    }
+
+    /// The same with a priority or a cache salt.
+    ///
+    /// # Errors
+    /// As [`AsyncLlm::generate`].
+    pub async fn generate_with(
+        &self,
+        prompt: impl Into<Prompt>,
+        params: SamplingParams,
+        options: RequestOptions,
+    ) -> Result<RequestStream, LlmError> {
         let (reply, answer) = async_channel::bounded(1);
-        let add = Command::Add { prompt: prompt.into(), params: Box::new(params), reply };
+        let (prompt, params) = (prompt.into(), Box::new(params));
+        let add = Command::Add { prompt, params, options, reply };
         self.commands.send(add).await.map_err(|_| LlmError::Stopped)?;
         answer.recv().await.map_err(|_| LlmError::Stopped)?
     }

@@ -7,7 +7,7 @@ use engine_core::request::SamplingParams;
 
 use super::stream::{Feed, RequestStream, stream};
 use crate::error::LlmError;
-use crate::llm::{Llm, RequestId, RequestUpdate};
+use crate::llm::{Llm, RequestId, RequestOptions, RequestUpdate};
 use crate::prompt::Prompt;
 
 /// What the thread is asked to do.
@@ -16,6 +16,7 @@ pub(super) enum Command {
     Add {
         prompt: Prompt,
         params: Box<SamplingParams>,
+        options: RequestOptions,
         reply: Sender<Result<RequestStream, LlmError>>,
     },
     /// Run a function on the engine.
@@ -62,8 +63,8 @@ impl Worker {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Add { prompt, params, reply } => {
-                let added = self.llm.add_request(prompt, *params).map(|id| {
+            Command::Add { prompt, params, options, reply } => {
+                let added = self.llm.add_request_with(prompt, *params, options).map(|id| {
                     let (feed, stream) = stream(id);
                     self.feeds.insert(id, feed);
                     stream
