@@ -96,9 +96,11 @@ fn lines_are_checked_before_any_is_answered() {
         "did you mean `temperature`?",
     ]);
     run("{\"prompt_token_ids\": [1], \"n\": 2}")
-        .usage_error(&["line 3", "`n` is not supported yet"]);
-    run("{\"prompt_token_ids\": [1], \"presence_penalty\": 1}")
-        .usage_error(&["line 3", "not supported yet"]);
+        .usage_error(&["line 3", "n above 1 cannot be used with temperature 0"]);
+    run("{\"prompt_token_ids\": [1], \"best_of\": 2}")
+        .usage_error(&["line 3", "`best_of` is not supported"]);
+    run("{\"prompt_token_ids\": [1], \"presence_penalty\": 3}")
+        .usage_error(&["line 3", "presence_penalty is 3"]);
     run("{\"prompt_token_ids\": [1], \"top_p\": 0}").usage_error(&["line 3", "top_p is 0"]);
     run("{\"prompt_token_ids\": [1], \"min_tokens\": 300}")
         .usage_error(&["line 3", "min_tokens is 300"]);

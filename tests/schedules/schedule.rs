@@ -93,7 +93,12 @@ impl Schedule {
         let arrivals = order.into_iter().map(|one| (one, rng.random_range(0..=last_arrival)));
         let arrivals = arrivals.collect();
         let is_roomy = is_tight || speculates;
-        let budgets: &[usize] = if is_roomy { &[48, 256, 2048] } else { &[7, 16, 48, 256] };
+        let budgets: &[usize] = match (is_roomy, has_long) {
+            // A long prompt leaves nothing over in a smaller step.
+            (true, true) => &[1024, 2048, 4096],
+            (true, false) => &[48, 256, 2048],
+            (false, _) => &[7, 16, 48, 256],
+        };
         let sizes: &[usize] = if is_tight { &[1, 2, 4] } else { &[1, 8, 16, 32, 128] };
         let num_bystanders = if is_tight { 4 } else { rng.random_range(0..3) };
         Schedule {

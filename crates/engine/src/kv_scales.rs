@@ -20,10 +20,10 @@ use crate::weights::{KvScalesError, Model};
 /// the exponent, which costs the smallest numbers one bit and the others nothing.
 pub(crate) const MARGIN: f32 = 2.0;
 
-/// Keys of the file's metadata.
-const FORMAT_KEY: &str = "kvasir_kv_scales";
+/// The one key of the file's metadata, lest their order make two files of one: its value is the
+/// format and the identity of the model.
+const KEY: &str = "kvasir_kv_scales";
 const FORMAT: &str = "1";
-const IDENTITY_KEY: &str = "model_identity";
 
 /// Larger files are not read: a scale is four bytes, and no model has a million heads.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -143,14 +143,15 @@ fn read(model: &Model, file: &Path) -> Result<KvScales, LlmError> {
     let (_, header) =
         SafeTensors::read_metadata(&bytes).map_err(|error| not_scales(error.to_string()))?;
     let metadata = header.metadata().clone().unwrap_or_default();
-    match metadata.get(FORMAT_KEY).map(String::as_str) {
-        Some(FORMAT) => {}
-        Some(other) => {
+    let identity = match metadata.get(KEY).map(|value| value.split_once(' ').unwrap_or((value, "")))
+    {
+        Some((FORMAT, identity)) => identity,
+        Some((other, _)) => {
             return Err(not_scales(format!("its format is {other}, not {FORMAT}")).into());
         }
         None => return Err(not_scales("it does not say that it is one".to_owned()).into()),
-    }
-    if metadata.get(IDENTITY_KEY) != Some(&identity_of(model)?) {
+    };
+    if identity != identity_of(model)? {
         return Err(ScaleFileError::OtherModel { path }.into());
     }
     let tensors =
@@ -186,11 +187,7 @@ pub fn write_kv_scales(model: &Model, scales: &KvScales, path: &Path) -> Result<
         // The bytes are just as many as the shape asks for.
         Some((name.as_str(), TensorView::new(Dtype::F32, vec![num_kv_heads], bytes).ok()?))
     });
-    let metadata = HashMap::from([
-        (FORMAT_KEY.to_owned(), FORMAT.to_owned()),
-        (IDENTITY_KEY.to_owned(), identity_of(model)?),
-        ("architecture".to_owned(), model.config().architecture.name().to_owned()),
-    ]);
+    let metadata = HashMap::from([(KEY.to_owned(), format!("{FORMAT} {}", identity_of(model)?))]);
     let error = |source| ScaleFileError::Io { action: "write", path: path.to_path_buf(), source };
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|source| error(std::io::Error::other(source)))?;
