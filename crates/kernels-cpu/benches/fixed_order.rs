@@ -5,6 +5,11 @@
 //!
 //! Before it measures, it shows that the two differ in what the bench is about: the first row is
 //! computed alone and among 512, and the elements whose bits changed are counted.
+//!
+//! Measured on a Xeon with AVX-512, 2 threads, nothing else running, ours over the library's time:
+//! 0.35, 0.23, 0.64 and 0.99 for 1, 8, 64 and 512 rows of 576x3072, and 0.25, 0.06, 0.29 and 0.76 of
+//! 1536x576. Our weights are packed at load and the library's are not; a fixed order costs nothing
+//! that this could show. 2,495 of 3,072 and 481 of 576 elements of the library's changed.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use engine_core::checkpoint::RowSource;
