@@ -3,7 +3,7 @@
 use crate::config::ModelConfig;
 use crate::device::KvCacheShape;
 use crate::dtype::DType;
-use crate::limits::{MAX_NUM_BLOCKS, MAX_NUM_LOGIT_ROWS};
+use crate::limits::{MAX_NUM_BATCHED_TOKENS, MAX_NUM_BLOCKS, MAX_NUM_LOGIT_ROWS};
 
 /// Bytes of the weights on the device: matrices in the compute dtype, norms and biases in f32.
 pub fn weight_bytes(config: &ModelConfig, dtype: DType) -> u64 {
@@ -33,6 +33,8 @@ pub fn weight_bytes(config: &ModelConfig, dtype: DType) -> u64 {
 /// Bytes of the activations of a step of `max_num_tokens` rows: what [`crate::model::Model::workspace`]
 /// allocates.
 pub fn workspace_bytes(config: &ModelConfig, dtype: DType, max_num_tokens: usize) -> u64 {
+    // No scheduler takes more, and what it would refuse must not overflow here.
+    let max_num_tokens = max_num_tokens.min(MAX_NUM_BATCHED_TOKENS);
     let q = config.num_qo_heads * config.head_dim;
     let qkv = q + 2 * config.num_kv_heads * config.head_dim;
     let num_logit_rows = max_num_logit_rows(max_num_tokens);
