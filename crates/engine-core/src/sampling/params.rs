@@ -98,7 +98,8 @@ impl Default for SamplingParams {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StructuredOutputs {
-    /// A JSON value that this JSON schema allows.
+    /// A JSON value that this JSON schema allows. Of a `date` the grammar knows the days of each
+    /// month, not the leap years: the 29th of February exists in all of them.
     Json(String),
     /// A text that this regular expression matches from beginning to end.
     Regex(String),
