@@ -10,6 +10,7 @@
 mod buffer;
 mod device;
 mod event;
+pub mod kv_layout;
 mod launch;
 mod module;
 pub mod ops;
