@@ -1,6 +1,6 @@
 //! The hand-written HIP kernels for MI300X and their host side.
 //!
-//! [`registry`] has the code objects that the build compiled. [`Runtime`] loads libamdhip64, [`Device`]
+//! [`registry`] has the code objects that the build compiled; [`variant`] chooses among those of an op. [`Runtime`] loads libamdhip64, [`Device`]
 //! owns what lies on a device: [`Stream`], [`Event`], [`Buffer`], [`Module`]. A [`Kernel`] of a module
 //! checks its arguments against what the compiler wrote about them before it is launched. [`ops`] are
 //! the kernels as functions.
@@ -17,6 +17,7 @@ pub mod registry;
 mod result;
 mod runtime;
 mod stream;
+pub mod variant;
 
 pub use buffer::Buffer;
 pub use device::{Device, DeviceInfo, MemoryInfo};
