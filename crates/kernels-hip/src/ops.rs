@@ -19,6 +19,20 @@ use engine_core::ops::Cols;
 
 use crate::buffer::Buffer;
 use crate::result::{Error, Result};
+use crate::variant::{Variant, VariantInfo};
+
+/// Every row of every op's table, compiled in or not; of each op, the best first.
+#[must_use]
+pub fn catalogue() -> Vec<VariantInfo> {
+    fn rows<S>(table: &[Variant<S>]) -> impl Iterator<Item = VariantInfo> {
+        table.iter().map(Variant::info)
+    }
+    rows(fp8_quantize::VARIANTS)
+        .chain(rows(mfma_probe::VARIANTS))
+        .chain(rows(rms_norm::VARIANTS))
+        .chain(rows(vector_add::VARIANTS))
+        .collect()
+}
 
 /// Work-items of a work-group, for all of the v1 kernels.
 const WORKGROUP_SIZE: u32 = 256;

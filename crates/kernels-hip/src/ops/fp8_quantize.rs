@@ -10,6 +10,17 @@ use crate::launch::{Argument, Geometry};
 use crate::module::{Kernel, Module};
 use crate::result::{Error, Result};
 use crate::stream::Stream;
+use crate::variant::{Any, Variant, everything};
+
+const NAME: &str = "fp8_quantize_v1_naive";
+
+/// What there is.
+pub(super) const VARIANTS: &[Variant<Any>] = &[Variant {
+    op: "fp8_quantize",
+    name: NAME,
+    reduction_class: "none: a maximum has no order",
+    supports: everything,
+}];
 
 /// What can be quantized: f32, and bf16 as its bits.
 pub trait Input: Pod {
@@ -40,7 +51,6 @@ impl Fp8Quantize {
     ///
     /// If `format` is not one of the two that the device computes with, or the build has none for this device; HIP's.
     pub fn new<T: Input>(device: &Device, format: Fp8Format) -> Result<Self> {
-        const NAME: &str = "fp8_quantize_v1_naive";
         let format = match format {
             Fp8Format::E4m3Fnuz => "e4m3fnuz",
             Fp8Format::E5m2Fnuz => "e5m2fnuz",
