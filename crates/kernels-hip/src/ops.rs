@@ -28,6 +28,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
         table.iter().map(Variant::info)
     }
     rows(fp8_quantize::VARIANTS)
+        .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
         .chain(rows(vector_add::VARIANTS))
