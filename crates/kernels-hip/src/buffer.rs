@@ -60,6 +60,11 @@ impl<T: Pod> Buffer<T> {
         self.address as u64
     }
 
+    /// Where its element `idx` lies on the device.
+    pub(crate) fn address_of(&self, idx: usize) -> u64 {
+        self.address() + (idx * size_of::<T>()) as u64
+    }
+
     /// Copies `values` in, after what `stream` was given before, and waits for it.
     ///
     /// # Errors
@@ -121,6 +126,14 @@ impl<T: Pod> Buffer<T> {
             return Ok(());
         }
         Err(Error::Length { what, expected, found: self.len })
+    }
+
+    /// An error unless it has `least` elements or more.
+    pub(crate) fn check_at_least(&self, what: &'static str, least: usize) -> Result<()> {
+        if self.len >= least {
+            return Ok(());
+        }
+        Err(Error::Length { what, expected: least, found: self.len })
     }
 
     fn num_bytes(&self) -> usize {

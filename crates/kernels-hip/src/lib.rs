@@ -12,6 +12,7 @@ mod buffer;
 mod device;
 mod emulator;
 mod event;
+pub mod kv_layout;
 mod launch;
 mod module;
 pub mod ops;

@@ -4,15 +4,20 @@
 //! that two of them touch at once holds numbers that nobody promised, and nothing worse.
 
 mod fp8_quantize;
+mod kv_write;
 mod mfma_probe;
 mod rms_norm;
 mod vector_add;
 
 pub use fp8_quantize::{Fp8Quantize, Input};
+pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
 pub use rms_norm::RmsNorm;
 pub use vector_add::VectorAdd;
 
+use engine_core::ops::Cols;
+
+use crate::buffer::Buffer;
 use crate::result::{Error, Result};
 use crate::variant::{Variant, VariantInfo};
 
@@ -23,6 +28,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
         table.iter().map(Variant::info)
     }
     rows(fp8_quantize::VARIANTS)
+        .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
         .chain(rows(vector_add::VARIANTS))
@@ -42,4 +48,21 @@ fn count(what: &'static str, value: usize) -> Result<u32> {
         allowed: "below 2^32",
         found: value.to_string(),
     })
+}
+
+/// Fails unless the view has `width` columns inside its stride, and `num_rows` rows inside its buffer.
+fn check_view<T: bytemuck::Pod>(
+    what: &'static str,
+    view: &Cols<&Buffer<T>>,
+    num_rows: usize,
+    width: usize,
+) -> Result<()> {
+    if view.first_col.checked_add(width).is_none_or(|end| end > view.stride) {
+        let found = format!("{} for columns {}..+{width}", view.stride, view.first_col);
+        return Err(Error::Value { what, allowed: "a view whose stride holds its columns", found });
+    }
+    // The last row may end with the view.
+    let before = num_rows.saturating_sub(1).saturating_mul(view.stride);
+    let least = if num_rows == 0 { 0 } else { before.saturating_add(view.first_col + width) };
+    view.buffer.check_at_least(what, least)
 }

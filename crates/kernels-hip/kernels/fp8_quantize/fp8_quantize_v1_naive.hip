@@ -22,8 +22,6 @@
 
 constexpr int WORKGROUP_SIZE = 256;
 constexpr int NUM_WAVES = WORKGROUP_SIZE / WAVE_SIZE;
-constexpr float LARGEST_F32 = 0x1.fffffep+127f;
-constexpr float SMALLEST_NORMAL_F32 = 0x1p-126f;
 
 template <typename Format, typename In>
 __device__ inline void quantize_row(unsigned char *out, const In *x, float scale, unsigned num_cols) {
@@ -37,14 +35,10 @@ template <typename In> __device__ inline float row_maximum(const In *x, unsigned
     const auto larger = [](float a, float b) { return fmaxf(a, b); };
     float maximum = 0.0f;
     for (unsigned i = threadIdx.x; i < num_cols; i += WORKGROUP_SIZE) {
-        // fmaxf leaves NaN out, as fminf would: the limit comes last, or NaN would become it.
+        // fmaxf leaves NaN out.
         maximum = fmaxf(maximum, fabsf(load(x[i])));
     }
-    return fminf(workgroup_reduce<NUM_WAVES>(maximum, shared, larger), LARGEST_F32);
-}
-
-template <typename Format> __device__ inline float row_scale(float maximum) {
-    return maximum == 0.0f ? 1.0f : fmaxf(maximum / Format::MAX, SMALLEST_NORMAL_F32);
+    return workgroup_reduce<NUM_WAVES>(maximum, shared, larger);
 }
 
 #define STATIC_SCALE(IN_NAME, In, FORMAT_NAME, Format)                                                                 \
@@ -62,7 +56,7 @@ template <typename Format> __device__ inline float row_scale(float maximum) {
                                                            float *__restrict__ scales, const In *__restrict__ x,       \
                                                            unsigned num_cols) {                                        \
         const unsigned long row = (unsigned long)blockIdx.x * num_cols;                                                \
-        const float scale = row_scale<Format>(row_maximum(x + row, num_cols));                                         \
+        const float scale = fp8_scale<Format>(row_maximum(x + row, num_cols));                                         \
         if (threadIdx.x == 0) {                                                                                        \
             scales[blockIdx.x] = scale;                                                                                \
         }                                                                                                              \

@@ -7,6 +7,7 @@
 
 mod fp8_quantize;
 mod handles;
+mod kv_write;
 mod mfma_probe;
 mod modes;
 mod rms_norm;
