@@ -103,7 +103,10 @@ impl fmt::Display for QuantizeShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let QuantizeShape { num_rows, num_cols, element_bytes, scaling } = self;
         let scaling = scaling.kernel_name();
-        write!(f, "{num_rows} rows of {num_cols} elements of {element_bytes} bytes, {scaling} scale")
+        write!(
+            f,
+            "{num_rows} rows of {num_cols} elements of {element_bytes} bytes, {scaling} scale"
+        )
     }
 }
 

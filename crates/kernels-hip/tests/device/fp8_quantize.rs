@@ -155,7 +155,9 @@ fn ties_go_to_the_even_code() {
 fn the_best_that_serves_a_shape_is_taken() {
     let Some((device, _)) = device() else { return };
     let variant = |scaling, shape| {
-        Fp8Quantize::new::<u16>(&device, Fp8Format::E4m3Fnuz, scaling, shape, None).unwrap().variant()
+        Fp8Quantize::new::<u16>(&device, Fp8Format::E4m3Fnuz, scaling, shape, None)
+            .unwrap()
+            .variant()
     };
     assert_eq!(variant(Scaling::Row, [64, 3584]), "fp8_quantize_v2_registers");
     assert_eq!(variant(Scaling::Row, [64, 16_385]), "fp8_quantize_v1_naive");

@@ -26,7 +26,8 @@ pub fn fp8_convert(code: u8, from: Fp8Format) -> Converted {
     let value = from.decode(code) * fp8_convert_scale(from).recip();
     let converted = to.encode(value, Overflow::Saturate);
     // NaN has no sign to keep.
-    let converted = if value.is_nan() { to.encode(f32::NAN, Overflow::Saturate) } else { converted };
+    let converted =
+        if value.is_nan() { to.encode(f32::NAN, Overflow::Saturate) } else { converted };
     let is_saturated = !value.is_nan() && to.decode(converted) != value;
     Converted { code: converted, is_saturated }
 }
@@ -94,7 +95,8 @@ mod tests {
             for code in 0..=u8::MAX {
                 let Converted { code: converted, is_saturated } = fp8_convert(code, from);
                 let value = other_flavour(from).decode(converted) * fp8_convert_scale(from);
-                let is_same = value == from.decode(code) || value.is_nan() && from.decode(code).is_nan();
+                let is_same =
+                    value == from.decode(code) || value.is_nan() && from.decode(code).is_nan();
                 assert!(is_same != is_saturated, "{from:?}, {code:#x}: {value}");
             }
         }
