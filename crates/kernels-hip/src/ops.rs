@@ -3,13 +3,15 @@
 //! All of them give work to a stream and return. Work on different streams is in no order but that of events: a buffer
 //! that two of them touch at once holds numbers that nobody promised, and nothing worse.
 
+mod fp8_convert;
 mod fp8_quantize;
 mod kv_write;
 mod mfma_probe;
 mod rms_norm;
 mod vector_add;
 
-pub use fp8_quantize::{Fp8Quantize, Input};
+pub use fp8_convert::Fp8Convert;
+pub use fp8_quantize::{Fp8Quantize, Input, QuantizeShape, SCALE_GROUP, Scales, Scaling};
 pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
 pub use rms_norm::RmsNorm;
@@ -27,7 +29,8 @@ pub fn catalogue() -> Vec<VariantInfo> {
     fn rows<S>(table: &[Variant<S>]) -> impl Iterator<Item = VariantInfo> {
         table.iter().map(Variant::info)
     }
-    rows(fp8_quantize::VARIANTS)
+    rows(fp8_convert::VARIANTS)
+        .chain(rows(fp8_quantize::VARIANTS))
         .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
