@@ -6,6 +6,7 @@
 mod argmax;
 mod elementwise;
 mod embed;
+mod fp8_convert;
 mod fp8_quantize;
 mod gemm;
 mod head_norm;
@@ -19,7 +20,8 @@ mod vector_add;
 pub use argmax::Argmax;
 pub use elementwise::{Convert, SiluMul};
 pub use embed::Embed;
-pub use fp8_quantize::{Fp8Quantize, Input};
+pub use fp8_convert::Fp8Convert;
+pub use fp8_quantize::{Fp8Quantize, Input, QuantizeShape, SCALE_GROUP, Scales, Scaling};
 pub use gemm::{Gemm, GemmShape, Product};
 pub use head_norm::HeadNorm;
 pub use kv_blocks::{DenseBlocks, KvBlocks, KvPart};
@@ -47,6 +49,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(elementwise::CONVERT_VARIANTS))
         .chain(rows(elementwise::SILU_MUL_VARIANTS))
         .chain(rows(embed::VARIANTS))
+        .chain(rows(fp8_convert::VARIANTS))
         .chain(rows(fp8_quantize::VARIANTS))
         .chain(rows(gemm::VARIANTS))
         .chain(rows(head_norm::VARIANTS))

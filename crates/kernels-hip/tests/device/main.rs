@@ -5,12 +5,16 @@
 //! builds beside these tests. Without a hipcc at build time they are skipped, or fail if `KVASIR_REQUIRE_HIP=1`.
 #![forbid(unsafe_code)]
 
+mod fp8_convert;
 mod fp8_quantize;
+mod gemm;
 mod handles;
+mod kv_blocks;
 mod kv_write;
 mod mfma_probe;
 mod modes;
 mod rms_norm;
+mod rows;
 mod vector_add;
 
 use std::env;
@@ -18,7 +22,7 @@ use std::path::PathBuf;
 
 use hip_sys::{LIBRARY_VAR, LoadError};
 use hip_toolchain::REQUIRE_HIP_VAR;
-use kernels_hip::{Device, Error, Runtime, Stream, registry};
+use kernels_hip::{Device, Error, Runtime, Stream, ops, registry};
 
 /// A device and a stream of it, if the build had a compiler.
 fn device() -> Option<(Device, Stream)> {
@@ -39,6 +43,12 @@ fn device() -> Option<(Device, Stream)> {
     let device = device.unwrap_or_else(|error| panic!("{error}"));
     let stream = device.stream().unwrap();
     Some((device, stream))
+}
+
+/// The variants of an op that this build has, the best first.
+fn built(op: &str) -> impl Iterator<Item = &'static str> {
+    let names = ops::catalogue().into_iter().filter(move |row| row.op == op).map(|row| row.name);
+    names.filter(|name| registry::rows().iter().any(|row| row.variant == *name))
 }
 
 /// The emulator's library: a dev-dependency's cdylib lies where the tests do.

@@ -7,6 +7,7 @@
 
 mod attention;
 mod embed;
+mod fp8_convert;
 mod fp8_quantize;
 mod head_norm;
 mod kv_write;
@@ -18,6 +19,7 @@ mod silu_mul;
 
 pub use attention::{Attention, attend, attended, attention};
 pub use embed::embed;
+pub use fp8_convert::{Converted, fp8_convert, fp8_convert_scale, other_flavour};
 pub use fp8_quantize::{fp8_quantize, fp8_row_scale};
 pub use head_norm::head_norm;
 pub use kv_write::kv_write;
