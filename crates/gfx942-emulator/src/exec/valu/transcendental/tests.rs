@@ -99,6 +99,7 @@ fn the_last_bit_moves_unless_the_result_is_exact() {
     let exact = with(Op::v_rcp_f32, Ulp::Exact, three);
     assert_eq!(with(Op::v_rcp_f32, Ulp::Up, three), exact.map(|bits| bits + 1));
     assert_eq!(with(Op::v_rcp_f32, Ulp::Down, three), exact.map(|bits| bits - 1));
+    assert_eq!(with(Op::v_rcp_iflag_f32, Ulp::Up, three), exact);
     let seeded = with(Op::v_rcp_f32, Ulp::Seeded(7), three);
     let moved: Vec<_> = seeded
         .iter()
