@@ -8,6 +8,9 @@ mod fp8_quantize;
 mod kv_write;
 mod mfma_probe;
 mod rms_norm;
+mod rms_norm_fp8_quantize;
+mod row_scales;
+mod silu_mul_fp8_quantize;
 mod vector_add;
 
 pub use fp8_convert::Fp8Convert;
@@ -15,6 +18,9 @@ pub use fp8_quantize::{Fp8Quantize, Input, QuantizeShape, SCALE_GROUP, Scales, S
 pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
 pub use rms_norm::RmsNorm;
+pub use rms_norm_fp8_quantize::RmsNormFp8Quantize;
+pub use row_scales::FusedShape;
+pub use silu_mul_fp8_quantize::SiluMulFp8Quantize;
 pub use vector_add::VectorAdd;
 
 use engine_core::ops::Cols;
@@ -34,6 +40,8 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
+        .chain(rows(rms_norm_fp8_quantize::VARIANTS))
+        .chain(rows(silu_mul_fp8_quantize::VARIANTS))
         .chain(rows(vector_add::VARIANTS))
         .collect()
 }
