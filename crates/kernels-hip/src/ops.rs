@@ -10,6 +10,7 @@ mod mfma_probe;
 mod rms_norm;
 mod rms_norm_fp8_quantize;
 mod row_scales;
+mod sample;
 mod silu_mul_fp8_quantize;
 mod vector_add;
 
@@ -20,6 +21,7 @@ pub use mfma_probe::{MfmaProbe, Operands};
 pub use rms_norm::RmsNorm;
 pub use rms_norm_fp8_quantize::RmsNormFp8Quantize;
 pub use row_scales::FusedShape;
+pub use sample::{Sample, SampleRow};
 pub use silu_mul_fp8_quantize::SiluMulFp8Quantize;
 pub use vector_add::VectorAdd;
 
@@ -41,6 +43,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
         .chain(rows(rms_norm_fp8_quantize::VARIANTS))
+        .chain(rows(sample::VARIANTS))
         .chain(rows(silu_mul_fp8_quantize::VARIANTS))
         .chain(rows(vector_add::VARIANTS))
         .collect()

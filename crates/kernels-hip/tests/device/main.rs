@@ -13,6 +13,7 @@ mod kv_write;
 mod mfma_probe;
 mod modes;
 mod rms_norm;
+mod sample;
 mod vector_add;
 
 use std::env;
