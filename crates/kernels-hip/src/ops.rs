@@ -3,15 +3,19 @@
 //! All of them give work to a stream and return. Work on different streams is in no order but that of events: a buffer
 //! that two of them touch at once holds numbers that nobody promised, and nothing worse.
 
+mod attention;
 mod fp8_quantize;
 mod kv_write;
 mod mfma_probe;
+mod paged_batch;
 mod rms_norm;
 mod vector_add;
 
+pub use attention::{Attention, AttentionInputs, AttentionOutputs, AttentionShape};
 pub use fp8_quantize::{Fp8Quantize, Input};
 pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
+pub use paged_batch::PagedBatch;
 pub use rms_norm::RmsNorm;
 pub use vector_add::VectorAdd;
 
@@ -27,7 +31,9 @@ pub fn catalogue() -> Vec<VariantInfo> {
     fn rows<S>(table: &[Variant<S>]) -> impl Iterator<Item = VariantInfo> {
         table.iter().map(Variant::info)
     }
-    rows(fp8_quantize::VARIANTS)
+    rows(attention::PAGED)
+        .chain(rows(attention::PREFILL))
+        .chain(rows(fp8_quantize::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
         .chain(rows(vector_add::VARIANTS))
