@@ -10,6 +10,7 @@
 
 mod buffer;
 mod device;
+mod emulator;
 mod event;
 pub mod kv_layout;
 mod launch;
@@ -24,6 +25,7 @@ pub mod variant;
 
 pub use buffer::Buffer;
 pub use device::{Device, DeviceInfo, MemoryInfo};
+pub use emulator::Emulator;
 pub use event::Event;
 pub use launch::{Argument, Geometry};
 pub use module::{Kernel, Module};

@@ -34,6 +34,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
     rows(attention::PAGED)
         .chain(rows(attention::PREFILL))
         .chain(rows(fp8_quantize::VARIANTS))
+        .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
         .chain(rows(vector_add::VARIANTS))

@@ -11,6 +11,17 @@ use crate::launch::{Argument, Geometry};
 use crate::module::Kernel;
 use crate::result::{Error, Result};
 use crate::stream::Stream;
+use crate::variant::{Any, Variant, everything};
+
+const NAME: &str = "kv_write_v1_naive";
+
+/// What there is.
+pub(super) const VARIANTS: &[Variant<Any>] = &[Variant {
+    op: "kv_write",
+    name: NAME,
+    reduction_class: "none: maxima have no order",
+    supports: everything,
+}];
 
 /// Keys and values of tokens to their slots of one layer's pools: [`engine_core::ops::KvWrite`].
 pub struct KvWrite {
@@ -51,7 +62,6 @@ impl KvWrite {
     ///
     /// If `dtype` is not one of gfx942's, or the build has none for this device; HIP's.
     pub fn new(device: &Device, dtype: KvDType) -> Result<Self> {
-        const NAME: &str = "kv_write_v1_naive";
         let format = kv_layout::require_kernel_name(dtype)?;
         Ok(KvWrite {
             kernel: device.variant(NAME)?.kernel(&format!("{NAME}__f32_{format}"))?,
