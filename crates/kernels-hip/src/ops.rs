@@ -4,6 +4,7 @@
 //! that two of them touch at once holds numbers that nobody promised, and nothing worse.
 
 mod attention;
+mod fp8_convert;
 mod fp8_quantize;
 mod kv_write;
 mod mfma_probe;
@@ -12,7 +13,8 @@ mod rms_norm;
 mod vector_add;
 
 pub use attention::{Attention, AttentionInputs, AttentionOutputs, AttentionShape};
-pub use fp8_quantize::{Fp8Quantize, Input};
+pub use fp8_convert::Fp8Convert;
+pub use fp8_quantize::{Fp8Quantize, Input, QuantizeShape, SCALE_GROUP, Scales, Scaling};
 pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
 pub use paged_batch::PagedBatch;
@@ -33,6 +35,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
     }
     rows(attention::PAGED)
         .chain(rows(attention::PREFILL))
+        .chain(rows(fp8_convert::VARIANTS))
         .chain(rows(fp8_quantize::VARIANTS))
         .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))

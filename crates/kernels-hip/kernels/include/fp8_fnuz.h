@@ -14,13 +14,21 @@
 
 struct E4M3Fnuz {
     static constexpr float MAX = 240.0f;
-    __device__ static unsigned convert(float x) { return __builtin_amdgcn_cvt_pk_fp8_f32(x, x, 0, false) & 0xff; }
+    // Both codes in the low half.
+    __device__ static unsigned convert_pair(float a, float b) {
+        return __builtin_amdgcn_cvt_pk_fp8_f32(a, b, 0, false) & 0xffff;
+    }
+    __device__ static unsigned convert(float x) { return convert_pair(x, x) & 0xff; }
     __device__ static float widen(unsigned code) { return __builtin_amdgcn_cvt_f32_fp8((int)code, 0); }
 };
 
 struct E5M2Fnuz {
     static constexpr float MAX = 57344.0f;
-    __device__ static unsigned convert(float x) { return __builtin_amdgcn_cvt_pk_bf8_f32(x, x, 0, false) & 0xff; }
+    // Both codes in the low half.
+    __device__ static unsigned convert_pair(float a, float b) {
+        return __builtin_amdgcn_cvt_pk_bf8_f32(a, b, 0, false) & 0xffff;
+    }
+    __device__ static unsigned convert(float x) { return convert_pair(x, x) & 0xff; }
     __device__ static float widen(unsigned code) { return __builtin_amdgcn_cvt_f32_bf8((int)code, 0); }
 };
 

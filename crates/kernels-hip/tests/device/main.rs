@@ -3,6 +3,7 @@
 //! On the device that `support/device.rs` finds.
 #![forbid(unsafe_code)]
 
+mod fp8_convert;
 mod fp8_quantize;
 mod handles;
 mod kv_write;
@@ -14,7 +15,14 @@ mod vector_add;
 #[path = "../support/device.rs"]
 mod support;
 
+use kernels_hip::{ops, registry};
 use support::{device, emulator};
+
+/// The variants of an op that this build has, the best first.
+fn built(op: &str) -> impl Iterator<Item = &'static str> {
+    let names = ops::catalogue().into_iter().filter(move |row| row.op == op).map(|row| row.name);
+    names.filter(|name| registry::rows().iter().any(|row| row.variant == *name))
+}
 
 /// A sequence of bits that looks random and is the same each time.
 struct Bits(u64);
