@@ -10,6 +10,9 @@ mod kv_write;
 mod mfma_probe;
 mod paged_batch;
 mod rms_norm;
+mod rms_norm_fp8_quantize;
+mod row_scales;
+mod silu_mul_fp8_quantize;
 mod vector_add;
 
 pub use attention::{Attention, AttentionInputs, AttentionOutputs, AttentionShape};
@@ -19,6 +22,9 @@ pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
 pub use paged_batch::PagedBatch;
 pub use rms_norm::RmsNorm;
+pub use rms_norm_fp8_quantize::RmsNormFp8Quantize;
+pub use row_scales::FusedShape;
+pub use silu_mul_fp8_quantize::SiluMulFp8Quantize;
 pub use vector_add::VectorAdd;
 
 use engine_core::ops::Cols;
@@ -40,6 +46,8 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
+        .chain(rows(rms_norm_fp8_quantize::VARIANTS))
+        .chain(rows(silu_mul_fp8_quantize::VARIANTS))
         .chain(rows(vector_add::VARIANTS))
         .collect()
 }

@@ -5,6 +5,7 @@
 
 mod fp8_convert;
 mod fp8_quantize;
+mod fused_fp8;
 mod handles;
 mod kv_write;
 mod mfma_probe;
