@@ -3,10 +3,12 @@
 //! All of them give work to a stream and return. Work on different streams is in no order but that of events: a buffer
 //! that two of them touch at once holds numbers that nobody promised, and nothing worse.
 
+mod attention;
 mod fp8_convert;
 mod fp8_quantize;
 mod kv_write;
 mod mfma_probe;
+mod paged_batch;
 mod rms_norm;
 mod rms_norm_fp8_quantize;
 mod row_scales;
@@ -14,10 +16,12 @@ mod sample;
 mod silu_mul_fp8_quantize;
 mod vector_add;
 
+pub use attention::{Attention, AttentionInputs, AttentionOutputs, AttentionShape};
 pub use fp8_convert::Fp8Convert;
 pub use fp8_quantize::{Fp8Quantize, Input, QuantizeShape, SCALE_GROUP, Scales, Scaling};
 pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
+pub use paged_batch::PagedBatch;
 pub use rms_norm::RmsNorm;
 pub use rms_norm_fp8_quantize::RmsNormFp8Quantize;
 pub use row_scales::FusedShape;
@@ -37,7 +41,9 @@ pub fn catalogue() -> Vec<VariantInfo> {
     fn rows<S>(table: &[Variant<S>]) -> impl Iterator<Item = VariantInfo> {
         table.iter().map(Variant::info)
     }
-    rows(fp8_convert::VARIANTS)
+    rows(attention::PAGED)
+        .chain(rows(attention::PREFILL))
+        .chain(rows(fp8_convert::VARIANTS))
         .chain(rows(fp8_quantize::VARIANTS))
         .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
