@@ -4,6 +4,7 @@
 //! that two of them touch at once holds numbers that nobody promised, and nothing worse.
 
 mod argmax;
+mod attention;
 mod elementwise;
 mod embed;
 mod fp8_convert;
@@ -13,11 +14,17 @@ mod head_norm;
 mod kv_blocks;
 mod kv_write;
 mod mfma_probe;
+mod paged_batch;
 mod rms_norm;
+mod rms_norm_fp8_quantize;
 mod rope;
+mod row_scales;
+mod sample;
+mod silu_mul_fp8_quantize;
 mod vector_add;
 
 pub use argmax::Argmax;
+pub use attention::{Attention, AttentionInputs, AttentionOutputs, AttentionShape};
 pub use elementwise::{Convert, SiluMul};
 pub use embed::Embed;
 pub use fp8_convert::Fp8Convert;
@@ -27,8 +34,13 @@ pub use head_norm::HeadNorm;
 pub use kv_blocks::{DenseBlocks, KvBlocks, KvPart};
 pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
+pub use paged_batch::PagedBatch;
 pub use rms_norm::{NormRows, RmsNorm};
+pub use rms_norm_fp8_quantize::RmsNormFp8Quantize;
 pub use rope::{Rope, RopeAngles, RopeLayout, RopeShape};
+pub use row_scales::FusedShape;
+pub use sample::{Sample, SampleRow};
+pub use silu_mul_fp8_quantize::SiluMulFp8Quantize;
 pub use vector_add::VectorAdd;
 
 use bytemuck::Pod;
@@ -46,6 +58,8 @@ pub fn catalogue() -> Vec<VariantInfo> {
         table.iter().map(Variant::info)
     }
     rows(argmax::VARIANTS)
+        .chain(rows(attention::PAGED))
+        .chain(rows(attention::PREFILL))
         .chain(rows(elementwise::CONVERT_VARIANTS))
         .chain(rows(elementwise::SILU_MUL_VARIANTS))
         .chain(rows(embed::VARIANTS))
@@ -60,6 +74,9 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(rms_norm::VARIANTS))
         .chain(rows(rope::ANGLES_VARIANTS))
         .chain(rows(rope::VARIANTS))
+        .chain(rows(rms_norm_fp8_quantize::VARIANTS))
+        .chain(rows(sample::VARIANTS))
+        .chain(rows(silu_mul_fp8_quantize::VARIANTS))
         .chain(rows(vector_add::VARIANTS))
         .collect()
 }
