@@ -12,6 +12,7 @@ mod paged_batch;
 mod rms_norm;
 mod rms_norm_fp8_quantize;
 mod row_scales;
+mod sample;
 mod silu_mul_fp8_quantize;
 mod vector_add;
 
@@ -24,6 +25,7 @@ pub use paged_batch::PagedBatch;
 pub use rms_norm::RmsNorm;
 pub use rms_norm_fp8_quantize::RmsNormFp8Quantize;
 pub use row_scales::FusedShape;
+pub use sample::{Sample, SampleRow};
 pub use silu_mul_fp8_quantize::SiluMulFp8Quantize;
 pub use vector_add::VectorAdd;
 
@@ -47,6 +49,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
         .chain(rows(rms_norm_fp8_quantize::VARIANTS))
+        .chain(rows(sample::VARIANTS))
         .chain(rows(silu_mul_fp8_quantize::VARIANTS))
         .chain(rows(vector_add::VARIANTS))
         .collect()

@@ -11,6 +11,7 @@ mod kv_write;
 mod mfma_probe;
 mod modes;
 mod rms_norm;
+mod sample;
 mod vector_add;
 
 #[path = "../support/device.rs"]
