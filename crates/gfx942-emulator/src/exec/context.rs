@@ -14,8 +14,7 @@ pub struct Options {
     pub ulp: Ulp,
 }
 
-/// What happens to the last bit of f32 and f16 transcendental results, which the manual promises to 1 ULP only. Not to
-/// `v_rcp_iflag_f32`, which integer division is made of.
+/// What happens to the last bit of f32 and f16 transcendental results, which the manual promises to 1 ULP only.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Ulp {
     /// Correctly rounded.

@@ -18,8 +18,7 @@ fn body(call: &mut Call<'_>) -> Result<(), Trap> {
         v_exp_f32 | v_exp_legacy_f32 if is_exact => call.map1(exact::exp),
         v_log_f32 | v_log_legacy_f32 if is_exact => call.map1(exact::log),
         v_rcp_f32 if is_exact => call.map1(exact::rcp),
-        // Compilers divide integers with it, exactly as long as it errs by no more than a unit: moved by one from the
-        // rounded result, it may err by one and a half, which no hardware does.
+        // The compiler divides integers with it by a sequence that is right for the hardware's table, not for a unit more.
         v_rcp_iflag_f32 => call.map1(exact::rcp),
         v_rsq_f32 if is_exact => call.map1(exact::rsq),
         v_sqrt_f32 if is_exact => call.map1(exact::sqrt),
