@@ -6,6 +6,8 @@
 mod attention;
 mod fp8_convert;
 mod fp8_quantize;
+mod gemm_fp8;
+mod gemm_int4;
 mod kv_write;
 mod mfma_probe;
 mod paged_batch;
@@ -19,6 +21,8 @@ mod vector_add;
 pub use attention::{Attention, AttentionInputs, AttentionOutputs, AttentionShape};
 pub use fp8_convert::Fp8Convert;
 pub use fp8_quantize::{Fp8Quantize, Input, QuantizeShape, SCALE_GROUP, Scales, Scaling};
+pub use gemm_fp8::{GemmFp8, GemmFp8Shape, GemmScaling, ScaledProduct};
+pub use gemm_int4::{GemmInt4, Int4Packing, Int4Weights};
 pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
 pub use paged_batch::PagedBatch;
@@ -45,6 +49,8 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(attention::PREFILL))
         .chain(rows(fp8_convert::VARIANTS))
         .chain(rows(fp8_quantize::VARIANTS))
+        .chain(rows(gemm_fp8::VARIANTS))
+        .chain(rows(gemm_int4::VARIANTS))
         .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
