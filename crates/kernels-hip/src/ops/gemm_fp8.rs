@@ -6,7 +6,7 @@ use bytemuck::Pod;
 use engine_core::dtype::DType;
 use engine_core::formats::Fp8Format;
 
-use super::count;
+use super::{check_element, count, element_name};
 use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::launch::{Argument, Geometry};
@@ -145,7 +145,7 @@ impl GemmFp8 {
             GemmScaling::Row => "row",
             GemmScaling::Block => "block",
         };
-        let name = format!("{variant}__e4m3fnuz_{}_{scales}", out_name(out));
+        let name = format!("{variant}__e4m3fnuz_{}_{scales}", element_name(out));
         Ok(GemmFp8 { kernel: module.kernel(&name)?, variant, shape, scaling, out })
     }
 
@@ -168,7 +168,7 @@ impl GemmFp8 {
     ) -> Result<()> {
         let ScaledProduct { x, x_scales, weight, weight_scales, bias } = *product;
         let GemmFp8Shape { out_features, in_features } = self.shape;
-        check_out::<T>(self.out)?;
+        check_element::<T>(self.out)?;
         let num_rows = check_rows(x.len(), in_features)?;
         weight.check_len("weight", out_features.saturating_mul(in_features))?;
         out.check_len("out", num_rows.saturating_mul(out_features))?;
@@ -234,25 +234,4 @@ pub(super) fn check_rows(len: usize, in_features: usize) -> Result<usize> {
         });
     }
     Ok(len / in_features)
-}
-
-/// The name of a type in the names of kernels.
-pub(super) const fn out_name(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F32 => "f32",
-        DType::BF16 => "bf16",
-        DType::F16 => "f16",
-    }
-}
-
-/// An error unless elements of `T` have the size of `dtype`'s.
-pub(super) fn check_out<T>(dtype: DType) -> Result<()> {
-    if size_of::<T>() == dtype.size_bytes() {
-        return Ok(());
-    }
-    Err(Error::Value {
-        what: "the type of an element of out or x",
-        allowed: "as large as that which the kernel was loaded for",
-        found: format!("{} bytes, where {} are needed", size_of::<T>(), dtype.size_bytes()),
-    })
 }

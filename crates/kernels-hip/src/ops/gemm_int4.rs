@@ -3,8 +3,8 @@
 use bytemuck::Pod;
 use engine_core::dtype::DType;
 
-use super::count;
-use super::gemm_fp8::{check_out, check_rows, out_name, rows_by_columns};
+use super::gemm_fp8::{check_rows, rows_by_columns};
+use super::{check_element, count, element_name};
 use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::launch::Argument;
@@ -36,7 +36,6 @@ pub enum Int4Packing {
 pub struct GemmInt4 {
     kernel: Kernel,
     packing: Int4Packing,
-    x: DType,
     out: DType,
 }
 
@@ -95,8 +94,8 @@ impl GemmInt4 {
             Int4Packing::Gptq | Int4Packing::GptqV2 => "gptq",
             Int4Packing::Awq => "awq",
         };
-        let name = format!("{NAME}__{format}_{}_{}", out_name(x), out_name(out));
-        Ok(GemmInt4 { kernel: module.kernel(&name)?, packing, x, out })
+        let name = format!("{NAME}__{format}_{}_{}", element_name(x), element_name(out));
+        Ok(GemmInt4 { kernel: module.kernel(&name)?, packing, out })
     }
 
     /// Whether groups of input features are ones that there are: to be asked once, where `g_idx` is still on the host. The
@@ -130,8 +129,7 @@ impl GemmInt4 {
         bias: Option<&Buffer<f32>>,
     ) -> Result<()> {
         let Int4Weights { group_size, in_features, out_features, .. } = *weights;
-        check_out::<T>(self.out)?;
-        check_out::<u16>(self.x)?;
+        check_element::<T>(self.out)?;
         let num_rows = check_rows(x.len(), in_features)?;
         out.check_len("out", num_rows.saturating_mul(out_features))?;
         if let Some(bias) = bias {
