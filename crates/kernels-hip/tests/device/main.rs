@@ -7,6 +7,8 @@ mod fp8_convert;
 mod fp8_quantize;
 mod fused_fp8;
 mod gemm;
+mod gemm_fp8;
+mod gemm_int4;
 mod handles;
 mod kv_blocks;
 mod kv_write;
