@@ -284,8 +284,7 @@ impl LlmBuilder {
 
     /// The first GPU, and its memory.
     fn kernels_hip(&self) -> Result<(KernelsHip, u64), LlmError> {
-        let log = self.kernel_log;
-        let choices = Choices::new(&self.pins, Box::new(move |line| log(line)))?;
+        let choices = Choices::new(&self.pins, Box::new(self.kernel_log))?;
         let device = Runtime::load()?.device(0)?;
         let memory_bytes = device.memory()?.total_bytes;
         Ok((KernelsHip::new(&device, self.dtype, choices)?, memory_bytes))
