@@ -72,6 +72,7 @@ fn record(path: &Path) {
     let stats = llm.stats();
     assert!(stats.num_preemptions > 0 && stats.num_prefix_hit_tokens > 0, "{stats:?}");
     assert!(stats.num_draft_tokens > 0, "{stats:?}");
+    assert!(stats.num_swaps_out > 0 && stats.num_swaps_in > 0, "{stats:?}");
     llm.check_record().unwrap();
 }
 
