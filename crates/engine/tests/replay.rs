@@ -13,14 +13,15 @@ fn tiny_model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/families/llama")
 }
 
-/// Small enough that requests give way, with everything that can happen switched on.
+/// Small enough that requests give way, with everything that can happen switched on. Steps of few rows are
+/// dear and copies of few blocks cheap, so that it pays to swap on any machine.
 fn builder() -> LlmBuilder {
     Llm::builder(tiny_model())
         .cpu_isa(CpuIsa::Portable)
-        .block_size(2)
-        .max_num_batched_tokens(24)
+        .block_size(4)
+        .max_num_batched_tokens(12)
         .max_model_len(40)
-        .kv_cache_memory_bytes(24 * 2 * bytes_per_token())
+        .kv_cache_memory_bytes(12 * 4 * bytes_per_token())
         .swap_space(0.01)
         .scheduling_policy(SchedulingPolicy::Priority)
         .tpot_target_ms(50.0)
