@@ -1,8 +1,8 @@
 //! A code object made by hand around any descriptor and any code, and what must hold when its kernel runs: it ends, in
 //! its own memory, with an error at worst. The emulator's own tests include this file.
 
-use code_object::{CodeObject, KernelDescriptor};
-use gfx942_emulator::count::{Counters, Shape};
+use code_object::{CodeObject, KernelDescriptor, WorkGroupShape};
+use gfx942_emulator::count::Counters;
 use gfx942_emulator::exec::memory::{ArenaConfig, MemoryKind};
 use gfx942_emulator::exec::{Options, Ulp};
 use gfx942_emulator::launch::{Cause, Emulator, Launch, LaunchError, Order, Settings};
@@ -103,7 +103,7 @@ pub fn kernel(bytes: &[u8]) -> Result<(), String> {
     let ended = emulator.launch(&module, NAME, &launch, &settings, &mut observers);
     let (sanitizer, counters) = observers;
     sanitizer.findings().for_each(|finding| assert!(!finding.to_string().is_empty()));
-    let shape = Shape { waves_per_work_group: launch.num_waves(), dynamic_lds_bytes: 256 };
+    let shape = WorkGroupShape { waves_per_work_group: launch.num_waves(), dynamic_lds_bytes: 256 };
     let report = counters.report(kernel, &shape);
     assert!(report.instructions.total <= report.waves * STEP_LIMIT);
     if let Err(LaunchError::Fault(fault)) = &ended {

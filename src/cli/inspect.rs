@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use clap::Args;
 use engine::DType;
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::bars::DownloadBars;
 use super::error::CliError;
+use super::output;
 
 /// `kvasir inspect`.
 #[derive(Args, Debug)]
@@ -31,15 +31,11 @@ pub(crate) struct InspectArgs {
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let path = engine::hub::resolve(&args.model, &DownloadBars::new())?;
     let model = weights::open(&path).map_err(|error| CliError::from_usage_error(&error))?;
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&as_json(&model, args.tensors));
-        json.map_err(|error| CliError::from_internal_error(&error))? + "\n"
+    if args.json {
+        output::json(&as_json(&model, args.tensors))
     } else {
-        as_table(&model, args.tensors)
-    };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| CliError::output("standard output", &error))
+        output::text(&as_table(&model, args.tensors))
+    }
 }
 
 /// K and V of one token over all layers.

@@ -10,6 +10,8 @@ mod generate;
 mod in_order;
 mod inspect;
 mod jsonl;
+mod kernels;
+mod output;
 mod output_line;
 mod overrides;
 mod pull;
@@ -49,6 +51,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Show what a model is made of
     Inspect(InspectArgs),
+    /// The HIP kernels: what there is, and how variants compare
+    Kernels(kernels::KernelsArgs),
 }
 
 /// Does what the arguments say. The exit code is 0 for success, 2 for what the user can mend, and
@@ -62,6 +66,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Kernels(args) => kernels::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! A kernel of a code object.
 
-use crate::{CodeObject, Error, KernelDescriptor, KernelMetadata};
+use crate::{CodeObject, Error, KernelDescriptor, KernelMetadata, SymbolKind};
 
 /// Where code begins, in bytes: the hardware's program counter register holds an address without its low byte.
 const CODE_ALIGNMENT: u64 = 256;
@@ -62,5 +62,19 @@ impl Kernel {
             Some(metadata) => metadata.kernarg_segment_size,
             None => self.descriptor.kernarg_size,
         }
+    }
+}
+
+impl CodeObject {
+    /// Where the code of `kernel` lies: its address, with what may precede the entry, and its bytes. Hand-written
+    /// functions may have no size: theirs ends with the segment.
+    pub fn extent(&self, kernel: &Kernel) -> (u64, u64) {
+        let start = kernel.entry;
+        let symbols = self.symbols.values();
+        let sized = symbols.filter(|s| s.kind == SymbolKind::Function && s.address == start);
+        let num_bytes = sized.map(|symbol| symbol.num_bytes).max().filter(|n| *n != 0);
+        let ends = self.segments.iter().map(|s| s.address + s.bytes.len() as u64);
+        let to_end = || ends.filter(|end| *end > start).min().map_or(0, |end| end - start);
+        (start, num_bytes.unwrap_or_else(to_end))
     }
 }

@@ -17,6 +17,7 @@ mod kernel;
 mod little_endian;
 mod metadata;
 mod relocation;
+mod resources;
 mod target;
 
 pub use bundle::{FatBinaryEntry, container_bytes, entries, extract};
@@ -28,4 +29,5 @@ pub use kernarg::{Argument, KernargError, KernargSegment};
 pub use kernel::Kernel;
 pub use metadata::{ArgumentMetadata, Hidden, KernelMetadata, ValueKind};
 pub use relocation::Relocation;
+pub use resources::{Resources, WorkGroupShape};
 pub use target::{Setting, Target};

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use code_object::{CodeObject, Kernel, SymbolKind};
+use code_object::{CodeObject, SymbolKind};
 use gfx942_emulator::isa::{decode, disassemble};
 
 use crate::object::find;
@@ -12,7 +12,7 @@ use crate::object::find;
 pub fn print(objects: &[CodeObject], only: Option<&str>, out: &mut impl Write) -> Result<()> {
     if let Some(name) = only {
         let (object, kernel) = find(objects, name)?;
-        let (start, num_bytes) = extent(object, kernel);
+        let (start, num_bytes) = object.extent(kernel);
         return print_function(object, name, start, num_bytes, out);
     }
     for object in objects {
@@ -24,18 +24,6 @@ pub fn print(objects: &[CodeObject], only: Option<&str>, out: &mut impl Write) -
         }
     }
     Ok(())
-}
-
-/// Where a kernel's code is. Hand-written functions may have no size: theirs ends with the segment.
-fn extent(object: &CodeObject, kernel: &Kernel) -> (u64, u64) {
-    let preload = if kernel.descriptor.kernarg_preload_length == 0 { 0 } else { 256 };
-    let start = kernel.entry() - preload;
-    let symbols = object.symbols.values();
-    let sized = symbols.filter(|s| s.kind == SymbolKind::Function && s.address == start);
-    let num_bytes = sized.map(|symbol| symbol.num_bytes).max().filter(|n| *n != 0);
-    let ends = object.segments.iter().map(|s| s.address + s.bytes.len() as u64);
-    let to_end = || ends.filter(|end| *end > start).min().map_or(0, |end| end - start);
-    (start, num_bytes.unwrap_or_else(to_end))
 }
 
 fn print_function(

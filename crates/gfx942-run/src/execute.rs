@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use code_object::{Argument, CodeObject, Kernel};
-use gfx942_emulator::count::{Counters, Report, Shape};
+use code_object::{Argument, CodeObject, Kernel, WorkGroupShape};
+use gfx942_emulator::count::{Counters, Report};
 use gfx942_emulator::exec::Options;
 use gfx942_emulator::exec::memory::{ArenaConfig, MemoryKind};
 use gfx942_emulator::launch::{Emulator, Launch, Order, Settings};
@@ -55,7 +55,7 @@ pub fn run(objects: &[CodeObject], execution: &Execution, out: &mut impl Write) 
     match counters.filter(|_| result.is_ok()) {
         Some(counters) => {
             let waves_per_work_group = launch.num_waves();
-            let shape = Shape { waves_per_work_group, dynamic_lds_bytes: execution.lds };
+            let shape = WorkGroupShape { waves_per_work_group, dynamic_lds_bytes: execution.lds };
             print_json(&counters.report(kernel, &shape), findings.as_deref(), out)?;
         }
         None => findings.iter().flatten().for_each(|finding| eprintln!("{finding}")),

@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use code_object::{CodeObject, Dispatch, KernargSegment};
-use gfx942_emulator::count::{Counters, Shape};
+use code_object::{CodeObject, Dispatch, KernargSegment, WorkGroupShape};
+use gfx942_emulator::count::Counters;
 use gfx942_emulator::exec::Trap;
 use gfx942_emulator::exec::memory::{Arena, ArenaConfig, ArenaError, MemoryKind, Usage};
 use gfx942_emulator::launch::{self, Cause, Emulator, LaunchError, LoadError, Settings};
@@ -107,7 +107,7 @@ impl Device {
         let (counters, sanitizer) = observer;
         if let Some(counters) = counters.filter(|_| result.is_ok()) {
             let (waves_per_work_group, dynamic_lds_bytes) = (size.num_waves(), *dynamic_lds_bytes);
-            let shape = Shape { waves_per_work_group, dynamic_lds_bytes };
+            let shape = WorkGroupShape { waves_per_work_group, dynamic_lds_bytes };
             watch.add_report(counters.report(kernel, &shape));
         }
         let findings = sanitizer.iter().flat_map(|sanitizer| sanitizer.findings().cloned());

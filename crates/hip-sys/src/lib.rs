@@ -8,6 +8,8 @@
 #[allow(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 #[rustfmt::skip]
 pub mod bindings;
+mod emulator;
 mod library;
 
+pub use emulator::Emulator;
 pub use library::{LIBRARY_VAR, Library, LoadError};

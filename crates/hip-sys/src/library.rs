@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::bindings::{Hip, hipError_t};
+use crate::emulator::Emulator;
 
 /// The variable that names the library to load: ROCm's elsewhere, or one with the same ABI.
 pub const LIBRARY_VAR: &str = "KVASIR_HIP_LIBRARY";
@@ -127,6 +128,12 @@ impl Library {
     #[must_use]
     pub fn name(&self) -> &Path {
         &self.name
+    }
+
+    /// The functions that only `hip-emulator` has; `None` if the library is another.
+    #[must_use]
+    pub fn emulator(&self) -> Option<Emulator> {
+        Emulator::of(&self.name)
     }
 
     /// HIP's version: major, minor.

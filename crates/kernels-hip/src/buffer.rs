@@ -1,7 +1,7 @@
 //! Device memory.
 
 use std::marker::PhantomData;
-use std::mem::size_of;
+use std::mem::{size_of, size_of_val};
 use std::ptr;
 
 use bytemuck::Pod;
@@ -60,6 +60,11 @@ impl<T: Pod> Buffer<T> {
         self.address as u64
     }
 
+    /// Where its element `idx` lies on the device.
+    pub(crate) fn address_of(&self, idx: usize) -> u64 {
+        self.address() + (idx * size_of::<T>()) as u64
+    }
+
     /// Copies `values` in, after what `stream` was given before, and waits for it.
     ///
     /// # Errors
@@ -76,6 +81,31 @@ impl<T: Pod> Buffer<T> {
                 hipMemcpyKind::hipMemcpyHostToDevice,
             )
         }
+    }
+
+    /// Copies `values` to the elements from `first` on, after what `stream` was given before, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// If they reach past the end; HIP's.
+    pub fn write_at(&mut self, stream: &Stream, first: usize, values: &[T]) -> Result<()> {
+        self.check_at_least("the target of a copy", first.saturating_add(values.len()))?;
+        if !values.is_empty() {
+            // SAFETY: the elements are the buffer's, checked above; `values` outlives the copy, which is waited for.
+            unsafe {
+                call!(
+                    self.device.runtime(),
+                    hipMemcpyAsync(
+                        self.address_of(first) as _,
+                        values.as_ptr().cast(),
+                        size_of_val(values) as _,
+                        hipMemcpyKind::hipMemcpyHostToDevice,
+                        stream.handle()
+                    )
+                )
+            }?;
+        }
+        stream.synchronize()
     }
 
     /// Copies everything out, after what `stream` was given before, and waits for it.
@@ -121,6 +151,14 @@ impl<T: Pod> Buffer<T> {
             return Ok(());
         }
         Err(Error::Length { what, expected, found: self.len })
+    }
+
+    /// An error unless it has `least` elements or more.
+    pub(crate) fn check_at_least(&self, what: &'static str, least: usize) -> Result<()> {
+        if self.len >= least {
+            return Ok(());
+        }
+        Err(Error::Length { what, expected: least, found: self.len })
     }
 
     fn num_bytes(&self) -> usize {

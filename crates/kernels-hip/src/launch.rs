@@ -57,6 +57,24 @@ impl<'a> Argument<'a> {
         Argument { kind: Kind::Pointer(buffer.address()) }
     }
 
+    /// A buffer from its element `first` on, which the kernel reads.
+    #[must_use]
+    pub fn input_from<T: bytemuck::Pod>(buffer: &'a Buffer<T>, first: usize) -> Self {
+        Argument { kind: Kind::Pointer(buffer.address_of(first)) }
+    }
+
+    /// A buffer from its element `first` on, which the kernel writes.
+    #[must_use]
+    pub fn output_from<T: bytemuck::Pod>(buffer: &'a mut Buffer<T>, first: usize) -> Self {
+        Argument { kind: Kind::Pointer(buffer.address_of(first)) }
+    }
+
+    /// A pointer to nothing, for what a kernel can do without.
+    #[must_use]
+    pub fn null() -> Self {
+        Argument { kind: Kind::Pointer(0) }
+    }
+
     /// A scalar or a struct.
     #[must_use]
     pub fn value<T: NoUninit>(value: &'a T) -> Self {

@@ -119,6 +119,26 @@ pub enum Error {
         /// What it has.
         found: usize,
     },
+    /// A shape that no variant of the op serves.
+    #[error("{op}: no variant serves {shape}: {}", reasons.join("; "))]
+    NotServed {
+        /// The op.
+        op: &'static str,
+        /// The shape, in words.
+        shape: String,
+        /// What each variant says.
+        reasons: Vec<String>,
+    },
+    /// A variant that was asked for by name and cannot be had.
+    #[error("--pin {op}={variant}: {reason}")]
+    Pin {
+        /// The op.
+        op: String,
+        /// The variant.
+        variant: String,
+        /// Why not, with what there is.
+        reason: String,
+    },
     /// A number that an op does not accept.
     #[error("{what} is {found}, and must be {allowed}")]
     Value {

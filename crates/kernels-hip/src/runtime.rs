@@ -71,6 +71,10 @@ impl Runtime {
         Device::new(self.clone(), ordinal)
     }
 
+    pub(crate) fn library(&self) -> &Library {
+        &self.library
+    }
+
     pub(crate) fn hip(&self) -> &Hip {
         self.library.hip()
     }

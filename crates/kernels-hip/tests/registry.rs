@@ -1,13 +1,13 @@
 //! The registry, the source files and the Cargo features are one list.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use code_object::CodeObject;
 use hip_toolchain::for_tests;
-use kernels_hip::registry;
+use kernels_hip::{ops, registry};
 
 /// The names of all kernel files, enabled or not.
 fn sources() -> BTreeSet<String> {
@@ -24,20 +24,39 @@ fn sources() -> BTreeSet<String> {
     names
 }
 
-/// The features of the manifest.
-fn features() -> BTreeSet<String> {
+/// The features of the manifest, each with the features that it turns on.
+fn features() -> BTreeMap<String, BTreeSet<String>> {
     let manifest = include_str!("../Cargo.toml");
     let section = manifest.split("[features]").nth(1).unwrap();
-    let lines = section.lines().take_while(|line| !line.starts_with('['));
-    lines.filter_map(|line| Some(line.split_once(" = ")?.0.to_owned())).collect()
+    let section = section.split("\n[").next().unwrap();
+    let entries = section.split(']').filter_map(|entry| {
+        let (name, list) = entry.split_once(" = [")?;
+        let list = list.split(',').map(|item| item.trim().trim_matches('"').to_owned());
+        Some((name.trim().to_owned(), list.filter(|item| !item.is_empty()).collect()))
+    });
+    entries.collect()
 }
 
 #[test]
 fn a_variant_after_v1_is_a_file_and_a_feature() {
     let later = sources().into_iter().filter(|name| !name.contains("_v1_"));
-    let mut expected: BTreeSet<String> = later.map(|name| name.replace('_', "-")).collect();
-    expected.extend(["default", "all-variants"].map(str::to_owned));
-    assert_eq!(features(), expected);
+    let later: BTreeSet<String> = later.map(|name| name.replace('_', "-")).collect();
+    let mut features = features();
+    assert_eq!(features.remove("all-variants").as_ref(), Some(&later));
+    assert!(features.remove("default").unwrap().is_subset(&later));
+    assert_eq!(features.into_keys().collect::<BTreeSet<_>>(), later);
+}
+
+#[test]
+fn every_file_is_a_row_of_its_ops_table() {
+    let catalogue = ops::catalogue();
+    let rows: BTreeSet<String> = catalogue.iter().map(|row| row.name.to_owned()).collect();
+    assert_eq!(rows, sources());
+    assert_eq!(rows.len(), catalogue.len(), "a row stands twice");
+    for row in catalogue {
+        assert!(row.name.starts_with(&format!("{}_v", row.op)), "{row:?}");
+        assert!(!row.reduction_class.is_empty(), "{row:?}");
+    }
 }
 
 #[test]

@@ -9,9 +9,9 @@
 //! this bench was written and the loops it measures were tuned; which is of which build was not kept. What came later,
 //! such as the check of every instruction's registers and comparisons by opcode bits, is not in them.
 
-use code_object::{Argument, CodeObject};
+use code_object::{Argument, CodeObject, WorkGroupShape};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gfx942_emulator::count::{Counters, Report, Shape};
+use gfx942_emulator::count::{Counters, Report};
 use gfx942_emulator::exec::Observer;
 use gfx942_emulator::exec::memory::{ArenaConfig, MemoryKind};
 use gfx942_emulator::launch::{Emulator, Launch, Module, Settings};
@@ -88,7 +88,7 @@ impl Device {
     fn report(&self, name: &str, steps: u32) -> Report {
         let mut counters = Counters::default();
         self.launch(name, steps, &mut counters);
-        let shape = Shape { waves_per_work_group: WORK_GROUP / 64, dynamic_lds_bytes: 0 };
+        let shape = WorkGroupShape { waves_per_work_group: WORK_GROUP / 64, dynamic_lds_bytes: 0 };
         counters.report(self.module.object().kernel(name).unwrap(), &shape)
     }
 }

@@ -9,7 +9,6 @@ mod cycles;
 mod flight;
 mod lines;
 mod report;
-mod resources;
 
 use crate::NUM_XCDS;
 use crate::exec::{Access, AccessKind, Flow, Observer, Slot, Space, Unit, Wave, WaveId};
@@ -20,7 +19,6 @@ use flight::Flight;
 use lines::Lines;
 
 pub use report::{Cycles, Instructions, L2, Lanes, Lds, LoadsInFlight, Memory, Report, Traffic};
-pub use resources::{Resources, Shape};
 
 /// Counts what a launch does. Work-groups are dealt to the dies round-robin, as the hardware does; one die's work-groups
 /// must all be seen by one observer, in order, or its L2 is counted more than once.

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use code_object::Kernel;
+use code_object::{Kernel, Resources, WorkGroupShape};
 use serde::Serialize;
 
 use super::Counters;
 use super::cycles::issue_cycles;
-use super::resources::{Resources, Shape};
 use crate::exec::Unit;
 use crate::isa::Op;
 
@@ -180,7 +179,7 @@ impl LoadsInFlight {
 
 impl Counters {
     /// What was counted while `kernel` was launched in work-groups of this shape.
-    pub fn report(&self, kernel: &Kernel, shape: &Shape) -> Report {
+    pub fn report(&self, kernel: &Kernel, shape: &WorkGroupShape) -> Report {
         let resources = Resources::of(kernel, shape);
         let mut report = Report {
             kernel: kernel.name.clone(),

@@ -1,7 +1,7 @@
 //! hipcc's code, launched: results, counters, faults, orders.
 
-use code_object::{Argument, CodeObject};
-use gfx942_emulator::count::{Counters, Shape};
+use code_object::{Argument, CodeObject, WorkGroupShape};
+use gfx942_emulator::count::Counters;
 use gfx942_emulator::exec::memory::{ArenaConfig, MemoryKind};
 use gfx942_emulator::exec::{Observer, Trap};
 use gfx942_emulator::launch::{Cause, Emulator, Launch, LaunchError, Module, Order, Settings};
@@ -140,7 +140,7 @@ fn a_launch_is_counted() {
     let [a, b, c] = [0; 3].map(|_| Argument::Pointer(device.allocate(&zeros)));
     // The last of three work-groups has nothing to do.
     let arguments = [a, b, c, Argument::Value(&n.to_le_bytes())];
-    let shape = Shape { waves_per_work_group: 16, dynamic_lds_bytes: 0 };
+    let shape = WorkGroupShape { waves_per_work_group: 16, dynamic_lds_bytes: 0 };
     let kernel = device.module.object().kernel("vector_add").unwrap();
     let report = |settings: &Settings| {
         let mut counters = Counters::default();

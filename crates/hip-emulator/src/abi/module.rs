@@ -2,8 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
-use code_object::Kernel;
-use gfx942_emulator::count::{Resources, Shape as Occupancy};
+use code_object::{Kernel, Resources, WorkGroupShape};
 use hip_sys::bindings::{
     hipDeviceptr_t, hipError_t, hipFuncAttribute, hipFunction_attribute, hipFunction_t,
     hipModule_t, hipStream_t,
@@ -57,7 +56,7 @@ fn max_work_group(kernel: &Kernel) -> u32 {
 fn work_groups_per_cu(kernel: &Kernel, work_items: u32, dynamic_lds_bytes: usize) -> u32 {
     let waves = work_items.div_ceil(WAVE_SIZE).max(1);
     let dynamic_lds_bytes = u32::try_from(dynamic_lds_bytes).unwrap_or(u32::MAX);
-    let shape = Occupancy { waves_per_work_group: waves, dynamic_lds_bytes };
+    let shape = WorkGroupShape { waves_per_work_group: waves, dynamic_lds_bytes };
     Resources::of(kernel, &shape).waves_per_cu / waves
 }
 

@@ -14,13 +14,30 @@
 
 struct E4M3Fnuz {
     static constexpr float MAX = 240.0f;
-    __device__ static unsigned convert(float x) { return __builtin_amdgcn_cvt_pk_fp8_f32(x, x, 0, false) & 0xff; }
+    // Both codes in the low half.
+    __device__ static unsigned convert_pair(float a, float b) {
+        return __builtin_amdgcn_cvt_pk_fp8_f32(a, b, 0, false) & 0xffff;
+    }
+    __device__ static unsigned convert(float x) { return convert_pair(x, x) & 0xff; }
+    __device__ static float widen(unsigned code) { return __builtin_amdgcn_cvt_f32_fp8((int)code, 0); }
 };
 
 struct E5M2Fnuz {
     static constexpr float MAX = 57344.0f;
-    __device__ static unsigned convert(float x) { return __builtin_amdgcn_cvt_pk_bf8_f32(x, x, 0, false) & 0xff; }
+    // Both codes in the low half.
+    __device__ static unsigned convert_pair(float a, float b) {
+        return __builtin_amdgcn_cvt_pk_bf8_f32(a, b, 0, false) & 0xffff;
+    }
+    __device__ static unsigned convert(float x) { return convert_pair(x, x) & 0xff; }
+    __device__ static float widen(unsigned code) { return __builtin_amdgcn_cvt_f32_bf8((int)code, 0); }
 };
+
+// The scale of a row or head whose largest magnitude is `maximum`: infinity counts as the largest f32, zeros have 1.
+template <typename Format> __device__ inline float fp8_scale(float maximum) {
+    constexpr float LARGEST_F32 = 0x1.fffffep+127f;
+    constexpr float SMALLEST_NORMAL_F32 = 0x1p-126f;
+    return maximum == 0.0f ? 1.0f : fmaxf(fminf(maximum, LARGEST_F32) / Format::MAX, SMALLEST_NORMAL_F32);
+}
 
 template <typename Format> __device__ inline unsigned char to_fp8(float x) {
     constexpr unsigned NAN_CODE = 0x80;

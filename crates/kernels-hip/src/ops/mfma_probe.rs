@@ -7,8 +7,17 @@ use crate::launch::{Argument, Geometry};
 use crate::module::{Kernel, Module};
 use crate::result::{Error, Result};
 use crate::stream::Stream;
+use crate::variant::{Any, Variant, everything};
 
 const NAME: &str = "mfma_probe_v1_builtin";
+
+/// What there is.
+pub(super) const VARIANTS: &[Variant<Any>] = &[Variant {
+    op: "mfma_probe",
+    name: NAME,
+    reduction_class: "one instruction",
+    supports: everything,
+}];
 
 /// The kernels that execute one matrix instruction each.
 pub struct MfmaProbe {

@@ -7,6 +7,17 @@ use crate::launch::{Argument, Geometry};
 use crate::module::Kernel;
 use crate::result::{Error, Result};
 use crate::stream::Stream;
+use crate::variant::{Any, Variant, everything};
+
+const NAME: &str = "rms_norm_v1_naive";
+
+/// What there is.
+pub(super) const VARIANTS: &[Variant<Any>] = &[Variant {
+    op: "rms_norm",
+    name: NAME,
+    reduction_class: "stride 256, wave butterfly, waves in order",
+    supports: everything,
+}];
 
 /// out\[row\] = x\[row\] / sqrt(mean(x\[row\]²) + eps) · weight, f32: [`engine_core::ops::RmsNorm`].
 pub struct RmsNorm {
@@ -20,7 +31,6 @@ impl RmsNorm {
     ///
     /// If the build has none for this device; HIP's.
     pub fn new(device: &Device) -> Result<Self> {
-        const NAME: &str = "rms_norm_v1_naive";
         Ok(RmsNorm { kernel: device.variant(NAME)?.kernel(NAME)? })
     }
 

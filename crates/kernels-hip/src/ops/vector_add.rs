@@ -7,6 +7,17 @@ use crate::launch::{Argument, Geometry};
 use crate::module::Kernel;
 use crate::result::Result;
 use crate::stream::Stream;
+use crate::variant::{Any, Variant, everything};
+
+const NAME: &str = "vector_add_v1_naive";
+
+/// What there is.
+pub(super) const VARIANTS: &[Variant<Any>] = &[Variant {
+    op: "vector_add",
+    name: NAME,
+    reduction_class: "none: no sum",
+    supports: everything,
+}];
 
 /// out = a + b, f32, element by element.
 pub struct VectorAdd {
@@ -20,7 +31,6 @@ impl VectorAdd {
     ///
     /// If the build has none for this device; HIP's.
     pub fn new(device: &Device) -> Result<Self> {
-        const NAME: &str = "vector_add_v1_naive";
         Ok(VectorAdd { kernel: device.variant(NAME)?.kernel(NAME)? })
     }
 

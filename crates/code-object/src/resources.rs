@@ -1,7 +1,8 @@
 //! What a kernel asks of a compute unit, and how many of its waves fit.
 
-use code_object::Kernel;
 use serde::Serialize;
+
+use crate::Kernel;
 
 /// Unified vector registers of a lane's SIMD.
 const VECTOR_REGISTERS: u32 = 512;
@@ -13,7 +14,7 @@ const LDS_BYTES_PER_CU: u32 = 64 << 10;
 
 /// The work-groups of a launch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Shape {
+pub struct WorkGroupShape {
     /// Waves of a work-group.
     pub waves_per_work_group: u32,
     /// LDS that the launch adds to the kernel's own, bytes.
@@ -47,7 +48,7 @@ pub struct Resources {
 
 impl Resources {
     /// What `kernel` asks for when it is launched as `shape` says.
-    pub fn of(kernel: &Kernel, shape: &Shape) -> Self {
+    pub fn of(kernel: &Kernel, shape: &WorkGroupShape) -> Self {
         let descriptor = &kernel.descriptor;
         let metadata = kernel.metadata.as_ref();
         let lds_bytes = descriptor.group_segment_fixed_size.saturating_add(shape.dynamic_lds_bytes);
