@@ -1,6 +1,7 @@
 //! A recorded run repeats to the bit, with other threads too, and a run that cannot is told where.
 
 use std::fs;
+use std::io::BufReader;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -97,10 +98,14 @@ fn a_run_repeats_with_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.jsonl");
     record(&path);
+    let file = BufReader::new(fs::File::open(&path).unwrap());
+    let summary = Replay::summarize(&path, file).unwrap();
+    assert_eq!(summary.num_sequences, 8);
     for threads in [1, 2] {
         let report = replay(&path, threads).unwrap();
         assert_eq!(report.difference, None);
         assert!(report.num_steps > 20, "{report:?}");
+        assert_eq!(report.num_steps, summary.num_steps);
     }
 }
 
