@@ -234,6 +234,14 @@ pub enum OpError {
         /// The shape, in words.
         what: String,
     },
+    /// The device failed at it, or at what it was given before.
+    #[error("{op}: {what}")]
+    Failed {
+        /// The operation that was told.
+        op: &'static str,
+        /// What the device said.
+        what: String,
+    },
     /// The device has no room.
     #[error(
         "out of memory: {requested_bytes} bytes for {what}; lower --max-model-len or --max-num-seqs"

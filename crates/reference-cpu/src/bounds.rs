@@ -15,11 +15,11 @@
 //! **Underflow.** f32 subnormals may be flushed to zero in products and sums (x86's bf16 dot
 //! product does): [`TINY`] for each operation, scaled by what it is multiplied with.
 
-use core::ops::Range;
+mod attention;
 
-use engine_core::dtype::DType;
+use crate::ops;
 
-use crate::ops::{self, Attention, attended};
+pub use attention::{RowErrors, attention, attention_row};
 
 /// Unit roundoff of f32.
 pub const U: f64 = 1.0 / (1_u64 << 24) as f64;
@@ -113,110 +113,6 @@ pub fn silu_mul(gate_up: &[f32], width: usize, want: &[f32]) -> Vec<f64> {
         }
     }
     errors
-}
-
-/// Errors of [`ops::attention`] for the rows `rows`, whose results are `want`.
-///
-/// With `δⱼ` a bound on the error of the exponent `sⱼ − m` and of the exponential, every weight
-/// is off by a factor between `e^−δⱼ` and `e^δⱼ`. An error that all weights share drops out of the
-/// quotient `y = Σ wⱼvⱼ / Σ wⱼ`, so with `Pⱼ` the exact probabilities
-/// `|δy| ≤ Σ Pⱼ·(e^δⱼ − 1)·|vⱼ − y| / Σ Pⱼ·e^−δⱼ`. Numerator and denominator are sums of `n` terms
-/// each, and an online softmax may rescale them once per term: 2n roundings. `δⱼ` is the dot
-/// product's error, three roundings of `sⱼ` (its last sum, the scale, the scale of the keys), three
-/// of `sⱼ − m` (the difference and a base-2 exponential's product), and 4 `u` for the exponential.
-/// The scale of the values multiplies result and error, and rounds once.
-///
-/// A backend that attends in a 16-bit format may round the weights, relative to a running maximum,
-/// to that format before they meet V: independent roundings of `ε = 2⁻⁸` (bfloat16) or `2⁻¹¹`
-/// (binary16), so at most `ε · Σ|wⱼvⱼ|` and, as above, below `6ε · √Σ(wⱼvⱼ)²`.
-pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<f64> {
-    let head_dim = args.shape.head_dim;
-    let group = args.num_qo_heads / args.shape.num_kv_heads;
-    let rounding = weight_rounding(args.query_dtype);
-    let mut errors = Vec::with_capacity(want.len());
-    let mut want_heads = want.chunks_exact(head_dim);
-    for seq_idx in 0..args.batch.num_seqs() {
-        let block_table = args.batch.block_table(seq_idx);
-        for row in args.batch.rows(seq_idx).filter(|row| rows.contains(row)) {
-            let seen = attended(args.batch.positions[row] as usize, args.window);
-            for (head, want) in (0..args.num_qo_heads).zip(want_heads.by_ref()) {
-                let pairs: Vec<_> = seen
-                    .clone()
-                    .map(|position| args.key_value(block_table, position, head / group))
-                    .collect();
-                let factors = args.factors(head / group);
-                attend(&args.query(row, head), &pairs, factors, rounding, want, &mut errors);
-            }
-        }
-    }
-    errors
-}
-
-/// One query head of [`attention`]: appends an error for each element of `want`.
-fn attend(
-    query: &[f64],
-    pairs: &[(&[f32], &[f32])],
-    (scale, v_scale): (f64, f64),
-    rounding: (f64, f64),
-    want: &[f32],
-    errors: &mut Vec<f64>,
-) {
-    let exponents = exponents(query, pairs, scale);
-    let weights: Vec<f64> = exponents.iter().map(|(exponent, _)| exponent.exp()).collect();
-    let with_deltas = || weights.iter().zip(exponents.iter().map(|(_, delta)| delta));
-    let shrunk: f64 = with_deltas().map(|(weight, delta)| weight * (-delta).exp()).sum();
-    // A weight of 0 stays 0, also where e^δ is infinite.
-    let shift = |(weight, delta): (&f64, &f64)| match *weight {
-        0.0 => 0.0,
-        weight => weight * delta.exp_m1(),
-    };
-    let shifts: Vec<f64> = with_deltas().map(shift).collect();
-    let weight_sum: f64 = weights.iter().sum();
-    let sum_factor = sum_factor(2 * pairs.len());
-    for (i, &y) in want.iter().enumerate() {
-        let y = f64::from(y) / v_scale;
-        let (mut shifted, mut magnitude, mut squares, mut largest) = (0.0, 0.0, 0.0_f64, 0.0_f64);
-        for ((weight, shift), (_, value)) in weights.iter().zip(&shifts).zip(pairs) {
-            let value = f64::from(value[i]);
-            shifted += shift * (value - y).abs();
-            magnitude += weight * value.abs();
-            squares += (weight * value).powi(2);
-            largest = largest.max(value.abs());
-        }
-        let sums = sum_factor * (magnitude / weight_sum + y.abs()) + 4.0 * U * y.abs();
-        let rounded = rounding.0 * magnitude.min(6.0 * squares.sqrt()) / weight_sum;
-        let flushed = 2.0 * pairs.len() as f64 * (TINY + rounding.1) * (1.0 + largest);
-        errors.push(v_scale * (shifted / shrunk + sums + rounded + flushed) + TINY);
-    }
-}
-
-/// `sⱼ − m` and `δⱼ` of each key.
-fn exponents(query: &[f64], pairs: &[(&[f32], &[f32])], scale: f64) -> Vec<(f64, f64)> {
-    let score = |(key, _): &(&[f32], &[f32])| {
-        let (mut dot, mut magnitude) = (0.0, 0.0);
-        for (q, &k) in query.iter().zip(*key) {
-            dot += q * f64::from(k);
-            magnitude += (q * f64::from(k)).abs();
-        }
-        (scale * dot, scale.abs() * magnitude)
-    };
-    let scores: Vec<(f64, f64)> = pairs.iter().map(score).collect();
-    let max = scores.iter().map(|s| s.0).fold(f64::NEG_INFINITY, f64::max);
-    let dot_factor = sum_factor(query.len());
-    let exponent = |&(score, magnitude): &(f64, f64)| {
-        let roundings = 3.0 * score.abs() + 3.0 * (score - max).abs() + 4.0;
-        (score - max, dot_factor * magnitude + roundings * U)
-    };
-    scores.iter().map(exponent).collect()
-}
-
-/// Unit roundoff of the format of weights where it is coarser than f32, and half its smallest subnormal.
-fn weight_rounding(dtype: DType) -> (f64, f64) {
-    match dtype {
-        DType::F32 => (0.0, 0.0),
-        DType::F16 => (f64::exp2(-11.0), f64::exp2(-25.0)),
-        DType::BF16 => (f64::exp2(-8.0), TINY),
-    }
 }
 
 fn largest(values: &[f32]) -> f64 {

@@ -43,6 +43,16 @@ impl SampleKey {
     pub const fn from_engine_seed(engine_seed: u64, request: u64) -> Self {
         SampleKey { seed: engine_seed, stream: request.wrapping_add(1) }
     }
+
+    /// The words that its random numbers are a function of, besides their position: two of the key and two of the
+    /// counter, for whoever draws them elsewhere.
+    pub const fn words(self) -> ([u32; 2], [u32; 2]) {
+        (halves(self.seed), halves(self.stream))
+    }
+}
+
+const fn halves(word: u64) -> [u32; 2] {
+    [word as u32, (word >> 32) as u32]
 }
 
 /// Uniform numbers in (0, 1) for one position of one request, addressed by index.
@@ -55,8 +65,8 @@ pub(super) struct Uniforms {
 
 impl Uniforms {
     pub(super) fn new(sample_key: SampleKey, position: u32) -> Self {
-        let halves = |word: u64| [word as u32, (word >> 32) as u32];
-        Uniforms { key: halves(sample_key.seed), stream: halves(sample_key.stream), position }
+        let (key, stream) = sample_key.words();
+        Uniforms { key, stream, position }
     }
 
     /// Numbers `2 * pair` and `2 * pair + 1`: the middles of 2⁵² equal parts, so never 0 nor 1.

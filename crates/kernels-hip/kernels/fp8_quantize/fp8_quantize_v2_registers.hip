@@ -4,7 +4,7 @@
 // the lanes of a part of a wave only.
 // Mapping: one work-group of 256 work-items (4 waves) per row; a work-item has every 256th vector of 16 bytes, at most
 // 16 (f32) or 8 (bf16) of them: rows of up to 16384 columns. A row that does not begin or end at a vector has up to 6
-// (f32) or 14 (bf16) elements that a lane reads alone. In groups there is no limit, but rows are whole vectors.
+// (f32) or 14 (bf16) elements that a lane reads alone. In groups, rows are whole vectors.
 // Cost: 4 (f32) or 2 (bf16) bytes read per element, once, and 1 written.
 // Code object: 16-byte loads, 4 waves per SIMD.
 // Measured: not on hardware. Executed in the emulator, byte-equal to v1 and the oracle.
@@ -14,15 +14,13 @@
 
 #include "row_registers.h"
 
-constexpr unsigned MAX_COLS = 16384;
-
 template <typename Format, typename In>
 __device__ inline void quantize(unsigned char *out, float *own_scale, const float *given, const In *x,
                                 unsigned num_cols) {
     constexpr unsigned V = VECTOR<In>;
-    quantize_kept<Format, V, MAX_COLS / V / ROW_WORKGROUP, ROW_WORKGROUP>(
+    quantize_kept<Format, V, NUM_KEPT<V>, ROW_WORKGROUP>(
         out, own_scale, given, (unsigned long)blockIdx.x * num_cols, num_cols,
-        [&](unsigned long i, float *values) { load_vector(values, x + i); },
+        [&](unsigned, unsigned long i, float *values) { load_vector(values, x + i); },
         [&](unsigned long i) { return load(x[i]); });
 }
 
@@ -41,9 +39,9 @@ __device__ inline void quantize(unsigned char *out, float *own_scale, const floa
     KERNEL NAME(IN_NAME##_##FORMAT_NAME##_group)(unsigned char *__restrict__ out, float *__restrict__ scales,          \
                                                  const In *__restrict__ x, unsigned num_cols) {                        \
         const unsigned num_groups = (num_cols + SCALE_GROUP - 1) / SCALE_GROUP;                                        \
-        quantize_groups_kept<Format, VECTOR<In>>(                                                                      \
+        quantize_groups_kept<Format, VECTOR<In>, NUM_KEPT<VECTOR<In>>>(                                                                      \
             out, scales + (unsigned long)blockIdx.x * num_groups, (unsigned long)blockIdx.x * num_cols, num_cols,      \
-            [&](unsigned long i, float *values) { load_vector(values, x + i); });                                      \
+            [&](unsigned, unsigned long i, float *values) { load_vector(values, x + i); });                                      \
     }
 
 TO_FORMAT(f32, float, e4m3fnuz, E4M3Fnuz)

@@ -23,7 +23,7 @@ constexpr unsigned MAX_ELEMENTS = 40960;
         unsigned char *__restrict__ out, float *__restrict__ scale, const In *__restrict__ x, unsigned num_elements) { \
         quantize_kept<Format, VECTOR<In>, MAX_ELEMENTS / VECTOR<In> / WORKGROUP, WORKGROUP>(                           \
             out, scale, nullptr, 0, num_elements,                                                                      \
-            [&](unsigned long i, float *values) { load_vector(values, x + i); },                                       \
+            [&](unsigned, unsigned long i, float *values) { load_vector(values, x + i); },                                       \
             [&](unsigned long i) { return load(x[i]); });                                                              \
     }
 

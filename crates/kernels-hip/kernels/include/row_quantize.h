@@ -61,3 +61,25 @@ __device__ inline void quantize_groups(unsigned char *out, float *group_scales, 
         }
     }
 }
+
+// The scales of a fused kernel's row, whichever they are.
+struct RowScales {
+    float *made;
+    float given;
+
+    template <typename Format, typename Value>
+    __device__ void with_given(unsigned char *out, unsigned num_cols, Value value) const {
+        quantize_static<Format>(out, given, num_cols, value);
+    }
+
+    template <typename Format, typename Value>
+    __device__ void by_row(unsigned char *out, unsigned num_cols, Value value) const {
+        quantize_row<Format>(out, made + blockIdx.x, num_cols, value);
+    }
+
+    template <typename Format, typename Value>
+    __device__ void by_group(unsigned char *out, unsigned num_cols, Value value) const {
+        const unsigned num_groups = (num_cols + SCALE_GROUP - 1) / SCALE_GROUP;
+        quantize_groups<Format>(out, made + (unsigned long)blockIdx.x * num_groups, num_cols, value);
+    }
+};

@@ -27,6 +27,10 @@ template <typename Format> __device__ inline unsigned to_fp8_pair(float a, float
     return Format::convert_pair(limited(a), limited(b));
 }
 
+// How many vectors of MAX_KEPT_COLS columns are a work-item's.
+constexpr unsigned MAX_KEPT_COLS = 16384;
+template <unsigned V> constexpr unsigned NUM_KEPT = MAX_KEPT_COLS / V / ROW_WORKGROUP;
+
 // V codes, in one store.
 template <typename Format, unsigned V>
 __device__ inline void store_codes(unsigned char *out, const float *values, float scale) {
@@ -71,8 +75,8 @@ template <unsigned V> struct RowCut {
 };
 
 // Quantizes the `num_cols` numbers of a row with one scale: `given`, or its own if that is null. `N` vectors of a
-// work-item, of a work-group of `GROUP` work-items, must cover it. value(i, values) makes the V values from element i
-// on, edge_value(i) one.
+// work-item, of a work-group of `GROUP` work-items, must cover it. values_of(n, i, values) makes the V values from
+// element i on, the work-item's n-th vector; edge_value(i) one.
 template <typename Format, unsigned V, unsigned N, unsigned GROUP, typename Values, typename EdgeValue>
 __device__ inline void quantize_kept(unsigned char *out, float *own_scale, const float *given, unsigned long begin,
                                      unsigned num_cols, Values values_of, EdgeValue edge_value) {
@@ -83,7 +87,7 @@ __device__ inline void quantize_kept(unsigned char *out, float *own_scale, const
     for (unsigned n = 0; n < N; ++n) {
         const unsigned vector = threadIdx.x + n * GROUP;
         if (vector < cut.num_vectors) {
-            values_of(cut.body + vector * V, values[n]);
+            values_of(n, cut.body + vector * V, values[n]);
         }
     }
     const float edge = cut.has_edge() ? edge_value(cut.edge) : 0.0f;
@@ -123,18 +127,22 @@ template <unsigned V> __device__ inline float group_reduce(float maximum) {
     return maximum;
 }
 
-// Quantizes a row in groups of SCALE_GROUP columns. Rows are whole vectors.
-template <typename Format, unsigned V, typename Values>
+// Quantizes a row in groups of SCALE_GROUP columns. Rows are whole vectors, N of a work-item cover one.
+template <typename Format, unsigned V, unsigned N, typename Values>
 __device__ inline void quantize_groups_kept(unsigned char *out, float *group_scales, unsigned long begin,
                                             unsigned num_cols, Values values_of) {
     const unsigned num_vectors = num_cols / V;
-    // All lanes of a wave stay for the reduction.
-    const unsigned rounded = (num_vectors + WAVE_SIZE - 1) / WAVE_SIZE * WAVE_SIZE;
-    for (unsigned vector = threadIdx.x; vector < rounded; vector += ROW_WORKGROUP) {
+#pragma unroll
+    for (unsigned n = 0; n < N; ++n) {
+        const unsigned vector = threadIdx.x + n * ROW_WORKGROUP;
+        // All lanes of a wave stay for the reduction.
+        if (vector / WAVE_SIZE * WAVE_SIZE >= num_vectors) {
+            break;
+        }
         float values[V];
         const bool is_inside = vector < num_vectors;
         if (is_inside) {
-            values_of(begin + vector * V, values);
+            values_of(n, begin + vector * V, values);
         }
         const float maximum = group_reduce<V>(is_inside ? largest_of<V>(values, 0.0f) : 0.0f);
         if (is_inside) {
@@ -146,3 +154,28 @@ __device__ inline void quantize_groups_kept(unsigned char *out, float *group_sca
         }
     }
 }
+
+// The scales of a fused kernel's row, whichever they are, for rows of whole vectors kept in registers.
+template <unsigned V> struct KeptRowScales {
+    float *made;
+    float given;
+
+    template <typename Format, typename Values>
+    __device__ void with_given(unsigned char *out, unsigned long begin, unsigned num_cols, Values values_of) const {
+        quantize_kept<Format, V, NUM_KEPT<V>, ROW_WORKGROUP>(out, nullptr, &given, begin, num_cols, values_of,
+                                                             [](unsigned long) { return 0.0f; });
+    }
+
+    template <typename Format, typename Values>
+    __device__ void by_row(unsigned char *out, unsigned long begin, unsigned num_cols, Values values_of) const {
+        quantize_kept<Format, V, NUM_KEPT<V>, ROW_WORKGROUP>(out, made + blockIdx.x, nullptr, begin, num_cols, values_of,
+                                                             [](unsigned long) { return 0.0f; });
+    }
+
+    template <typename Format, typename Values>
+    __device__ void by_group(unsigned char *out, unsigned long begin, unsigned num_cols, Values values_of) const {
+        const unsigned num_groups = (num_cols + SCALE_GROUP - 1) / SCALE_GROUP;
+        quantize_groups_kept<Format, V, NUM_KEPT<V>>(out, made + (unsigned long)blockIdx.x * num_groups, begin, num_cols,
+                                                     values_of);
+    }
+};

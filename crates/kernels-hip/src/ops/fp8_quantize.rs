@@ -117,7 +117,7 @@ fn registers(shape: &QuantizeShape) -> std::result::Result<(), String> {
         Scaling::Group if !shape.num_cols.is_multiple_of(vector) => {
             Err(format!("in groups, rows must be vectors of {vector} columns"))
         }
-        Scaling::Static | Scaling::Row if shape.num_cols > MAX_KEPT_COLS => {
+        _ if shape.num_cols > MAX_KEPT_COLS => {
             Err(format!("the registers hold {MAX_KEPT_COLS} columns"))
         }
         _ => Ok(()),

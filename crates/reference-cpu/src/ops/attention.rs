@@ -9,6 +9,8 @@ use engine_core::dtype::DType;
 use engine_core::kv_scales::LayerScales;
 use engine_core::ops::Cols;
 
+use super::{AttendedToken, AttentionRow};
+
 /// What [`attention`] reads.
 #[derive(Debug)]
 pub struct Attention<'a> {
@@ -105,27 +107,21 @@ pub fn attention(args: &Attention<'_>, rows: Range<usize>, out: &mut [f32]) {
 /// `wⱼ = e^(sⱼ − max s)` and `sⱼ = scale · q·kⱼ`.
 pub fn attend<'a>(
     query: &[f64],
-    keys_values: impl Iterator<Item = (&'a [f32], &'a [f32])> + Clone,
+    keys_values: impl Iterator<Item = (&'a [f32], &'a [f32])>,
     (scale, v_scale): (f64, f64),
     out: &mut [f32],
 ) {
-    let score = |key: &[f32]| {
-        let products = query.iter().zip(key).map(|(q, &k)| q * f64::from(k));
-        scale * products.sum::<f64>()
+    let row = AttentionRow {
+        query: query.to_vec(),
+        tokens: keys_values.map(AttendedToken::new).collect(),
+        scale,
+        v_scale,
+        soft_cap: None,
+        sink: None,
     };
-    let scores: Vec<f64> = keys_values.clone().map(|(key, _)| score(key)).collect();
-    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut weight_sum = 0.0;
-    let mut sums = vec![0.0; out.len()];
-    for (score, (_, value)) in scores.iter().zip(keys_values) {
-        let weight = (score - max).exp();
-        weight_sum += weight;
-        for (sum, &value) in sums.iter_mut().zip(value) {
-            *sum += weight * f64::from(value);
-        }
-    }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = (v_scale * sum / weight_sum) as f32;
+    let exact = row.attend(out.len()).out;
+    for (out, exact) in out.iter_mut().zip(exact) {
+        *out = exact as f32;
     }
 }
 

@@ -6,6 +6,7 @@
 //! [`crate::backend`] checks arguments before it calls.
 
 mod attention;
+mod attention_row;
 mod embed;
 mod fp8_convert;
 mod fp8_quantize;
@@ -18,6 +19,7 @@ mod rope_angles;
 mod silu_mul;
 
 pub use attention::{Attention, attend, attended, attention};
+pub use attention_row::{Attended, AttendedToken, AttentionRow, WeightRounding};
 pub use embed::embed;
 pub use fp8_convert::{Converted, fp8_convert, fp8_convert_scale, other_flavour};
 pub use fp8_quantize::{fp8_quantize, fp8_row_scale};

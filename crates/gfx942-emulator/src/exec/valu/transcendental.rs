@@ -17,12 +17,14 @@ fn body(call: &mut Call<'_>) -> Result<(), Trap> {
     match call.op() {
         v_exp_f32 | v_exp_legacy_f32 if is_exact => call.map1(exact::exp),
         v_log_f32 | v_log_legacy_f32 if is_exact => call.map1(exact::log),
-        v_rcp_f32 | v_rcp_iflag_f32 if is_exact => call.map1(exact::rcp),
+        v_rcp_f32 if is_exact => call.map1(exact::rcp),
+        // The compiler divides integers with it by a sequence that is right for the hardware's table, not for a unit more.
+        v_rcp_iflag_f32 => call.map1(exact::rcp),
         v_rsq_f32 if is_exact => call.map1(exact::rsq),
         v_sqrt_f32 if is_exact => call.map1(exact::sqrt),
         v_exp_f32 | v_exp_legacy_f32 => flushed(call, exp2),
         v_log_f32 | v_log_legacy_f32 => flushed(call, log2),
-        v_rcp_f32 | v_rcp_iflag_f32 => flushed(call, |a| 1.0 / a),
+        v_rcp_f32 => flushed(call, |a| 1.0 / a),
         v_rsq_f32 => flushed(call, |a| 1.0 / a.sqrt()),
         v_sqrt_f32 => flushed(call, |a| a.sqrt()),
         v_sin_f32 => single(call, sin_turns),

@@ -108,6 +108,8 @@ fn the_last_bit_moves_unless_the_result_is_exact() {
     assert!((-1..=1).all(|step| moved.contains(&step)), "{moved:?}");
     assert_eq!(seeded, with(Op::v_rcp_f32, Ulp::Seeded(7), three));
     assert_ne!(seeded, with(Op::v_rcp_f32, Ulp::Seeded(8), three));
+    // What integer division is made of stays as it is.
+    assert_eq!(with(Op::v_rcp_iflag_f32, Ulp::Up, three), exact);
     assert_eq!(with(Op::v_rcp_f32, Ulp::Up, 2f32.to_bits())[0], 0.5f32.to_bits());
     assert_eq!(with(Op::v_exp_f32, Ulp::Up, 3f32.to_bits())[0], 8f32.to_bits());
     assert_eq!(with(Op::v_sqrt_f16, Ulp::Up, 0x4400)[0], 0x4000);

@@ -1,0 +1,283 @@
+//! Attention over pages: `paged_attention` for decode rows, `prefill_attention` for chunks. Both serve any row; what
+//! they compute stands in `kernels/include/attention_args.h`.
+
+mod args;
+mod shape;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine_core::dtype::DType;
+use engine_core::ops::Cols;
+
+use self::args::AttentionArgs;
+pub use self::shape::AttentionShape;
+pub(super) use self::shape::{PAGED, PREFILL};
+use super::paged_batch::PagedBatch;
+use super::{WAVE_SIZE, check_view, count};
+use crate::buffer::Buffer;
+use crate::device::Device;
+use crate::kv_layout::{KvLayout, require_kernel_name};
+use crate::launch::{Argument, Geometry};
+use crate::module::{Kernel, Module};
+use crate::result::{Error, Result};
+use crate::stream::Stream;
+use crate::variant::{Choices, Variant, choose};
+
+/// One of the two ops, on a device.
+pub struct Attention {
+    device: Device,
+    variants: &'static [Variant<AttentionShape>],
+    source: Source,
+    modules: BTreeMap<&'static str, Module>,
+    kernels: BTreeMap<String, Kernel>,
+}
+
+/// Where code comes from.
+enum Source {
+    /// The build, by choice.
+    Registry(Arc<Choices>),
+    /// Someone who brought the code object of this variant.
+    Given(&'static str),
+}
+
+/// What attention reads. Heads are adjacent in a row, elements in a head.
+pub struct AttentionInputs<'a> {
+    /// Queries as bits, `[num_tokens, num_qo_heads * head_dim]`, already rotated.
+    pub q: Cols<&'a Buffer<u16>>,
+    /// The format of queries and results.
+    pub q_dtype: DType,
+    /// Query heads.
+    pub num_qo_heads: usize,
+    /// One layer's keys, in `layout`'s order.
+    pub k_pool: &'a Buffer<u8>,
+    /// One layer's values.
+    pub v_pool: &'a Buffer<u8>,
+    /// The order of elements in pools.
+    pub layout: &'a KvLayout,
+    /// Each KV head's scale of keys.
+    pub k_scales: &'a Buffer<f32>,
+    /// Each KV head's scale of values.
+    pub v_scales: &'a Buffer<f32>,
+    /// FP8 only: the scales of keys and of values of every token slot and KV head, in [`KvLayout::token_scale`]'s order.
+    pub token_scales: Option<[&'a Buffer<f32>; 2]>,
+    /// The sequences.
+    pub batch: &'a PagedBatch,
+    /// Factor on the scores.
+    pub scale: f32,
+    /// Tokens that a row attends, itself included; `None`: all.
+    pub window: Option<u32>,
+    /// Scores x become cap * tanh(x / cap).
+    pub soft_cap: Option<f32>,
+    /// Each query head's slope of a bias linear in distance.
+    pub alibi_slopes: Option<&'a Buffer<f32>>,
+    /// Each query head's logit that takes weight and has no value.
+    pub sinks: Option<&'a Buffer<f32>>,
+}
+
+/// What attention writes.
+pub struct AttentionOutputs<'a> {
+    /// Results as bits, `[num_tokens, num_qo_heads * head_dim]`.
+    pub out: &'a mut Buffer<u16>,
+    /// The logarithm of each row's and head's sum of exponentials, `[num_tokens, num_qo_heads]`.
+    pub lse: Option<&'a mut Buffer<f32>>,
+}
+
+impl Attention {
+    /// `paged_attention`, variants as `choices` has them.
+    #[must_use]
+    pub fn paged(device: &Device, choices: Arc<Choices>) -> Self {
+        Self::new(device, PAGED, Source::Registry(choices))
+    }
+
+    /// `prefill_attention`, variants as `choices` has them.
+    #[must_use]
+    pub fn prefill(device: &Device, choices: Arc<Choices>) -> Self {
+        Self::new(device, PREFILL, Source::Registry(choices))
+    }
+
+    /// The variant `name` of either op, with the code object `file` instead of the build's: for whoever compiled it
+    /// another way.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such variant, or the file is no code object; HIP's.
+    pub fn from_code_object(device: &Device, name: &str, file: &[u8]) -> Result<Self> {
+        let tables = [PAGED, PREFILL].into_iter();
+        let mut rows = tables.flat_map(|table| table.iter().map(move |row| (table, row.name)));
+        let (table, name) = rows.find(|&(_, row)| row == name).ok_or_else(|| Error::Value {
+            what: "the variant",
+            allowed: "one of paged_attention or prefill_attention",
+            found: name.to_owned(),
+        })?;
+        let mut attention = Self::new(device, table, Source::Given(name));
+        attention.modules.insert(name, device.module(file)?);
+        Ok(attention)
+    }
+
+    fn new(device: &Device, variants: &'static [Variant<AttentionShape>], source: Source) -> Self {
+        let device = device.clone();
+        Attention { device, variants, source, modules: BTreeMap::new(), kernels: BTreeMap::new() }
+    }
+
+    /// Attends every row of the batch.
+    ///
+    /// # Errors
+    ///
+    /// If no variant serves the shape, or a length, format or number does not fit; HIP's.
+    pub fn run(
+        &mut self,
+        stream: &Stream,
+        outputs: AttentionOutputs<'_>,
+        inputs: &AttentionInputs<'_>,
+    ) -> Result<()> {
+        let shape = inputs.check(&outputs)?;
+        let variant = self.variant(&shape)?;
+        let kernel = self.kernel(variant, &shape)?;
+        let args = inputs.args(&outputs)?;
+        let geometry = Geometry {
+            workgroups: [args.num_tokens, args.num_qo_heads, 1],
+            ..Geometry::linear(1, WAVE_SIZE as u32)
+        };
+        // SAFETY: a work-group reads and writes one row and head of buffers that `check` found to have that many, follows
+        // the block table of a sequence of the batch through entries that `check` found to be kv_blocks of both pools, and
+        // reads scales of heads below the counts. What it writes is borrowed mutably by `outputs`.
+        unsafe { kernel.launch(stream, geometry, &[Argument::value(&args)]) }
+    }
+
+    fn variant(&self, shape: &AttentionShape) -> Result<&'static str> {
+        match &self.source {
+            Source::Registry(choices) => {
+                let arch = &self.device.info().arch;
+                Ok(choices.choose(self.variants, arch, shape)?.name)
+            }
+            Source::Given(name) => {
+                Ok(choose(self.variants, &self.device.info().arch, shape, Some(name))?.name)
+            }
+        }
+    }
+
+    fn kernel(&mut self, variant: &'static str, shape: &AttentionShape) -> Result<Kernel> {
+        let (q, kv) =
+            (require_kernel_name(shape.q_dtype.into())?, require_kernel_name(shape.kv_dtype)?);
+        let symbol = format!("{variant}__{q}_{kv}");
+        if let Some(kernel) = self.kernels.get(&symbol) {
+            return Ok(kernel.clone());
+        }
+        if !self.modules.contains_key(variant) {
+            self.modules.insert(variant, self.device.variant(variant)?);
+        }
+        let kernel = self.modules[variant].kernel(&symbol)?;
+        self.kernels.insert(symbol, kernel.clone());
+        Ok(kernel)
+    }
+}
+
+impl AttentionInputs<'_> {
+    /// The launch's shape, if everything that a kernel relies on holds.
+    fn check(&self, outputs: &AttentionOutputs<'_>) -> Result<AttentionShape> {
+        let layout = self.layout;
+        let (num_kv_heads, head_dim, dtype) =
+            (layout.num_kv_heads(), layout.head_dim(), layout.dtype());
+        let refused = |what, allowed, found| Err(Error::Value { what, allowed, found });
+        if self.num_qo_heads == 0 || !self.num_qo_heads.is_multiple_of(num_kv_heads) {
+            let found = format!("{} for {num_kv_heads} KV heads", self.num_qo_heads);
+            return refused("num_qo_heads", "a multiple of the KV heads", found);
+        }
+        if !self.scale.is_finite() {
+            return refused("scale", "finite", self.scale.to_string());
+        }
+        if let Some(cap) = self.soft_cap.filter(|cap| !(*cap > 0.0 && cap.is_finite())) {
+            return refused("soft_cap", "positive and finite", cap.to_string());
+        }
+        if self.window == Some(0) {
+            return refused("window", "at least 1", "0".to_owned());
+        }
+        self.check_pools(dtype)?;
+        let num_tokens = self.batch.num_tokens();
+        let width = self.num_qo_heads.saturating_mul(head_dim);
+        check_view("q", &self.q, num_tokens, width)?;
+        outputs.out.check_at_least("out", num_tokens.saturating_mul(width))?;
+        if let Some(lse) = &outputs.lse {
+            lse.check_at_least("lse", num_tokens.saturating_mul(self.num_qo_heads))?;
+        }
+        for (what, per_head) in [("alibi_slopes", self.alibi_slopes), ("sinks", self.sinks)] {
+            if let Some(per_head) = per_head {
+                per_head.check_at_least(what, self.num_qo_heads)?;
+            }
+        }
+        Ok(AttentionShape {
+            q_dtype: self.q_dtype,
+            kv_dtype: dtype,
+            num_qo_heads: self.num_qo_heads,
+            num_kv_heads,
+            head_dim,
+            block_size: layout.block_size(),
+            has_token_scales: self.token_scales.is_some(),
+            max_num_rows: self
+                .batch
+                .lens()
+                .map(|(num_rows, _)| num_rows as usize)
+                .max()
+                .unwrap_or(0),
+            max_seq_len: self.batch.lens().map(|(_, seq_len)| seq_len as usize).max().unwrap_or(0),
+        })
+    }
+
+    /// Pools are whole kv_blocks, scales reach to their end, and block tables stay inside.
+    fn check_pools(&self, dtype: engine_core::kv_dtype::KvDType) -> Result<()> {
+        self.v_pool.check_len("the pool of values", self.k_pool.len())?;
+        let block_bytes = self.layout.pool_bytes(1).unwrap_or(usize::MAX);
+        if !self.k_pool.len().is_multiple_of(block_bytes) {
+            let found = format!("{} bytes for kv_blocks of {block_bytes}", self.k_pool.len());
+            let (what, allowed) = ("the pool of keys", "whole kv_blocks");
+            return Err(Error::Value { what, allowed, found });
+        }
+        let num_blocks = self.k_pool.len() / block_bytes;
+        self.k_scales.check_at_least("k_scales", self.layout.num_kv_heads())?;
+        self.v_scales.check_at_least("v_scales", self.layout.num_kv_heads())?;
+        for scales in self.token_scales.iter().flatten() {
+            if dtype.fp8().is_none() {
+                let (what, allowed) = ("the format of a cache with token scales", "FP8");
+                return Err(Error::Value { what, allowed, found: dtype.to_string() });
+            }
+            scales.check_at_least("token_scales", self.layout.token_scale(num_blocks, 0, 0))?;
+        }
+        self.batch.check_blocks(self.layout.block_size(), num_blocks, self.window)
+    }
+
+    fn args(&self, outputs: &AttentionOutputs<'_>) -> Result<AttentionArgs> {
+        let or_null = |buffer: Option<&Buffer<f32>>| buffer.map_or(0, Buffer::address);
+        let [k_token_scales, v_token_scales] = match self.token_scales {
+            Some([k, v]) => [Some(k), Some(v)],
+            None => [None; 2],
+        };
+        Ok(AttentionArgs {
+            q: self.q.buffer.address_of(self.q.first_col),
+            out: outputs.out.address(),
+            lse: or_null(outputs.lse.as_deref()),
+            k_pool: self.k_pool.address(),
+            v_pool: self.v_pool.address(),
+            k_scales: self.k_scales.address(),
+            v_scales: self.v_scales.address(),
+            k_token_scales: or_null(k_token_scales),
+            v_token_scales: or_null(v_token_scales),
+            block_tables: self.batch.block_tables.address(),
+            cu_seqlens_q: self.batch.cu_seqlens_q.address(),
+            seq_lens: self.batch.seq_lens.address(),
+            alibi_slopes: or_null(self.alibi_slopes),
+            sinks: or_null(self.sinks),
+            q_stride: self.q.stride as u64,
+            num_tokens: count("num_tokens", self.batch.num_tokens())?,
+            num_seqs: count("num_seqs", self.batch.num_seqs())?,
+            num_qo_heads: count("num_qo_heads", self.num_qo_heads)?,
+            num_kv_heads: count("num_kv_heads", self.layout.num_kv_heads())?,
+            head_dim: count("head_dim", self.layout.head_dim())?,
+            block_size: count("block_size", self.layout.block_size())?,
+            max_num_blocks: count("max_num_blocks", self.batch.max_num_blocks())?,
+            window: self.window.unwrap_or(0),
+            scale: self.scale,
+            soft_cap: self.soft_cap.unwrap_or(0.0),
+        })
+    }
+}
