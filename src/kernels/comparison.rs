@@ -117,9 +117,8 @@ impl Emulated {
 impl Model {
     /// Launches run one after the other; the longest says what limits.
     fn of(predictions: &[Prediction]) -> Self {
-        let longest = |us: fn(&Prediction) -> f64| {
-            predictions.iter().max_by(|a, b| us(a).total_cmp(&us(b)))
-        };
+        let longest =
+            |us: fn(&Prediction) -> f64| predictions.iter().max_by(|a, b| us(a).total_cmp(&us(b)));
         let lower = |prediction: &Prediction| prediction.lower.us;
         let upper = |prediction: &Prediction| prediction.upper.us;
         Model {

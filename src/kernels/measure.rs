@@ -36,7 +36,7 @@ pub enum CompareError {
         /// The variant.
         variant: &'static str,
         /// Where, and by how much.
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// The device failed.
     #[error(transparent)]
@@ -67,10 +67,9 @@ pub fn compare(
     let rows = kernels_hip::ops::catalogue().into_iter();
     let built = rows.filter(|row| row.op == op && registry::code_object(row.name, arch).is_ok());
     let variants = built.map(|row| variant(device, subject, row, progress));
-    let kind = if device.runtime().emulator().is_some() { " (emulated)" } else { "" };
     Ok(Comparison {
         op: op.to_owned(),
-        device: format!("{}{kind}", device.info().name),
+        device: device.info().name.clone(),
         variants: variants.collect::<Result<_, _>>()?,
     })
 }
@@ -84,7 +83,7 @@ fn variant(
     progress(&format!("{}: against the oracle", row.name));
     let found = subject
         .judge(backend(device, row)?)
-        .map_err(|failure| CompareError::Wrong { variant: row.name, failure })?;
+        .map_err(|failure| CompareError::Wrong { variant: row.name, failure: Box::new(failure) })?;
     let accuracy = Accuracy {
         num_cases: found.num_cases,
         num_refused: found.num_refused,

@@ -56,7 +56,10 @@ fn draw(comparison: &Comparison, svg: &mut String) -> Result<(), Box<dyn std::er
         let places: Vec<Place> = variant.workloads.iter().filter_map(place).collect();
         let bars = places.iter().map(|place| {
             let (slow, fast) = place.between;
-            PathElement::new([(place.intensity, slow), (place.intensity, fast)], color.stroke_width(5))
+            PathElement::new(
+                [(place.intensity, slow), (place.intensity, fast)],
+                color.stroke_width(5),
+            )
         });
         chart
             .draw_series(bars)?

@@ -45,10 +45,16 @@ const SUBJECTS: &[Subject] = &[
             Shape::Linear { num_rows: 4, in_features: 4096, out_features: 1024 },
         ],
     },
-    Subject { op: "rms_norm",
-        cases: PartOf::RmsNorm, shapes: &[Shape::RmsNorm { num_rows: 256, hidden_size: 4096 }] },
-    Subject { op: "silu_mul",
-        cases: PartOf::SiluMul, shapes: &[Shape::SiluMul { num_rows: 64, width: 14336 }] },
+    Subject {
+        op: "rms_norm",
+        cases: PartOf::RmsNorm,
+        shapes: &[Shape::RmsNorm { num_rows: 256, hidden_size: 4096 }],
+    },
+    Subject {
+        op: "silu_mul",
+        cases: PartOf::SiluMul,
+        shapes: &[Shape::SiluMul { num_rows: 64, width: 14336 }],
+    },
 ];
 
 /// Every op that can be compared.

@@ -31,7 +31,11 @@ impl fmt::Display for Markdown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "## {} on {}\n", self.0.op, self.0.device)?;
         for variant in &self.0.variants {
-            writeln!(f, "### `{}`\n\nReduction class: {}.", variant.variant, variant.reduction_class)?;
+            writeln!(
+                f,
+                "### `{}`\n\nReduction class: {}.",
+                variant.variant, variant.reduction_class
+            )?;
             writeln!(f, "{}.\n", accuracy(variant))?;
             for workload in &variant.workloads {
                 writeln!(f, "- **{}**", workload.workload)?;

@@ -80,7 +80,15 @@ impl Workload {
             }
             Shape::RmsNorm { num_rows, hidden_size } => format!("{num_rows} rows of {hidden_size}"),
             Shape::SiluMul { num_rows, width } => format!("{num_rows} rows of {width}"),
-            Shape::Attention { num_seqs, num_rows, seq_len, heads, head_dim, block_size, kv_dtype } => {
+            Shape::Attention {
+                num_seqs,
+                num_rows,
+                seq_len,
+                heads,
+                head_dim,
+                block_size,
+                kv_dtype,
+            } => {
                 let (qo, kv) = heads;
                 format!(
                     "{num_seqs} x {num_rows} of {seq_len} tokens, {qo}/{kv} heads of {head_dim}, {kv_dtype} in blocks of {block_size}"
