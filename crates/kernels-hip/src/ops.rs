@@ -10,6 +10,8 @@ mod embed;
 mod fp8_convert;
 mod fp8_quantize;
 mod gemm;
+mod gemm_fp8;
+mod gemm_int4;
 mod head_norm;
 mod kv_blocks;
 mod kv_write;
@@ -30,6 +32,8 @@ pub use embed::Embed;
 pub use fp8_convert::Fp8Convert;
 pub use fp8_quantize::{Fp8Quantize, Input, QuantizeShape, SCALE_GROUP, Scales, Scaling};
 pub use gemm::{Gemm, GemmShape, Product};
+pub use gemm_fp8::{GemmFp8, GemmFp8Shape, GemmScaling, ScaledProduct};
+pub use gemm_int4::{GemmInt4, Int4Packing, Int4Weights};
 pub use head_norm::HeadNorm;
 pub use kv_blocks::{DenseBlocks, KvBlocks, KvPart};
 pub use kv_write::{KvRows, KvWrite, TokenScales};
@@ -69,6 +73,8 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(head_norm::VARIANTS))
         .chain(rows(kv_blocks::GATHER_VARIANTS))
         .chain(rows(kv_blocks::SCATTER_VARIANTS))
+        .chain(rows(gemm_fp8::VARIANTS))
+        .chain(rows(gemm_int4::VARIANTS))
         .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
