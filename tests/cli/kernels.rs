@@ -49,7 +49,8 @@ fn variants_are_compared_in_numbers_that_say_where_they_are_from() {
     // Rows that are read twice are read from memory once.
     let over_fetch = emulated["over_fetch"].as_f64().unwrap();
     assert!((1.0..1.1).contains(&over_fetch), "{workload}");
-    let [lower, upper] = ["lower_us", "upper_us"].map(|key| emulated["model"][key].as_f64().unwrap());
+    let [lower, upper] =
+        ["lower_us", "upper_us"].map(|key| emulated["model"][key].as_f64().unwrap());
     assert!(0.0 < lower && lower <= upper, "{workload}");
     assert!(workload["measured"].is_null(), "{workload}");
     assert!(read("kernels.md").contains("model: "), "{}", read("kernels.md"));
