@@ -6,6 +6,7 @@ use kernels_hip::ops::{GemmFp8, GemmFp8Shape, GemmScaling, ScaledProduct};
 use kernels_hip::{Device, Error, Stream};
 use reference_cpu::{bounds, check, ops};
 
+use crate::mutants::code_object;
 use crate::{Bits, built, device};
 
 const FORMAT: Fp8Format = Fp8Format::E4m3Fnuz;
@@ -75,7 +76,9 @@ impl Case {
         variant: &str,
         out: DType,
     ) -> Option<Vec<f32>> {
-        let op = match GemmFp8::new(device, FORMAT, self.scaling, self.shape, out, Some(variant)) {
+        let code = code_object(device, variant);
+        let new = GemmFp8::from_code_object;
+        let op = match new(device, &code, self.scaling, self.shape, out, variant) {
             Err(Error::Pin { .. }) => return None,
             op => op.unwrap(),
         };

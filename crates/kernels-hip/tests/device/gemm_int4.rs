@@ -4,6 +4,7 @@ use engine_core::dtype::DType;
 use kernels_hip::ops::{GemmInt4, Int4Packing, Int4Weights};
 use reference_cpu::{bounds, check, ops};
 
+use crate::mutants::code_object;
 use crate::{Bits, device};
 
 const PACKINGS: [(Int4Packing, ops::Int4Format); 3] = [
@@ -70,7 +71,8 @@ fn products_are_within_the_bound() {
                 let mut want = vec![0.0; 3 * n];
                 ops::linear(&x_meant, &weight, Some(&bias), k, &mut want);
                 let errors = bounds::linear(&x_meant, &weight, Some(&bias), None, k);
-                let op = GemmInt4::new(&device, packing, dtype, out).unwrap();
+                let code = code_object(&device, "gemm_int4_v1_naive");
+                let op = GemmInt4::from_code_object(&device, &code, packing, dtype, out).unwrap();
                 let on_x = device.buffer_from(&stream, &x).unwrap();
                 let weights = Int4Weights {
                     qweight: &on_qweight,

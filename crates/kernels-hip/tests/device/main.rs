@@ -14,6 +14,7 @@ mod kv_blocks;
 mod kv_write;
 mod mfma_probe;
 mod modes;
+mod mutants;
 mod rms_norm;
 mod rows;
 mod sample;

@@ -15,7 +15,7 @@ use kernels_hip::registry;
 use crate::{Bits, device, emulator};
 
 /// Set for the processes that the test starts.
-const MODE_VAR: &str = "KVASIR_TEST_MODE";
+pub const MODE_VAR: &str = "KVASIR_TEST_MODE";
 
 /// What the process says before the bits that it has.
 const BITS: &str = "bits of rms_norm: ";
