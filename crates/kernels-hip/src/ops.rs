@@ -3,6 +3,7 @@
 //! All of them give work to a stream and return. Work on different streams is in no order but that of events: a buffer
 //! that two of them touch at once holds numbers that nobody promised, and nothing worse.
 
+mod add_rms_norm;
 mod argmax;
 mod attention;
 mod elementwise;
@@ -28,6 +29,7 @@ mod sample;
 mod silu_mul_fp8_quantize;
 mod vector_add;
 
+pub use add_rms_norm::AddRmsNorm;
 pub use argmax::Argmax;
 pub use attention::{Attention, AttentionInputs, AttentionOutputs, AttentionShape};
 pub use elementwise::{Convert, SiluMul};
@@ -67,7 +69,8 @@ pub fn catalogue() -> Vec<VariantInfo> {
     fn rows<S>(table: &[Variant<S>]) -> impl Iterator<Item = VariantInfo> {
         table.iter().map(Variant::info)
     }
-    rows(argmax::VARIANTS)
+    rows(add_rms_norm::VARIANTS)
+        .chain(rows(argmax::VARIANTS))
         .chain(rows(attention::PAGED))
         .chain(rows(attention::PREFILL))
         .chain(rows(elementwise::CONVERT_VARIANTS))

@@ -2,7 +2,7 @@
 
 use engine_core::dtype::DType;
 use kernels_hip::Device;
-use kernels_hip::ops::{NormRows, RmsNorm};
+use kernels_hip::ops::{AddRmsNorm, NormRows, RmsNorm};
 use reference_cpu::{bounds, ops};
 
 use crate::mutants::code_object;
@@ -73,4 +73,34 @@ fn listed_rows_are_those_rows_in_more_than_one_launch() {
     let mut f32_out = device.buffer::<f32>(WIDTH).unwrap();
     let first = NormRows::First(1);
     assert!(op.run(&stream, &mut f32_out, &x, &weight, (EPS, WIDTH), first).is_err());
+}
+
+#[test]
+fn added_and_normalized_at_once_has_the_bits_of_one_after_the_other() {
+    let Some((device, stream)) = device() else { return };
+    let code = code_object(&device, "add_rms_norm_v1_naive");
+    let mut bits = Bits(7);
+    for (num_rows, width) in [(1, 1), (3, 63), (2, 577), (4, 1025)] {
+        let (x, y) = (bits.units(num_rows * width), bits.units(num_rows * width));
+        let weight = device.buffer_from(&stream, &bits.units(width)).unwrap();
+        let on_y = device.buffer_from(&stream, &y).unwrap();
+        let sum: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
+        let on_sum = device.buffer_from(&stream, &sum).unwrap();
+        for dtype in [DType::BF16, DType::F16] {
+            let mut want = device.buffer::<u16>(num_rows * width).unwrap();
+            let rows = NormRows::First(num_rows);
+            op(&device, dtype)
+                .run(&stream, &mut want, &on_sum, &weight, (EPS, width), rows)
+                .unwrap();
+            let fused = AddRmsNorm::from_code_object(&device, &code, dtype).unwrap();
+            let mut on_x = device.buffer_from(&stream, &x).unwrap();
+            let mut got = device.buffer::<u16>(num_rows * width).unwrap();
+            let inputs = [&on_y, &weight];
+            fused.run(&stream, &mut got, &mut on_x, inputs, EPS, [num_rows, width]).unwrap();
+            assert_eq!(got.to_host(&stream).unwrap(), want.to_host(&stream).unwrap(), "{width}");
+            assert_eq!(on_x.to_host(&stream).unwrap(), sum, "{width}");
+            let more = [num_rows + 1, width];
+            assert!(fused.run(&stream, &mut got, &mut on_x, inputs, EPS, more).is_err());
+        }
+    }
 }

@@ -6,6 +6,7 @@ const GEMM_V1: [&str; 2] = ["gemm_v1_naive", "gemm::"];
 const GEMM_V2: [&str; 2] = ["gemm_v2_mfma_lds", "gemm::every_variant"];
 const GEMM_V3: [&str; 2] = ["gemm_v3_mfma_skinny", "gemm::every_variant"];
 const RMS_NORM: [&str; 2] = ["rms_norm_v1_naive", "rms_norm::"];
+const ADD_RMS_NORM: [&str; 2] = ["add_rms_norm_v1_naive", "rms_norm::added"];
 const ROPE: [&str; 2] = ["rope_v1_naive", "rows::interleaved"];
 const CONVERT: [&str; 2] = ["convert_v1_naive", "rows::columns"];
 const ARGMAX: [&str; 2] = ["argmax_v1_naive", "rows::the_first"];
@@ -102,6 +103,14 @@ pub const FAULTS: &[Fault] = &[
         "wave.h",
         "i < NUM_WAVES; ++i",
         "i + 1 < NUM_WAVES; ++i",
+    ),
+    fault(ADD_RMS_NORM, "the sum is not kept", "", "x[row + i] = value;", "(void)value;"),
+    fault(
+        ADD_RMS_NORM,
+        "the norm is of x alone",
+        "",
+        "fmaf(value, value, sum)",
+        "fmaf(value - y[row + i], value, sum)",
     ),
     fault(
         ROPE,
