@@ -43,6 +43,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
     }
     rows(attention::PAGED)
         .chain(rows(attention::PREFILL))
+        .chain(rows(attention::MERGE))
         .chain(rows(fp8_convert::VARIANTS))
         .chain(rows(fp8_quantize::VARIANTS))
         .chain(rows(kv_write::VARIANTS))

@@ -34,6 +34,18 @@ fn every_format_and_fixture() {
 }
 
 #[test]
+fn every_head_size() {
+    let Some((device, stream)) = device() else { return };
+    for (q_dtype, kv_dtype) in FORMATS {
+        for head_dim in [16, 48, 64, 80, 96, 128, 192, 256] {
+            let seqs = [(1, 77), (2, 20)];
+            let problem = Problem { q_dtype, kv_dtype, head_dim, ..Problem::new(&seqs) };
+            assert!(check_all((&device, &stream), &problem) > 0);
+        }
+    }
+}
+
+#[test]
 fn every_feature() {
     let Some((device, stream)) = device() else { return };
     let seqs = [(1, 90), (4, 40), (1, 3)];
