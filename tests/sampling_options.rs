@@ -2,7 +2,7 @@
 
 mod golden_model;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::output::{CompletionOutput, StopReason};
 use engine::{FinishReason, Llm, LogprobsMode, Prompt, SamplingParams, StructuredOutputs, TokenId};
@@ -94,16 +94,50 @@ fn every_option_changes_what_it_should() {
     let allowed = of(SamplingParams { allowed_token_ids: few, ..greedy() });
     assert!(allowed.iter().all(|id| [4, 6, 11].contains(id)), "{allowed:?}");
     // Whatever comes once never comes again.
-    let harsh = SamplingParams { logit_bias: [(TokenId(77), 1.0)].into(), ..greedy() };
-    let fresh = of(SamplingParams { presence_penalty: 2.0, frequency_penalty: 2.0, ..harsh });
-    assert!(num_different(&fresh) >= num_different(&plain), "{fresh:?} {plain:?}");
     let unrepeated = of(SamplingParams { repetition_penalty: 1e6, ..greedy() });
     let is_new = |(i, id): (usize, &u32)| !PROMPT.contains(id) && !unrepeated[..i].contains(id);
     assert!(unrepeated.iter().enumerate().all(is_new), "{unrepeated:?}");
     let repeated = of(SamplingParams { frequency_penalty: -2.0, ..greedy() });
     assert!(num_different(&repeated) <= num_different(&plain), "{repeated:?} {plain:?}");
-    let undecoded = SamplingParams { detokenize: false, ..greedy() };
-    assert_eq!(of(undecoded), plain);
+}
+
+/// Each takes off the logits what it says, of the tokens of the answer and not of the prompt: exactly
+/// so, seen from the logits before and after, and the choice follows.
+#[test]
+fn presence_and_frequency_penalties_take_off_what_they_say() {
+    let plain = answer(&mut tiny(LogprobsMode::RawLogits), &greedy()).token_ids;
+    for (presence, frequency) in [(1.0, 0.0), (0.0, 0.25), (0.5, 0.25), (-0.5, -0.25)] {
+        let params = SamplingParams {
+            presence_penalty: presence,
+            frequency_penalty: frequency,
+            logprobs: Some(-1),
+            ..greedy()
+        };
+        let before = answer(&mut tiny(LogprobsMode::RawLogits), &params);
+        let after = answer(&mut tiny(LogprobsMode::ProcessedLogits), &params);
+        assert_eq!(before.token_ids, after.token_ids);
+        assert_ne!(before.token_ids, plain, "{presence} {frequency}");
+        let logits = |output: &CompletionOutput, step: usize| -> BTreeMap<u32, f32> {
+            let row = output.logprobs.as_ref().unwrap()[step].iter();
+            row.map(|candidate| (candidate.token_id, candidate.logprob)).collect()
+        };
+        let mut most = 0;
+        for step in 0..before.token_ids.len() {
+            let (raw, processed) = (logits(&before, step), logits(&after, step));
+            assert!(raw.len() > 90 && raw.len() == processed.len());
+            for (id, logit) in raw {
+                let earlier = &before.token_ids[..step];
+                let count = earlier.iter().filter(|&&other| other == id).count();
+                let taken = presence * f32::from(count > 0) + frequency * count as f32;
+                // A logit is below 32, so that f32 rounds each subtraction by less than 2⁻²⁰.
+                let diff = (logit - taken - processed[&id]).abs();
+                assert!(diff <= 4e-6, "token {id}, {count} times: {logit} {}", processed[&id]);
+                most = most.max(count);
+            }
+        }
+        // Presence and frequency differ from the second time on.
+        assert!(most >= 2, "nothing came twice: {:?}", before.token_ids);
+    }
 }
 
 #[test]
@@ -141,6 +175,9 @@ fn the_real_model_keeps_to_form_and_avoids_bad_words() {
     let question = "The capital of France is";
     let plain = of(question, SamplingParams { max_tokens: 8, ..greedy.clone() });
     assert!(plain.text.contains("Paris"), "{}", plain.text);
+    let undecoded =
+        of(question, SamplingParams { max_tokens: 8, detokenize: false, ..greedy.clone() });
+    assert_eq!((undecoded.text.as_str(), undecoded.token_ids), ("", plain.token_ids));
     let bad_words = vec!["Paris".to_owned()];
     let avoided = of(question, SamplingParams { max_tokens: 8, bad_words, ..greedy.clone() });
     assert!(!avoided.text.contains("Paris"), "{}", avoided.text);

@@ -5,6 +5,9 @@
 //! configuration obeys the rules that the kernels rely on. The engine's tests include this file and
 //! run it over the seeds and over damaged files.
 
+use std::path::Path;
+
+use engine::Replay;
 use engine::weights::gguf::{Gguf, checkpoint_from_bytes, generation_config, model_config};
 use engine::weights::hf::{self, HfConfig, SafetensorsEntry, ShardIndex};
 use engine::weights::{TensorFormat, expected_tensors};
@@ -66,6 +69,22 @@ pub fn config(bytes: &[u8]) -> bool {
         assert!(generation.temperature.is_none_or(|x| x >= 0.0));
     }
     true
+}
+
+/// Any bytes as a recorded run. Whether they were accepted as one.
+pub fn record(bytes: &[u8]) -> bool {
+    let num_lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    match Replay::summarize(Path::new("fuzz"), bytes) {
+        Ok(summary) => {
+            assert!(bytes.ends_with(b"\n"), "the last line has its end");
+            assert!(summary.num_sequences + summary.num_steps < num_lines, "a line is one event");
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
 }
 
 /// The configuration of the small model whose files are the seeds.

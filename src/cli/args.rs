@@ -11,7 +11,7 @@ use engine::{
 };
 
 use super::constraints::{logit_bias_flag, structured_outputs_flag};
-use super::overrides::SamplingOverrides;
+use super::overrides::{OptionOverrides, SamplingOverrides};
 use super::scheduler_args::SchedulerArgs;
 
 /// `kvasir generate`.
@@ -28,6 +28,8 @@ pub(crate) struct GenerateArgs {
     pub chat: ChatArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub request: RequestArgs,
     #[command(flatten)]
     pub engine: EngineArgs,
     #[command(flatten)]
@@ -173,6 +175,26 @@ pub(crate) struct SamplingArgs {
     /// temperature and filters
     #[arg(long, value_enum, default_value_t = LogprobsModeArg::RawLogprobs)]
     pub logprobs_mode: LogprobsModeArg,
+}
+
+/// What the scheduler and the KV cache are to know of a request.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Request")]
+pub(crate) struct RequestArgs {
+    /// Lower is served first, with --scheduling-policy priority; `priority` in --input wins
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i32>,
+
+    /// Share cached KV only with requests of this salt; `cache_salt` in --input wins
+    #[arg(long, value_name = "TEXT")]
+    pub cache_salt: Option<String>,
+}
+
+impl RequestArgs {
+    /// The flags as a layer.
+    pub(crate) fn overrides(&self) -> OptionOverrides {
+        OptionOverrides { priority: self.priority, cache_salt: self.cache_salt.clone() }
+    }
 }
 
 /// What runs the model, and with how much memory.

@@ -2,19 +2,19 @@
 
 use engine::hub::nearest_name;
 use engine::text::Message;
-use engine::{Prompt, RequestOptions, TokenId};
+use engine::{Prompt, TokenId};
 use serde_json::{Map, Value};
 
 use super::constraints::{logit_bias, structured_outputs};
 use super::error::CliError;
-use super::overrides::SamplingOverrides;
+use super::overrides::{OptionOverrides, SamplingOverrides};
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LineRequest {
     pub prompt: Prompt,
     pub sampling: SamplingOverrides,
-    pub options: RequestOptions,
+    pub options: OptionOverrides,
 }
 
 const PROMPT_FIELDS: [&str; 3] = ["prompt", "prompt_token_ids", "messages"];
@@ -184,11 +184,11 @@ fn sampling(fields: &Map<String, Value>) -> Result<SamplingOverrides, CliError> 
     })
 }
 
-fn options(fields: &Map<String, Value>) -> Result<RequestOptions, CliError> {
+fn options(fields: &Map<String, Value>) -> Result<OptionOverrides, CliError> {
     let read = Fields(fields);
     let priority = |value: &Value| i32::try_from(value.as_i64()?).ok();
-    Ok(RequestOptions {
-        priority: read.read("priority", "a whole number of 32 bits", priority)?.unwrap_or(0),
+    Ok(OptionOverrides {
+        priority: read.read("priority", "a whole number of 32 bits", priority)?,
         cache_salt: present(fields, "cache_salt")
             .map(|salt| text("cache_salt", salt))
             .transpose()?,
@@ -370,9 +370,21 @@ mod tests {
     fn options_are_the_schedulers() {
         let request =
             parse_line(r#"{"prompt": "x", "priority": -2, "cache_salt": "tenant"}"#).unwrap();
-        let options = RequestOptions { priority: -2, cache_salt: Some("tenant".to_owned()) };
+        let salt = || Some("tenant".to_owned());
+        let options = OptionOverrides { priority: Some(-2), cache_salt: salt() };
         assert_eq!(request.options, options);
-        assert_eq!(parse_line(r#"{"prompt": "x"}"#).unwrap().options, RequestOptions::default());
+        let silent = parse_line(r#"{"prompt": "x"}"#).unwrap().options;
+        assert_eq!(silent, OptionOverrides::default());
+        // A line wins over flags, in what it says.
+        let flags = OptionOverrides { priority: Some(7), cache_salt: Some("other".to_owned()) };
+        let over = |line: &OptionOverrides| {
+            let options = line.clone().over(&flags);
+            (options.priority, options.cache_salt)
+        };
+        assert_eq!(over(&options), (-2, salt()));
+        assert_eq!(over(&silent), (7, Some("other".to_owned())));
+        let salted = OptionOverrides { priority: None, ..options };
+        assert_eq!(over(&salted), (7, salt()));
         let error = message(r#"{"prompt": "x", "priority": 3000000000}"#);
         assert!(error.contains("32 bits"), "{error}");
     }

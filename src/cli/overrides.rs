@@ -4,7 +4,24 @@
 use std::collections::BTreeMap;
 
 use engine::weights::GenerationConfig;
-use engine::{SamplingParams, StructuredOutputs, TokenId};
+use engine::{RequestOptions, SamplingParams, StructuredOutputs, TokenId};
+
+/// What the scheduler and the KV cache are to know of a request, in the same layers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct OptionOverrides {
+    pub priority: Option<i32>,
+    pub cache_salt: Option<String>,
+}
+
+impl OptionOverrides {
+    /// This layer over the flags'.
+    pub(crate) fn over(self, flags: &OptionOverrides) -> RequestOptions {
+        RequestOptions {
+            priority: self.priority.or(flags.priority).unwrap_or(0),
+            cache_salt: self.cache_salt.or_else(|| flags.cache_salt.clone()),
+        }
+    }
+}
 
 /// One layer. `None` leaves what the layers below said.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,13 +6,13 @@ use std::num::NonZero;
 use engine::{
     DType, Fp8Flavour, KvCacheDType, Llm, NgramConfig, Prompt, RequestId, RequestOptions,
 };
-use engine::{SamplingParams, SchedulerStats, SchedulingPolicy};
+use engine::{RequestOutput, SamplingParams, SchedulerStats, SchedulingPolicy};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::golden_model::smollm2;
-use crate::requests::{Answer, MAX_SHORT_LEN, TestRequest};
+use crate::requests::{Answer, MAX_SHORT_LEN, Tally, TestRequest};
 
 /// Two such answers are longer than a tight pool.
 const MAX_BYSTANDER_TOKENS: usize = 32;
@@ -185,36 +185,40 @@ fn kv_bytes_per_token(dtype: DType, kv_cache_dtype: KvCacheDType) -> u64 {
     2 * 30 * 3 * 64 * kv_cache_dtype.resolve(dtype, Fp8Flavour::Ocp).size_bytes() as u64
 }
 
-/// Runs the schedule; answers in the order of `requests`.
+/// Runs the schedule; answers in the order of `requests`, and what happened on the way.
 pub fn run(
     schedule: &Schedule,
     requests: &[TestRequest],
     dtype: DType,
     kv_cache_dtype: KvCacheDType,
-) -> Vec<Answer> {
+) -> (Vec<Answer>, Tally) {
     let mut llm = schedule.build(dtype, kv_cache_dtype);
-    let mut answers = BTreeMap::new();
+    let mut outputs = BTreeMap::new();
     if schedule.one_at_a_time {
         for &(which, _) in &schedule.arrivals {
             let TestRequest { prompt, params, .. } = &requests[which];
-            let outputs = llm.generate(std::slice::from_ref(prompt), params).unwrap();
-            answers.insert(which, Answer::new(&outputs[0]));
+            let output = llm.generate(std::slice::from_ref(prompt), params).unwrap().remove(0);
+            outputs.insert(which, output);
         }
     } else {
-        answers = run_together(schedule, requests, &mut llm);
+        outputs = run_together(schedule, requests, &mut llm);
     }
     let longest = schedule.arrivals.iter().map(|&(which, _)| requests[which].prompt.len()).max();
     schedule.assert_happened(&llm.stats(), longest.unwrap_or(0));
-    assert_eq!(answers.len(), schedule.arrivals.len());
-    answers.into_values().collect()
+    assert_eq!(outputs.len(), schedule.arrivals.len());
+    let mut tally = Tally::default();
+    for (&which, output) in &outputs {
+        tally += Tally::of(&requests[which].params, &output.metrics);
+    }
+    (outputs.values().map(Answer::new).collect(), tally)
 }
 
 fn run_together(
     schedule: &Schedule,
     requests: &[TestRequest],
     llm: &mut Llm,
-) -> BTreeMap<usize, Answer> {
-    let mut answers = BTreeMap::new();
+) -> BTreeMap<usize, RequestOutput> {
+    let mut outputs = BTreeMap::new();
     let mut asked: BTreeMap<RequestId, usize> = BTreeMap::new();
     let mut guests: Vec<(RequestId, usize)> = Vec::new();
     for step in 0.. {
@@ -239,17 +243,17 @@ fn run_together(
             let (Some(output), Some(&which)) = (update.finished, asked.get(&update.id)) else {
                 continue;
             };
-            answers.insert(which, Answer::new(&output));
+            outputs.insert(which, output);
         }
         for &(id, _) in guests.iter().filter(|&&(_, leaves)| leaves == step) {
             llm.abort(id);
         }
-        if answers.len() == schedule.arrivals.len() {
+        if outputs.len() == schedule.arrivals.len() {
             break;
         }
     }
     while llm.has_unfinished() {
         llm.step();
     }
-    answers
+    outputs
 }

@@ -5,8 +5,9 @@ use crate::device::KvCacheShape;
 use crate::dtype::DType;
 use crate::limits::{MAX_NUM_BATCHED_TOKENS, MAX_NUM_BLOCKS, MAX_NUM_LOGIT_ROWS};
 
-/// Bytes of the weights on the device: matrices in the compute dtype, norms and biases in f32.
-pub fn weight_bytes(config: &ModelConfig, dtype: DType) -> u64 {
+/// Bytes of the weights on the device: matrices of elements of
+/// [`crate::device::Device::weight_size_bytes`], norms and biases in f32.
+pub fn weight_bytes(config: &ModelConfig, weight_size_bytes: usize) -> u64 {
     let [layers, hidden, intermediate, vocab, head_dim] = [
         config.num_layers,
         config.hidden_size,
@@ -27,12 +28,12 @@ pub fn weight_bytes(config: &ModelConfig, dtype: DType) -> u64 {
     let num_vocab_matrices = if config.tie_word_embeddings { 1 } else { 2 };
     let matrices = layers * layer_matrices + num_vocab_matrices * vocab * hidden;
     let vectors = layers * layer_vectors + hidden + config.rope.rotary_dim as u64 / 2;
-    matrices * dtype.size_bytes() as u64 + vectors * DType::F32.size_bytes() as u64
+    matrices * weight_size_bytes as u64 + vectors * DType::F32.size_bytes() as u64
 }
 
 /// Bytes of the activations of a step of `max_num_tokens` rows: what [`crate::model::Model::workspace`]
-/// allocates.
-pub fn workspace_bytes(config: &ModelConfig, dtype: DType, max_num_tokens: usize) -> u64 {
+/// allocates, where a matrix input takes [`crate::device::Device::act_size_bytes`].
+pub fn workspace_bytes(config: &ModelConfig, act_size_bytes: usize, max_num_tokens: usize) -> u64 {
     // No scheduler takes more, and what it would refuse must not overflow here.
     let max_num_tokens = max_num_tokens.min(MAX_NUM_BATCHED_TOKENS);
     let q = config.num_qo_heads * config.head_dim;
@@ -43,7 +44,7 @@ pub fn workspace_bytes(config: &ModelConfig, dtype: DType, max_num_tokens: usize
         + num_logit_rows * config.vocab_size;
     let inputs = max_num_tokens * (config.hidden_size + q + config.intermediate_size)
         + num_logit_rows * config.hidden_size;
-    f32s as u64 * DType::F32.size_bytes() as u64 + inputs as u64 * dtype.size_bytes() as u64
+    f32s as u64 * DType::F32.size_bytes() as u64 + inputs as u64 * act_size_bytes as u64
 }
 
 /// Rows of logits that are computed at once in steps of up to `max_num_tokens` rows.

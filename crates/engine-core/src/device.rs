@@ -104,6 +104,17 @@ pub trait Device {
     /// The format of weights and matrix inputs.
     fn compute_dtype(&self) -> DType;
 
+    /// Bytes that an element of a weight matrix takes.
+    fn weight_size_bytes(&self) -> usize {
+        self.compute_dtype().size_bytes()
+    }
+
+    /// Bytes that an element of [`Device::alloc_act`]'s arrays takes: more than the format's where
+    /// kernels read rounded numbers in f32.
+    fn act_size_bytes(&self) -> usize {
+        self.compute_dtype().size_bytes()
+    }
+
     /// The flavour of FP8 that the device has in hardware, or else that files have.
     fn fp8_flavour(&self) -> Fp8Flavour;
 
@@ -232,6 +243,14 @@ pub enum OpError {
         /// The operation.
         op: &'static str,
         /// The shape, in words.
+        what: String,
+    },
+    /// The device failed at it, or at what it was given before.
+    #[error("{op}: {what}")]
+    Failed {
+        /// The operation that was told.
+        op: &'static str,
+        /// What the device said.
         what: String,
     },
     /// The device has no room.

@@ -55,6 +55,7 @@ pub struct LlmBuilder {
     kv_cache_scales: Option<PathBuf>,
     max_model_len: Option<usize>,
     kv_memory: KvMemory,
+    tpot_target_ms: Option<f64>,
     /// All but what depends on model and machine.
     scheduler: SchedulerConfig,
     threads: Option<NonZero<usize>>,
@@ -94,6 +95,7 @@ impl LlmBuilder {
             kv_cache_scales: None,
             max_model_len: None,
             kv_memory: KvMemory::default(),
+            tpot_target_ms: None,
             scheduler: SchedulerConfig::DEFAULT,
             threads: None,
             seed: 0,
@@ -136,11 +138,17 @@ impl LlmBuilder {
             scheduler.long_prefill_token_threshold = long_prefill_token_threshold;
         /// Who is served first; default first come, first served.
         scheduling_policy: SchedulingPolicy => scheduler.policy = scheduling_policy;
-        /// Most requests that wait; more are refused. Default: no limit.
+        /// Most requests that wait; more are refused. Default, as vLLM's: no limit, for who adds
+        /// requests here holds them all anyway, and a batch may be large. [`AsyncLlm`], whose
+        /// callers do not know of each other, has one:
+        /// [`AsyncLlm::DEFAULT_MAX_NUM_QUEUED_REQS`].
+        ///
+        /// [`AsyncLlm`]: crate::AsyncLlm
+        /// [`AsyncLlm::DEFAULT_MAX_NUM_QUEUED_REQS`]: crate::AsyncLlm::DEFAULT_MAX_NUM_QUEUED_REQS
         max_num_queued_reqs: usize => scheduler.max_num_queued_reqs = Some(max_num_queued_reqs);
         /// Milliseconds that a step with decodes is to take at most: prompts beside them are
         /// computed in chunks that fit. Default: no target.
-        tpot_target_ms: f64 => scheduler.tpot_target_us = Some((tpot_target_ms * 1e3) as u64);
+        tpot_target_ms: f64 => tpot_target_ms = Some(tpot_target_ms);
         /// Guess tokens ahead from what was said before; default: do not. Does not change a bit of
         /// the output.
         speculative: NgramConfig => scheduler.speculative = Some(speculative);
@@ -287,8 +295,9 @@ impl LlmBuilder {
                 max_model_len,
                 num_blocks: self
                     .kv_memory
-                    .num_blocks(&shape, &self.pool_load(config, max_model_len))?,
+                    .num_blocks(&shape, &self.pool_load(&ops, config, max_model_len))?,
                 num_host_blocks: self.kv_memory.num_host_blocks(&shape)?,
+                tpot_target_us: self.tpot_target_us()?,
                 kv_identity: BlockHash::identity(&numerics_id),
                 ..self.scheduler
             },
@@ -308,6 +317,13 @@ impl LlmBuilder {
         Ok(Started { run_loop: Box::new(engine), numerics_id, warning })
     }
 
+    fn tpot_target_us(&self) -> Result<Option<u64>, LlmError> {
+        match self.tpot_target_ms {
+            Some(ms) if !(ms > 0.0 && ms.is_finite()) => Err(LlmError::TpotTarget(ms)),
+            target_ms => Ok(target_ms.map(|ms| (ms * 1e3) as u64)),
+        }
+    }
+
     fn kv_cache_shape(&self, config: &ModelConfig, dtype: KvDType) -> KvCacheShape {
         KvCacheShape {
             num_layers: config.num_layers,
@@ -319,10 +335,16 @@ impl LlmBuilder {
         }
     }
 
-    fn pool_load<'a>(&self, config: &'a ModelConfig, max_model_len: usize) -> PoolLoad<'a> {
+    fn pool_load<'a>(
+        &self,
+        ops: &impl Ops,
+        config: &'a ModelConfig,
+        max_model_len: usize,
+    ) -> PoolLoad<'a> {
         PoolLoad {
             config,
-            dtype: self.dtype,
+            weight_size_bytes: ops.weight_size_bytes(),
+            act_size_bytes: ops.act_size_bytes(),
             max_model_len,
             max_num_seqs: self.scheduler.max_num_seqs,
             max_num_batched_tokens: self.scheduler.max_num_batched_tokens,

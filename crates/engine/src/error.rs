@@ -125,6 +125,9 @@ pub enum LlmError {
         "kv_cache_memory_bytes and gpu_memory_utilization both size the KV cache; set one of them"
     )]
     TwoKvCacheSizes,
+    /// A time that no step takes.
+    #[error("tpot_target_ms is {0}; set it to a number above 0, or leave it out for no target")]
+    TpotTarget(f64),
     /// Swap space that no machine has.
     #[error("swap_space is {0} GiB; set it to a number from 0 up that fits in memory")]
     SwapSpace(f64),

@@ -3,7 +3,6 @@
 use engine_core::capacity::{blocks_at_most, blocks_that_fit, weight_bytes, workspace_bytes};
 use engine_core::config::ModelConfig;
 use engine_core::device::KvCacheShape;
-use engine_core::dtype::DType;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::error::LlmError;
@@ -25,7 +24,8 @@ pub(crate) struct KvMemory {
 /// What a pool is for.
 pub(crate) struct PoolLoad<'a> {
     pub(crate) config: &'a ModelConfig,
-    pub(crate) dtype: DType,
+    pub(crate) weight_size_bytes: usize,
+    pub(crate) act_size_bytes: usize,
     pub(crate) max_model_len: usize,
     pub(crate) max_num_seqs: usize,
     pub(crate) max_num_batched_tokens: usize,
@@ -75,8 +75,8 @@ fn bytes_left(utilization: f64, total_bytes: u64, load: &PoolLoad<'_>) -> Result
         return Err(LlmError::MemoryUtilization(utilization));
     }
     let usable_bytes = (total_bytes as f64 * utilization) as u64;
-    let used_bytes = weight_bytes(load.config, load.dtype)
-        + workspace_bytes(load.config, load.dtype, load.max_num_batched_tokens);
+    let used_bytes = weight_bytes(load.config, load.weight_size_bytes)
+        + workspace_bytes(load.config, load.act_size_bytes, load.max_num_batched_tokens);
     usable_bytes.checked_sub(used_bytes).filter(|&bytes| bytes > 0).ok_or(LlmError::NoMemoryForKv {
         utilization,
         total_bytes,

@@ -45,6 +45,6 @@ pub use kv_scales::{ScaleFileError, write_kv_scales};
 pub use llm::{Llm, RequestId, RequestOptions, RequestUpdate};
 pub use output::RequestOutput;
 pub use prompt::Prompt;
-pub use record::{Difference, DifferentPart, Replay, ReplayError, ReplayReport};
+pub use record::{Difference, DifferentPart, RecordSummary, Replay, ReplayError, ReplayReport};
 pub use run_loop::StepError;
 pub use structured::StructuredError;

@@ -460,6 +460,11 @@ impl Llm {
         self.run_loop.has_unfinished()
     }
 
+    /// Sequences that wait.
+    pub(crate) fn num_waiting(&self) -> usize {
+        self.run_loop.scheduler().waiting().len()
+    }
+
     /// The model's shape.
     pub fn config(&self) -> &ModelConfig {
         &self.config

@@ -42,6 +42,29 @@ async fn read_all(
     Ok((token_ids, last.expect("a stream that ends well has a last update")))
 }
 
+/// Whoever comes when too many wait is turned away, without anybody having set a limit.
+#[test]
+fn the_queue_is_bounded() {
+    let llm = AsyncLlm::new(llm()).unwrap();
+    block_on(async {
+        llm.with(|llm| {
+            for _ in 0..2 * AsyncLlm::DEFAULT_MAX_NUM_QUEUED_REQS {
+                llm.add_request(vec![1].into(), greedy(40)).unwrap();
+            }
+        })
+        .await
+        .unwrap();
+        let refused = llm.generate(vec![1], greedy(1)).await.unwrap_err();
+        assert!(refused.to_string().contains("4096 requests wait already"), "{refused}");
+    });
+    // A limit that is set holds instead.
+    let limited = Llm::builder(tiny_model()).max_num_queued_reqs(1).build().unwrap();
+    let several = SamplingParams { n: 2, temperature: 1.0, ..greedy(1) };
+    let refused = block_on(AsyncLlm::new(limited).unwrap().generate(vec![1], several));
+    let refused = refused.expect_err("two are more than one").to_string();
+    assert!(refused.contains("1 requests wait already"), "{refused}");
+}
+
 #[test]
 fn streams_give_what_the_blocking_engine_gives() {
     let expected = llm().generate(&prompts(), &greedy(12)).unwrap();

@@ -1,6 +1,7 @@
 //! A recorded run repeats to the bit, with other threads too, and a run that cannot is told where.
 
 use std::fs;
+use std::io::BufReader;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
@@ -13,14 +14,15 @@ fn tiny_model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/families/llama")
 }
 
-/// Small enough that requests give way, with everything that can happen switched on.
+/// Small enough that requests give way, with everything that can happen switched on. Steps of few rows are
+/// dear and copies of few blocks cheap, so that it pays to swap on any machine.
 fn builder() -> LlmBuilder {
     Llm::builder(tiny_model())
         .cpu_isa(CpuIsa::Portable)
-        .block_size(2)
-        .max_num_batched_tokens(24)
+        .block_size(4)
+        .max_num_batched_tokens(12)
         .max_model_len(40)
-        .kv_cache_memory_bytes(24 * 2 * bytes_per_token())
+        .kv_cache_memory_bytes(12 * 4 * bytes_per_token())
         .swap_space(0.01)
         .scheduling_policy(SchedulingPolicy::Priority)
         .tpot_target_ms(50.0)
@@ -72,6 +74,7 @@ fn record(path: &Path) {
     let stats = llm.stats();
     assert!(stats.num_preemptions > 0 && stats.num_prefix_hit_tokens > 0, "{stats:?}");
     assert!(stats.num_draft_tokens > 0, "{stats:?}");
+    assert!(stats.num_swaps_out > 0 && stats.num_swaps_in > 0, "{stats:?}");
     llm.check_record().unwrap();
 }
 
@@ -95,10 +98,14 @@ fn a_run_repeats_with_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.jsonl");
     record(&path);
+    let file = BufReader::new(fs::File::open(&path).unwrap());
+    let summary = Replay::summarize(&path, file).unwrap();
+    assert_eq!(summary.num_sequences, 8);
     for threads in [1, 2] {
         let report = replay(&path, threads).unwrap();
         assert_eq!(report.difference, None);
         assert!(report.num_steps > 20, "{report:?}");
+        assert_eq!(report.num_steps, summary.num_steps);
     }
 }
 

@@ -99,6 +99,19 @@ fn tenants_with_other_salts_share_nothing() {
 }
 
 #[test]
+fn a_latency_target_that_is_none_is_refused_by_name() {
+    for ms in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let error = builder().tpot_target_ms(ms).build().err().expect("no step takes that long");
+        assert!(error.to_string().contains("tpot_target_ms is"), "{error}");
+        assert!(error.is_users());
+    }
+    assert_eq!(
+        builder().tpot_target_ms(2.5).build().unwrap().scheduler_config().tpot_target_us,
+        Some(2500)
+    );
+}
+
+#[test]
 fn a_full_queue_refuses_all_sequences_of_a_request_or_none() {
     let mut llm = builder().max_num_queued_reqs(3).build().unwrap();
     llm.add_request(vec![1].into(), params(2)).unwrap();

@@ -1,5 +1,5 @@
 //! The committed seeds of the fuzz targets are what this file writes: small valid files, so that a
-//! fuzzer starts behind the first checks. With `KVASIR_UPDATE_SEEDS=1` the test writes them anew.
+//! fuzzer starts behind the first checks; records excepted, for they say how long steps took. With `KVASIR_UPDATE_SEEDS=1` the test writes them anew.
 
 #[path = "../../../fuzz/src/invariants.rs"]
 mod invariants;
@@ -129,4 +129,10 @@ fn seeds_are_accepted() {
         std::fs::read(repository("fuzz/seeds/safetensors/llama.safetensors")).unwrap();
     assert!(invariants::safetensors(&safetensors));
     assert!(!invariants::safetensors(&safetensors[1..]));
+    // Of runs that were recorded, and one that has every kind of line and option.
+    for name in ["run.jsonl", "options.jsonl"] {
+        let record = std::fs::read(repository("fuzz/seeds/record").join(name)).unwrap();
+        assert!(invariants::record(&record), "{name}");
+        assert!(!invariants::record(&record[..record.len() - 1]), "{name}");
+    }
 }

@@ -96,6 +96,10 @@ impl Device for KernelsCpu {
         self.compute_dtype
     }
 
+    fn act_size_bytes(&self) -> usize {
+        self.kernels.store_of(self.compute_dtype).size_bytes()
+    }
+
     fn fp8_flavour(&self) -> Fp8Flavour {
         Fp8Flavour::Ocp
     }

@@ -108,6 +108,32 @@ impl<T: Pod> Buffer<T> {
         stream.synchronize()
     }
 
+    /// Copies the elements from `first` on to `values`, after what `stream` was given before, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// If they reach past the end; HIP's.
+    pub fn read_at(&self, stream: &Stream, first: usize, values: &mut [T]) -> Result<()> {
+        self.check_at_least("the source of a copy", first.saturating_add(values.len()))?;
+        if !values.is_empty() {
+            // SAFETY: the elements are the buffer's, checked above; `values` outlives the copy, which is waited for, and
+            // any bytes are a T.
+            unsafe {
+                call!(
+                    self.device.runtime(),
+                    hipMemcpyAsync(
+                        values.as_mut_ptr().cast(),
+                        self.address_of(first) as _,
+                        size_of_val(values) as _,
+                        hipMemcpyKind::hipMemcpyDeviceToHost,
+                        stream.handle()
+                    )
+                )
+            }?;
+        }
+        stream.synchronize()
+    }
+
     /// Copies everything out, after what `stream` was given before, and waits for it.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //!
 //! Every error of HIP's keeps the name of the call that returned it.
 
+pub mod backend;
 mod buffer;
 mod device;
 mod emulator;
@@ -23,6 +24,7 @@ mod stream;
 pub mod time_model;
 pub mod variant;
 
+pub use backend::KernelsHip;
 pub use buffer::Buffer;
 pub use device::{Device, DeviceInfo, MemoryInfo};
 pub use emulator::Emulator;

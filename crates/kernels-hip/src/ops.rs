@@ -3,37 +3,57 @@
 //! All of them give work to a stream and return. Work on different streams is in no order but that of events: a buffer
 //! that two of them touch at once holds numbers that nobody promised, and nothing worse.
 
+mod argmax;
 mod attention;
+mod elementwise;
+mod embed;
 mod fp8_convert;
 mod fp8_quantize;
+mod gemm;
+mod gemm_fp8;
+mod gemm_int4;
+mod head_norm;
+mod kv_blocks;
 mod kv_write;
 mod mfma_probe;
 mod paged_batch;
 mod rms_norm;
 mod rms_norm_fp8_quantize;
+mod rope;
 mod row_scales;
 mod sample;
 mod silu_mul_fp8_quantize;
 mod vector_add;
 
+pub use argmax::Argmax;
 pub use attention::{Attention, AttentionInputs, AttentionOutputs, AttentionShape};
+pub use elementwise::{Convert, SiluMul};
+pub use embed::Embed;
 pub use fp8_convert::Fp8Convert;
 pub use fp8_quantize::{Fp8Quantize, Input, QuantizeShape, SCALE_GROUP, Scales, Scaling};
+pub use gemm::{Gemm, GemmShape, Product};
+pub use gemm_fp8::{GemmFp8, GemmFp8Shape, GemmScaling, ScaledProduct};
+pub use gemm_int4::{GemmInt4, Int4Packing, Int4Weights};
+pub use head_norm::HeadNorm;
+pub use kv_blocks::{DenseBlocks, KvBlocks, KvPart};
 pub use kv_write::{KvRows, KvWrite, TokenScales};
 pub use mfma_probe::{MfmaProbe, Operands};
 pub use paged_batch::PagedBatch;
-pub use rms_norm::RmsNorm;
+pub use rms_norm::{NormRows, RmsNorm};
 pub use rms_norm_fp8_quantize::RmsNormFp8Quantize;
+pub use rope::{Rope, RopeAngles, RopeLayout, RopeShape};
 pub use row_scales::FusedShape;
 pub use sample::{Sample, SampleRow};
 pub use silu_mul_fp8_quantize::SiluMulFp8Quantize;
 pub use vector_add::VectorAdd;
 
+use bytemuck::Pod;
+use engine_core::dtype::DType;
 use engine_core::ops::Cols;
 
 use crate::buffer::Buffer;
 use crate::result::{Error, Result};
-use crate::variant::{Variant, VariantInfo};
+use crate::variant::{Any, Variant, VariantInfo, everything};
 
 /// Every row of every op's table, compiled in or not; of each op, the best first.
 #[must_use]
@@ -41,14 +61,26 @@ pub fn catalogue() -> Vec<VariantInfo> {
     fn rows<S>(table: &[Variant<S>]) -> impl Iterator<Item = VariantInfo> {
         table.iter().map(Variant::info)
     }
-    rows(attention::PAGED)
+    rows(argmax::VARIANTS)
+        .chain(rows(attention::PAGED))
         .chain(rows(attention::PREFILL))
+        .chain(rows(elementwise::CONVERT_VARIANTS))
+        .chain(rows(elementwise::SILU_MUL_VARIANTS))
+        .chain(rows(embed::VARIANTS))
         .chain(rows(attention::MERGE))
         .chain(rows(fp8_convert::VARIANTS))
         .chain(rows(fp8_quantize::VARIANTS))
+        .chain(rows(gemm::VARIANTS))
+        .chain(rows(head_norm::VARIANTS))
+        .chain(rows(kv_blocks::GATHER_VARIANTS))
+        .chain(rows(kv_blocks::SCATTER_VARIANTS))
+        .chain(rows(gemm_fp8::VARIANTS))
+        .chain(rows(gemm_int4::VARIANTS))
         .chain(rows(kv_write::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
+        .chain(rows(rope::ANGLES_VARIANTS))
+        .chain(rows(rope::VARIANTS))
         .chain(rows(rms_norm_fp8_quantize::VARIANTS))
         .chain(rows(sample::VARIANTS))
         .chain(rows(silu_mul_fp8_quantize::VARIANTS))
@@ -62,6 +94,52 @@ const WORKGROUP_SIZE: u32 = 256;
 /// Lanes of a wave.
 const WAVE_SIZE: usize = 64;
 
+/// Numbers that travel with a launch: `ROW_LIST_LEN` of `kernels/include/row_list.h`.
+const ROW_LIST_LEN: usize = 256;
+
+/// At most [`ROW_LIST_LEN`] `rows`, and zeros.
+fn row_list(rows: &[u32]) -> [u32; ROW_LIST_LEN] {
+    let mut list = [0; ROW_LIST_LEN];
+    list.iter_mut().zip(rows).for_each(|(to, from)| *to = *from);
+    list
+}
+
+/// The row of an op's only variant, which serves every shape.
+const fn plain(
+    op: &'static str,
+    name: &'static str,
+    reduction_class: &'static str,
+) -> Variant<Any> {
+    Variant { op, name, reduction_class, supports: everything }
+}
+
+/// A format's name in the names of kernels.
+fn element_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "f32",
+        DType::F16 => "f16",
+        DType::BF16 => "bf16",
+    }
+}
+
+/// The same of a format of 16 bits: of weights and of what they are multiplied with.
+fn format_name(dtype: DType) -> Result<&'static str> {
+    if dtype.size_bytes() == 2 {
+        return Ok(element_name(dtype));
+    }
+    let (what, allowed) = ("the format of matrix inputs", "bfloat16 or float16");
+    Err(Error::Value { what, allowed, found: dtype.to_string() })
+}
+
+/// Fails unless `T` has the bytes of `dtype`'s elements.
+fn check_element<T: Pod>(dtype: DType) -> Result<()> {
+    if size_of::<T>() == dtype.size_bytes() {
+        return Ok(());
+    }
+    let found = format!("{} bytes, for {dtype}", size_of::<T>());
+    Err(Error::Value { what: "an element of a buffer", allowed: "as large as its format", found })
+}
+
 /// A count that a kernel takes as u32.
 fn count(what: &'static str, value: usize) -> Result<u32> {
     u32::try_from(value).map_err(|_| Error::Value {
@@ -72,7 +150,7 @@ fn count(what: &'static str, value: usize) -> Result<u32> {
 }
 
 /// Fails unless the view has `width` columns inside its stride, and `num_rows` rows inside its buffer.
-fn check_view<T: bytemuck::Pod>(
+fn check_view<T: Pod>(
     what: &'static str,
     view: &Cols<&Buffer<T>>,
     num_rows: usize,

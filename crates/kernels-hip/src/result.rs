@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::fmt;
 
 use code_object::KernargError;
+use engine_core::dtype::DType;
 use hip_sys::LoadError;
 use hip_sys::bindings::{Hip, hipError_t};
 
@@ -86,6 +87,14 @@ pub enum Error {
         arch: String,
         /// What there is.
         archs: Vec<String>,
+    },
+    /// A format that the backend does not compute in.
+    #[error(
+        "the HIP backend computes in bfloat16 or float16, not in {found}: set --dtype to one of them, or --backend to cpu"
+    )]
+    ComputeDType {
+        /// What was asked for.
+        found: DType,
     },
     /// A file that is no code object.
     #[error("the code object cannot be read: {0}")]

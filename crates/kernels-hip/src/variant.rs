@@ -166,6 +166,30 @@ impl Choices {
         }
         Ok(variant)
     }
+
+    /// How `ops` sum, for whoever compares bits: of each, the classes of the variants that may be taken on `arch`, the best
+    /// first.
+    #[must_use]
+    pub fn reduction_classes(&self, arch: &str, ops: &[&str]) -> String {
+        let rows = crate::ops::catalogue().into_iter().filter(|row| ops.contains(&row.op));
+        let mut ops: Vec<(&str, Vec<&str>)> = Vec::new();
+        for row in rows {
+            let is_taken = match self.pins.get(row.op) {
+                Some(pin) => pin == row.name,
+                None => registry::code_object(row.name, arch).is_ok(),
+            };
+            if !is_taken {
+                continue;
+            }
+            match ops.iter_mut().find(|(op, _)| *op == row.op) {
+                Some((_, classes)) if classes.contains(&row.reduction_class) => (),
+                Some((_, classes)) => classes.push(row.reduction_class),
+                None => ops.push((row.op, vec![row.reduction_class])),
+            }
+        }
+        let ops = ops.iter().map(|(op, classes)| format!("{op}: {}", classes.join(" / ")));
+        ops.collect::<Vec<_>>().join("; ")
+    }
 }
 
 #[cfg(test)]

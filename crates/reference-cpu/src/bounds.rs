@@ -16,10 +16,12 @@
 //! product does): [`TINY`] for each operation, scaled by what it is multiplied with.
 
 mod attention;
+mod gemm_fp8;
 
 use crate::ops;
 
 pub use attention::{RowErrors, attention, attention_row};
+pub use gemm_fp8::gemm_fp8;
 
 /// Unit roundoff of f32.
 pub const U: f64 = 1.0 / (1_u64 << 24) as f64;

@@ -42,7 +42,7 @@ pub(super) fn run(input: &Path, args: &GenerateArgs) -> Result<(), CliError> {
     let mut llm = load(args)?;
     let defaults = defaults(llm.generation_config(), args);
     check_ranges(&requests, &defaults)?;
-    let order = submit(&mut llm, requests, &defaults, args.chat.chat)?;
+    let order = submit(&mut llm, requests, &defaults, args)?;
     let mut writer = open_output(output)?;
     let started = Instant::now();
     let tallies = answer_all(&mut llm, &order, &mut writer)?;
@@ -123,18 +123,21 @@ fn submit(
     llm: &mut Llm,
     requests: Vec<PlacedRequest>,
     defaults: &SamplingParams,
-    as_chat: bool,
+    args: &GenerateArgs,
 ) -> Result<HashMap<RequestId, usize>, CliError> {
+    let flags = args.request.overrides();
     let mut order = HashMap::with_capacity(requests.len());
     for (index, PlacedRequest { place, request }) in requests.into_iter().enumerate() {
         let mut params = defaults.clone();
         request.sampling.apply(&mut params);
         let prompt = match request.prompt {
-            Prompt::Text(text) if as_chat => Prompt::Messages(vec![Message::new("user", text)]),
+            Prompt::Text(text) if args.chat.chat => {
+                Prompt::Messages(vec![Message::new("user", text)])
+            }
             prompt => prompt,
         };
         let id = llm
-            .add_request_with(prompt, params, request.options)
+            .add_request_with(prompt, params, request.options.over(&flags))
             .map_err(|error| engine_error(&error).at(&place))?;
         order.insert(id, index);
     }

@@ -10,7 +10,7 @@ use super::engine_setup::{engine_error, load};
 use super::print_summary;
 use crate::cli::args::{ChatArgs, GenerateArgs};
 use crate::cli::error::CliError;
-use crate::cli::overrides::model_defaults;
+use crate::cli::overrides::{OptionOverrides, model_defaults};
 use crate::cli::summary::{Summary, Tally};
 
 /// Longest prompt that is read from standard input.
@@ -31,7 +31,8 @@ pub(super) fn run(prompt: &str, args: &GenerateArgs) -> Result<(), CliError> {
     args.sampling.overrides().apply(&mut params);
     params.validate().map_err(|error| CliError::from_usage_error(&error))?;
     let started = Instant::now();
-    llm.add_request(prompt, params).map_err(|error| engine_error(&error))?;
+    let options = args.request.overrides().over(&OptionOverrides::default());
+    llm.add_request_with(prompt, params, options).map_err(|error| engine_error(&error))?;
     let Some(output) = stream(&mut llm)? else {
         return Err(CliError::internal("the engine ended without an answer"));
     };

@@ -1,6 +1,10 @@
 //! The parts that are one cargo command each.
+//!
+//! Property tests begin at one seed, so that two runs over the same code agree; with `--long` at another
+//! one each time, which is printed.
 
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
@@ -10,6 +14,12 @@ use crate::process;
 
 /// Cases per property test with `--long`; proptest's own default is 256.
 const LONG_PROPTEST_CASES: &str = "4096";
+
+/// What proptest reads the seed of its cases from.
+const PROPTEST_SEED_VAR: &str = "PROPTEST_RNG_SEED";
+
+/// Where CI searches: a change is judged by what it changed, and new cases are searched for by `--long`.
+const PROPTEST_SEED: u64 = 1;
 
 /// rustfmt, over the workspace and the fuzz targets, which are a workspace of their own.
 pub fn fmt(context: &Context, _: &Options) -> Result<()> {
@@ -61,6 +71,11 @@ fn prepared<'a>(
     options: &Options,
 ) -> Result<&'a mut Command> {
     command.env(TEST_MODEL_VAR, context.test_model()?);
+    if std::env::var_os(PROPTEST_SEED_VAR).is_none() {
+        let seed = proptest_seed(options.long);
+        println!("{PROPTEST_SEED_VAR}={seed}");
+        command.env(PROPTEST_SEED_VAR, seed.to_string());
+    }
     if options.long {
         command.env("PROPTEST_CASES", LONG_PROPTEST_CASES);
         command.env("KVASIR_LONG", "1");
@@ -69,4 +84,49 @@ fn prepared<'a>(
         command.env(hip_toolchain::REQUIRE_HIP_VAR, "1");
     }
     Ok(command)
+}
+
+fn proptest_seed(is_long: bool) -> u64 {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH);
+    if is_long { now().map_or(0, |now| now.as_nanos() as u64) } else { PROPTEST_SEED }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::strategy::{Strategy as _, ValueTree as _};
+    use proptest::test_runner::{Config, TestRunner};
+
+    use super::*;
+
+    #[test]
+    fn seeds_are_equal_unless_the_search_is_long() {
+        assert_eq!(proptest_seed(false), proptest_seed(false));
+        assert_ne!(proptest_seed(true), proptest_seed(false));
+    }
+
+    /// Prints the first cases of a runner made as property tests make theirs.
+    #[test]
+    #[ignore = "what `the_seed_decides_on_the_cases` starts"]
+    fn cases() {
+        let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+        let mut case = || proptest::num::u64::ANY.new_tree(&mut runner).unwrap().current();
+        println!("cases {:x?}", [case(), case(), case()]);
+    }
+
+    /// In processes of their own, for proptest reads the variable once.
+    #[test]
+    fn the_seed_decides_on_the_cases() {
+        let cases = |seed: Option<&str>| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--ignored", "--exact", "--nocapture", "test::rust::tests::cases"]);
+            command.env_remove(PROPTEST_SEED_VAR);
+            command.envs(seed.map(|seed| (PROPTEST_SEED_VAR, seed)));
+            let printed = process::stdout_of(&mut command).unwrap();
+            let line = printed.lines().find_map(|line| line.split_once("cases "));
+            line.expect("they are printed").1.to_owned()
+        };
+        assert_eq!(cases(Some("7")), cases(Some("7")));
+        assert_ne!(cases(Some("7")), cases(Some("8")));
+        assert_ne!(cases(None), cases(None));
+    }
 }

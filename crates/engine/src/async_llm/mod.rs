@@ -48,6 +48,10 @@ pub struct AsyncLlm {
 }
 
 impl AsyncLlm {
+    /// Most requests that wait unless `max_num_queued_reqs` says how many: with each no longer than
+    /// `max_model_len`, memory is bounded however many come.
+    pub const DEFAULT_MAX_NUM_QUEUED_REQS: usize = 4096;
+
     /// Gives `llm` a thread.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use async_channel::{Receiver, Sender};
 use engine_core::request::SamplingParams;
+use engine_core::scheduler::Refusal;
 
+use super::AsyncLlm;
 use super::stream::{Feed, RequestStream, stream};
 use crate::error::LlmError;
 use crate::llm::{Llm, RequestId, RequestOptions, RequestUpdate};
@@ -64,11 +66,7 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Add { prompt, params, options, reply } => {
-                let added = self.llm.add_request_with(prompt, *params, options).map(|id| {
-                    let (feed, stream) = stream(id);
-                    self.feeds.insert(id, feed);
-                    stream
-                });
+                let added = self.add(prompt, *params, options);
                 // A caller that has stopped waiting drops the stream, which withdraws the request.
                 let _ = reply.try_send(added);
             }
@@ -77,6 +75,24 @@ impl Worker {
                 f(&mut self.llm);
             }
         }
+    }
+
+    fn add(
+        &mut self,
+        prompt: Prompt,
+        params: SamplingParams,
+        options: RequestOptions,
+    ) -> Result<RequestStream, LlmError> {
+        let max_num_queued_reqs = self.llm.scheduler_config().max_num_queued_reqs;
+        let max_num_queued_reqs =
+            max_num_queued_reqs.unwrap_or(AsyncLlm::DEFAULT_MAX_NUM_QUEUED_REQS);
+        if self.llm.num_waiting().saturating_add(params.n) > max_num_queued_reqs {
+            return Err(Refusal::QueueFull { max_num_queued_reqs }.into());
+        }
+        let id = self.llm.add_request_with(prompt, params, options)?;
+        let (feed, stream) = stream(id);
+        self.feeds.insert(id, feed);
+        Ok(stream)
     }
 
     fn withdraw_abandoned(&mut self) {

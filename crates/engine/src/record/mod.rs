@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use options::RecordedOptions;
 pub(crate) use recorder::Recorder;
-pub use replay::{Difference, DifferentPart, Replay, ReplayError, ReplayReport};
+pub use replay::{Difference, DifferentPart, RecordSummary, Replay, ReplayError, ReplayReport};
 
 use crate::llm::RequestOptions;
 use crate::run_loop::{Observed, StepDigest};

@@ -19,8 +19,17 @@ const MAX_LINE_BYTES: u64 = 256 << 20;
 /// A recorded run, ready to be run again.
 pub struct Replay {
     llm: Llm,
-    lines: Lines,
+    lines: Lines<BufReader<File>>,
     num_steps: u64,
+}
+
+/// What a record holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordSummary {
+    /// Sequences that arrived.
+    pub num_sequences: u64,
+    /// Steps.
+    pub num_steps: u64,
 }
 
 /// How a repetition went.
@@ -125,15 +134,7 @@ impl Replay {
         threads: Option<NonZero<usize>>,
     ) -> Result<Replay, ReplayError> {
         let mut lines = Lines::open(path)?;
-        let Some(line) = lines.next()? else {
-            return Err(lines.error("there is no header"));
-        };
-        let header: Header =
-            serde_json::from_slice(line).map_err(|error| lines.error(error.to_string()))?;
-        if header.kvasir_record != FORMAT {
-            let (found, version) = (header.kvasir_record, header.version);
-            return Err(ReplayError::Format { found, version });
-        }
+        let header = lines.header()?;
         let mut builder = builder(&header, model.as_deref()).map_err(|what| lines.error(what))?;
         if let Some(threads) = threads {
             builder = builder.threads(threads);
@@ -147,6 +148,25 @@ impl Replay {
         Ok(Replay { llm, lines, num_steps: 0 })
     }
 
+    /// Reads a whole record without running anything. `name` is what errors call it.
+    ///
+    /// # Errors
+    /// [`ReplayError`] for the first line that is no part of a record.
+    pub fn summarize(name: &Path, record: impl BufRead) -> Result<RecordSummary, ReplayError> {
+        let mut lines = Lines::new(name.to_path_buf(), record, 0);
+        let header = lines.header()?;
+        builder(&header, None).map(drop).map_err(|what| lines.error(what))?;
+        let mut summary = RecordSummary::default();
+        while let Some(event) = lines.event()? {
+            match event {
+                Event::Add(_) => summary.num_sequences += 1,
+                Event::Step { .. } => summary.num_steps += 1,
+                Event::Finish { .. } | Event::ResetPrefixCache => {}
+            }
+        }
+        Ok(summary)
+    }
+
     /// Bytes of the file, and those of them that have been read.
     pub fn progress(&self) -> (u64, u64) {
         (self.lines.num_bytes, self.lines.num_read)
@@ -158,11 +178,7 @@ impl Replay {
     /// # Errors
     /// [`ReplayError`] for a line that cannot be: it is not the run that this engine would have had.
     pub fn run(mut self, mut on_step: impl FnMut(&Replay)) -> Result<ReplayReport, ReplayError> {
-        while let Some(line) = self.lines.next()? {
-            let event = match serde_json::from_slice(line) {
-                Ok(event) => event,
-                Err(error) => return Err(self.lines.error(error.to_string())),
-            };
+        while let Some(event) = self.lines.event()? {
             if let Some(part) = self.repeat(event)? {
                 let (step_idx, line) = (self.num_steps - 1, self.lines.line);
                 let difference = Some(Difference { step_idx, line, part });
@@ -217,10 +233,10 @@ impl Replay {
     }
 }
 
-/// The lines of a file, one at a time.
-struct Lines {
+/// The lines of a record, one at a time.
+struct Lines<R> {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: R,
     bytes: Vec<u8>,
     /// Lines read.
     line: u64,
@@ -228,13 +244,40 @@ struct Lines {
     num_read: u64,
 }
 
-impl Lines {
-    fn open(path: &Path) -> Result<Lines, ReplayError> {
+impl Lines<BufReader<File>> {
+    fn open(path: &Path) -> Result<Self, ReplayError> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (num_bytes, file) =
             opened.map_err(|error| ReplayError::Io { path: path.to_path_buf(), error })?;
-        let (path, reader) = (path.to_path_buf(), BufReader::new(file));
-        Ok(Lines { path, reader, bytes: Vec::new(), line: 0, num_bytes, num_read: 0 })
+        Ok(Lines::new(path.to_path_buf(), BufReader::new(file), num_bytes))
+    }
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(path: PathBuf, reader: R, num_bytes: u64) -> Self {
+        Lines { path, reader, bytes: Vec::new(), line: 0, num_bytes, num_read: 0 }
+    }
+
+    fn header(&mut self) -> Result<Header, ReplayError> {
+        let Some(line) = self.next()? else {
+            return Err(self.error("there is no header"));
+        };
+        let header: Header =
+            serde_json::from_slice(line).map_err(|error| self.error(error.to_string()))?;
+        if header.kvasir_record != FORMAT {
+            let (found, version) = (header.kvasir_record, header.version);
+            return Err(ReplayError::Format { found, version });
+        }
+        Ok(header)
+    }
+
+    /// What comes next; `None` at the end.
+    fn event(&mut self) -> Result<Option<Event>, ReplayError> {
+        let Some(line) = self.next()? else { return Ok(None) };
+        match serde_json::from_slice(line) {
+            Ok(event) => Ok(Some(event)),
+            Err(error) => Err(self.error(error.to_string())),
+        }
     }
 
     /// The next line; `None` after the last. A last line that was cut off is an error.

@@ -209,7 +209,10 @@ impl Emulator {
             return Err(LaunchError::Shape { kernel: name.into(), reason });
         }
         let service = Block::new(&self.arena, SERVICE_BYTES)?;
-        let kernarg = Block::new(&self.arena, launch.kernarg.len().max(1))?;
+        // The segment lies on 16 bytes, so compilers read it in scalar loads of up to 16, also where its last ones are not
+        // an argument's.
+        let kernarg_bytes = launch.kernarg.len().max(1).next_multiple_of(16);
+        let kernarg = Block::new(&self.arena, kernarg_bytes)?;
         let kernel_object = module.load_address() + kernel.descriptor_address;
         let addresses =
             Addresses { kernarg: kernarg.address, service: service.address, kernel_object };

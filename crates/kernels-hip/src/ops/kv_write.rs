@@ -3,7 +3,7 @@
 use engine_core::kv_dtype::KvDType;
 use engine_core::ops::Cols;
 
-use super::{WAVE_SIZE, check_view, count};
+use super::{WAVE_SIZE, check_view, count, plain};
 use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::kv_layout::{self, KvLayout};
@@ -11,17 +11,13 @@ use crate::launch::{Argument, Geometry};
 use crate::module::Kernel;
 use crate::result::{Error, Result};
 use crate::stream::Stream;
-use crate::variant::{Any, Variant, everything};
+use crate::variant::{Any, Variant};
 
 const NAME: &str = "kv_write_v1_naive";
 
 /// What there is.
-pub(super) const VARIANTS: &[Variant<Any>] = &[Variant {
-    op: "kv_write",
-    name: NAME,
-    reduction_class: "none: maxima have no order",
-    supports: everything,
-}];
+pub(super) const VARIANTS: &[Variant<Any>] =
+    &[plain("kv_write", NAME, "none: maxima have no order")];
 
 /// Keys and values of tokens to their slots of one layer's pools: [`engine_core::ops::KvWrite`].
 pub struct KvWrite {

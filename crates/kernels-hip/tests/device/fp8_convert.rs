@@ -5,6 +5,7 @@ use kernels_hip::ops::Fp8Convert;
 use reference_cpu::ops;
 
 use crate::device;
+use crate::mutants::code_object;
 
 #[test]
 fn every_code_of_every_format_becomes_the_oracles() {
@@ -12,7 +13,8 @@ fn every_code_of_every_format_becomes_the_oracles() {
     // All of them, and an odd tail.
     let codes: Vec<u8> = (0..=u8::MAX).chain(0..=u8::MAX).chain([0x7f, 0x80, 0xff]).collect();
     for from in Fp8Format::ALL {
-        let op = Fp8Convert::new(&device, from).unwrap();
+        let code = code_object(&device, "fp8_convert_v1_naive");
+        let op = Fp8Convert::from_code_object(&device, &code, from).unwrap();
         let on_codes = device.buffer_from(&stream, &codes).unwrap();
         let mut out = device.buffer(codes.len()).unwrap();
         let mut num_saturated = device.buffer_from(&stream, &[1000]).unwrap();

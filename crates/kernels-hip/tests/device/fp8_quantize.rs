@@ -6,6 +6,7 @@ use kernels_hip::ops::{Fp8Quantize, Input, SCALE_GROUP, Scales, Scaling};
 use kernels_hip::{Device, Error, Stream};
 use reference_cpu::ops;
 
+use crate::mutants::code_object;
 use crate::{Bits, built, device};
 
 const FORMATS: [Fp8Format; 2] = [Fp8Format::E4m3Fnuz, Fp8Format::E5m2Fnuz];
@@ -71,7 +72,9 @@ fn check<T: Input>(
     let (want_codes, want_scales) = want(meant, num_cols, (scaling, given), format);
     let mut num_variants = 0;
     for variant in built("fp8_quantize") {
-        let op = match Fp8Quantize::new::<T>(device, format, scaling, shape, Some(variant)) {
+        let code = code_object(device, variant);
+        let new = Fp8Quantize::from_code_object::<T>;
+        let op = match new(device, &code, format, scaling, shape, variant) {
             Err(Error::Pin { .. }) => continue,
             op => op.unwrap(),
         };
@@ -134,20 +137,39 @@ fn bf16_rows_have_the_oracles_bytes() {
     });
 }
 
-/// Every f32 and bf16 exponent with mantissas around every tie of both formats.
+/// Numbers around every tie of both formats, times scales: the quotient must be the tie again, which a product with a
+/// rounded reciprocal is not.
 #[test]
 fn ties_go_to_the_even_code() {
     let Some((device, stream)) = device() else { return };
-    let mut x = Vec::new();
-    for exponent in 100..150_u32 {
+    let mut ties = Vec::new();
+    for exponent in 105..143_u32 {
         for sixteenth in 0..32 {
             let tie = exponent << 23 | sixteenth << 18;
-            x.extend([tie, tie + 1, tie.wrapping_sub(1)].map(f32::from_bits));
+            ties.extend([tie, tie + 1, tie.wrapping_sub(1)].map(f32::from_bits));
         }
     }
     for format in FORMATS {
-        let num = check((&device, &stream), &x, &x, x.len(), (Scaling::Static, 1.0), format);
-        assert_eq!(num, 2);
+        for scale in [1.0, 3.0, 7.0, 11.0, 13.0] {
+            let x: Vec<f32> = ties.iter().map(|tie| tie * scale).collect();
+            let num = check((&device, &stream), &x, &x, x.len(), (Scaling::Static, scale), format);
+            assert_eq!(num, 2);
+        }
+    }
+}
+
+/// As many elements as one work-group has the registers for, and one less.
+#[test]
+fn a_full_work_group_has_the_oracles_bytes() {
+    let Some((device, stream)) = device() else { return };
+    for num_cols in [4096, 4095] {
+        let x: Vec<f32> = Bits(7).units(10 * num_cols);
+        // The largest is the last.
+        let x: Vec<f32> = x.iter().enumerate().map(|(i, x)| x * i as f32).collect();
+        for format in FORMATS {
+            let on = (&device, &stream);
+            assert_eq!(check(on, &x, &x, num_cols, (Scaling::Tensor, 1.0), format), 2);
+        }
     }
 }
 

@@ -6,11 +6,17 @@
 mod fp8_convert;
 mod fp8_quantize;
 mod fused_fp8;
+mod gemm;
+mod gemm_fp8;
+mod gemm_int4;
 mod handles;
+mod kv_blocks;
 mod kv_write;
 mod mfma_probe;
 mod modes;
+mod mutants;
 mod rms_norm;
+mod rows;
 mod sample;
 mod vector_add;
 

@@ -7,14 +7,15 @@
 use std::env;
 use std::process::Command;
 
+use engine_core::dtype::DType;
 use hip_sys::LIBRARY_VAR;
-use kernels_hip::ops::RmsNorm;
+use kernels_hip::ops::{NormRows, RmsNorm};
 use kernels_hip::registry;
 
 use crate::{Bits, device, emulator};
 
 /// Set for the processes that the test starts.
-const MODE_VAR: &str = "KVASIR_TEST_MODE";
+pub const MODE_VAR: &str = "KVASIR_TEST_MODE";
 
 /// What the process says before the bits that it has.
 const BITS: &str = "bits of rms_norm: ";
@@ -38,12 +39,12 @@ fn in_child() {
         return;
     }
     let (device, stream) = device().expect("the parent has looked");
-    let op = RmsNorm::new(&device).unwrap();
+    let op = RmsNorm::new(&device, DType::F32).unwrap();
     let mut bits = Bits(4);
     let (x, weight) = (bits.units(5 * 577), bits.units(577));
     let [x, weight] = [&x, &weight].map(|values| device.buffer_from(&stream, values).unwrap());
-    let mut out = device.buffer(5 * 577).unwrap();
-    op.run(&stream, &mut out, &x, &weight, 1e-5).unwrap();
+    let mut out = device.buffer::<f32>(5 * 577).unwrap();
+    op.run(&stream, &mut out, &x, &weight, (1e-5, 577), NormRows::First(5)).unwrap();
     let bits: Vec<u32> = out.to_host(&stream).unwrap().into_iter().map(f32::to_bits).collect();
     println!("{BITS}{bits:?}.");
 }

@@ -6,6 +6,7 @@ use engine_core::sampling::{
 };
 use kernels_hip::ops::{Sample, SampleRow};
 
+use crate::mutants::code_object;
 use crate::{Bits, device};
 
 /// One row: how, whose random numbers, where.
@@ -34,7 +35,7 @@ fn on_host(logits: &[f32], (params, key, position): &How) -> Option<u32> {
 /// Samples rows of one length on the device and compares each with the host's; how many tokens differ from the likeliest.
 fn check(name: &str, logits: &[f32], hows: &[How]) -> usize {
     let Some((device, stream)) = device() else { return hows.len() };
-    let op = Sample::new(&device).unwrap();
+    let op = Sample::from_code_object(&device, &code_object(&device, "sample_v1_naive")).unwrap();
     let rows: Vec<SampleRow> =
         hows.iter().map(|(p, key, at)| SampleRow::new(p, *key, *at)).collect();
     let on_rows = device.buffer_from(&stream, &rows).unwrap();
@@ -163,6 +164,35 @@ fn filters_end_where_the_hosts_do() {
     let by_p = (1..=100).map(|p| (params(1.0, 0, p as f32 / 101.0, 0.0), key, p));
     let hows: Vec<How> = by_k.chain(by_p).collect();
     check("filters", &row.repeat(hows.len()), &hows);
+}
+
+/// The second of two tokens comes exactly while min_p does not exceed its weight: so every bit of the device's weight is
+/// seen.
+#[test]
+fn weights_are_the_hosts_to_the_last_bit() {
+    let (mut logits, mut hows) = (Vec::new(), Vec::new());
+    for i in 1..=120 {
+        let row = [0.0, -(i as f32) * 0.0237];
+        let with = |min_p: f32, position| {
+            let how = (params(0.9, 0, 1.0, min_p), SampleKey::from_request_seed(17), position);
+            (on_host(&row, &how), how)
+        };
+        let position = (0..).find(|&position| with(1e-6, position).0 == Some(1)).unwrap();
+        // The largest min_p that lets it come, by its bits.
+        let (mut low, mut high) = (1e-6_f32.to_bits(), 1.0_f32.to_bits() + 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match with(f32::from_bits(middle), position).0 {
+                Some(1) => low = middle,
+                _ => high = middle,
+            }
+        }
+        for bits in [low, high] {
+            logits.extend(row);
+            hows.push(with(f32::from_bits(bits), position).1);
+        }
+    }
+    check("weights", &logits, &hows);
 }
 
 #[test]

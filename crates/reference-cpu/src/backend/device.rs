@@ -27,6 +27,15 @@ impl Device for ReferenceCpu {
         self.compute_dtype
     }
 
+    /// Every number is held in f32.
+    fn weight_size_bytes(&self) -> usize {
+        DType::F32.size_bytes()
+    }
+
+    fn act_size_bytes(&self) -> usize {
+        DType::F32.size_bytes()
+    }
+
     fn fp8_flavour(&self) -> Fp8Flavour {
         Fp8Flavour::Ocp
     }

@@ -172,7 +172,9 @@ mod tests {
             for head_dim in [16, 64, 80, 96, 112, 128, 192, 256, 272] {
                 for block_size in [1, 8, 16, 24, 48, 64, 256] {
                     let mut classes = Vec::new();
-                    for (max_num_rows, max_seq_len) in [(0, 0), (1, 1), (1, 512), (1, 513), (2, 900), (4096, 70_000)] {
+                    for (max_num_rows, max_seq_len) in
+                        [(0, 0), (1, 1), (1, 512), (1, 513), (2, 900), (4096, 70_000)]
+                    {
                         let shape = AttentionShape {
                             q_dtype,
                             kv_dtype,
@@ -187,7 +189,11 @@ mod tests {
                         classes.extend([class(PAGED, &shape), class(PREFILL, &shape)]);
                     }
                     classes.dedup();
-                    assert_eq!(classes.len(), 1, "{q_dtype} {kv_dtype} {head_dim} {block_size}: {classes:?}");
+                    assert_eq!(
+                        classes.len(),
+                        1,
+                        "{q_dtype} {kv_dtype} {head_dim} {block_size}: {classes:?}"
+                    );
                 }
             }
         }

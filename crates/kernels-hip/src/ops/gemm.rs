@@ -1,0 +1,180 @@
+//! `gemm`.
+
+use std::fmt;
+
+use engine_core::dtype::DType;
+
+use super::{count, format_name};
+use crate::buffer::Buffer;
+use crate::device::Device;
+use crate::launch::{Argument, Geometry};
+use crate::module::Kernel;
+use crate::registry;
+use crate::result::{Error, Result};
+use crate::stream::Stream;
+use crate::variant::{Choices, Variant, everything};
+
+const NAIVE: &str = "gemm_v1_naive";
+const LDS: &str = "gemm_v2_mfma_lds";
+const SKINNY: &str = "gemm_v3_mfma_skinny";
+
+/// The class of the variants that use the matrix unit, written down in `kernels/include/gemm_mfma.h`.
+const QUARTERS: &str = "mfma 16x16x16, quarters of k";
+
+/// Rows of x that the variant for few rows takes.
+const SKINNY_ROWS: usize = 32;
+
+/// Elements of a 16-byte load.
+const VECTOR_LEN: usize = 8;
+
+/// What there is. The number of rows chooses among variants of one class alone; K, which is a weight's, between classes.
+pub(super) const VARIANTS: &[Variant<GemmShape>] = &[
+    Variant {
+        op: "gemm",
+        name: SKINNY,
+        reduction_class: QUARTERS,
+        supports: |shape| {
+            if shape.num_rows > SKINNY_ROWS {
+                return Err(format!("it takes up to {SKINNY_ROWS} rows"));
+            }
+            if !shape.has_lds {
+                // Or the number of rows would choose between classes.
+                return Err(format!("{LDS}, which computes more rows alike, is not in this build"));
+            }
+            whole_vectors(shape)
+        },
+    },
+    Variant { op: "gemm", name: LDS, reduction_class: QUARTERS, supports: whole_vectors },
+    Variant { op: "gemm", name: NAIVE, reduction_class: "k in order, fused", supports: everything },
+];
+
+fn whole_vectors(shape: &GemmShape) -> std::result::Result<(), String> {
+    if shape.in_features.is_multiple_of(VECTOR_LEN) {
+        return Ok(());
+    }
+    Err(format!("in_features must be a multiple of {VECTOR_LEN}"))
+}
+
+/// What a variant is chosen by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GemmShape {
+    /// Rows of x.
+    pub num_rows: usize,
+    /// Rows of the weight.
+    pub out_features: usize,
+    /// Columns of both.
+    pub in_features: usize,
+    /// Whether the build has the variant that computes many rows with the matrix unit.
+    has_lds: bool,
+}
+
+impl fmt::Display for GemmShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rows of {} by {}", self.num_rows, self.in_features, self.out_features)
+    }
+}
+
+/// Dense layers, 16 bits in and f32 out: [`engine_core::ops::Linear`].
+pub struct Gemm {
+    kernels: Vec<(&'static str, Kernel)>,
+    has_lds: bool,
+    arch: String,
+}
+
+/// A product: x · wᵀ, rows by rows.
+pub struct Product<'a> {
+    /// `[num_rows, in_features]`.
+    pub x: &'a Buffer<u16>,
+    /// `[out_features, in_features]`.
+    pub weight: &'a Buffer<u16>,
+    /// `[out_features]`.
+    pub bias: Option<&'a Buffer<f32>>,
+    /// Rows of x.
+    pub num_rows: usize,
+    /// Rows of the weight.
+    pub out_features: usize,
+    /// Columns of both.
+    pub in_features: usize,
+    /// Added to what `out` has, instead of stored.
+    pub add_to: bool,
+}
+
+impl Gemm {
+    /// Loads what the build has for operands of `dtype`.
+    ///
+    /// # Errors
+    ///
+    /// If `dtype` has not 16 bits, or the build has none for this device; HIP's.
+    pub fn new(device: &Device, dtype: DType) -> Result<Self> {
+        let format = format_name(dtype)?;
+        let arch = device.info().arch.clone();
+        let is_built = |name| registry::code_object(name, &arch).is_ok();
+        let mut kernels = Vec::new();
+        for Variant { name, .. } in VARIANTS.iter().filter(|v| v.name == NAIVE || is_built(v.name))
+        {
+            kernels.push((*name, device.variant(name)?.kernel(&format!("{name}__{format}"))?));
+        }
+        let has_lds = is_built(LDS);
+        Ok(Gemm { kernels, has_lds, arch })
+    }
+
+    /// Computes `product` with the variant that `choices` takes for it.
+    ///
+    /// # Errors
+    ///
+    /// If a buffer is too short, or a pinned variant does not take the shape; HIP's.
+    pub fn run(
+        &self,
+        stream: &Stream,
+        choices: &Choices,
+        out: &mut Buffer<f32>,
+        product: &Product<'_>,
+    ) -> Result<()> {
+        let Product { x, weight, bias, num_rows, out_features, in_features, add_to } = *product;
+        if in_features == 0 {
+            let (what, allowed) = ("in_features", "at least 1");
+            return Err(Error::Value { what, allowed, found: "0".to_owned() });
+        }
+        x.check_at_least("x", num_rows.saturating_mul(in_features))?;
+        weight.check_at_least("weight", out_features.saturating_mul(in_features))?;
+        out.check_at_least("out", num_rows.saturating_mul(out_features))?;
+        if let Some(bias) = bias {
+            bias.check_at_least("bias", out_features)?;
+        }
+        if num_rows == 0 || out_features == 0 {
+            return Ok(());
+        }
+        let shape = GemmShape { num_rows, out_features, in_features, has_lds: self.has_lds };
+        let name = choices.choose(VARIANTS, &self.arch, &shape)?.name;
+        let Some((_, kernel)) = self.kernels.iter().find(|(loaded, _)| *loaded == name) else {
+            return Err(Error::NoVariant { variant: name.to_owned(), variants: Vec::new() });
+        };
+        let (tile, workgroup_size) = match name {
+            SKINNY => ([16, SKINNY_ROWS as u32], 256),
+            LDS => ([64, 64], 256),
+            _ => ([64, 4], 256),
+        };
+        let sizes = [
+            count("num_rows", num_rows)?,
+            count("out_features", out_features)?,
+            count("in_features", in_features)?,
+        ];
+        let add_to = u32::from(add_to);
+        let args = [
+            Argument::output(out),
+            Argument::input(x),
+            Argument::input(weight),
+            bias.map_or_else(Argument::null, Argument::input),
+            Argument::value(&sizes[0]),
+            Argument::value(&sizes[1]),
+            Argument::value(&sizes[2]),
+            Argument::value(&add_to),
+        ];
+        let workgroups = [sizes[1].div_ceil(tile[0]), sizes[0].div_ceil(tile[1]), 1];
+        let geometry = Geometry { workgroups, ..Geometry::linear(1, workgroup_size) };
+        // SAFETY: whatever the tile, the kernels read rows and columns below the sizes, which the buffers have, checked
+        // above, and store elements below them alone. Rows start on 16 bytes where a variant loads as many: buffers do,
+        // and `supports` asks for whole vectors.
+        unsafe { kernel.launch(stream, geometry, &args) }
+    }
+}
