@@ -42,7 +42,7 @@ impl Mapping {
         let kv = require_kernel_name(shape.kv_dtype)?;
         Ok(match self {
             Mapping::RowHead => format!("{variant}__{q}_{kv}"),
-            Mapping::Columns | Mapping::Split(_) => {
+            Mapping::Columns | Mapping::Split(_) | Mapping::FourWaves => {
                 format!("{variant}__{q}_{kv}_d{}", shape.head_dim)
             }
         })
