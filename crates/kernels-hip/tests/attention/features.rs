@@ -9,7 +9,7 @@ use crate::support::device;
 use crate::variants::check_all;
 
 /// Every pair of formats that is served.
-const FORMATS: [(DType, KvDType); 6] = [
+pub const FORMATS: [(DType, KvDType); 6] = [
     (DType::BF16, KvDType::Float(DType::BF16)),
     (DType::F16, KvDType::Float(DType::F16)),
     (DType::BF16, KvDType::Fp8(Fp8Format::E4m3Fnuz)),
@@ -18,7 +18,7 @@ const FORMATS: [(DType, KvDType); 6] = [
     (DType::F16, KvDType::Fp8(Fp8Format::E5m2Fnuz)),
 ];
 
-const FIXTURES: [Fixture; 4] =
+pub const FIXTURES: [Fixture; 4] =
     [Fixture::Normal, Fixture::Peaked, Fixture::Needle, Fixture::Fingerprint];
 
 #[test]
