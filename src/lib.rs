@@ -43,6 +43,8 @@
 //! the others. The options have vLLM's names; see [`LlmBuilder`] and [`SamplingParams`].
 #![forbid(unsafe_code)]
 
+pub mod kernels;
+
 pub use engine::hub;
 pub use engine::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutput, StopReason};
 pub use engine::text::{Content, ContentPart, Message};

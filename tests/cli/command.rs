@@ -35,8 +35,14 @@ impl Run {
 
 /// Runs the command with `input` on standard input.
 pub fn kvasir_with_input(args: &[&str], input: &str) -> Run {
+    kvasir_with(args, &[], input)
+}
+
+/// The same with variables of the environment.
+pub fn kvasir_with(args: &[&str], variables: &[(&str, &str)], input: &str) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_kvasir"))
         .args(args)
+        .envs(variables.iter().copied())
         // A test that forgets to name a model must fail, not fetch one.
         .env("XDG_CACHE_HOME", "/nowhere")
         .env("PATH", "/nowhere")

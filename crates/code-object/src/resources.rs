@@ -1,6 +1,6 @@
 //! What a kernel asks of a compute unit, and how many of its waves fit.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Kernel;
 
@@ -22,7 +22,7 @@ pub struct WorkGroupShape {
 }
 
 /// What a kernel asks of a compute unit. The counts and spills are the compiler's, `None` where it left no metadata.
-#[derive(Clone, PartialEq, Eq, Serialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Resources {
     /// VGPRs of a lane, AccVGPRs aside.
     pub vgprs: Option<u32>,

@@ -15,6 +15,9 @@ use crate::process;
 /// Cases per property test with `--long`; proptest's own default is 256.
 const LONG_PROPTEST_CASES: &str = "4096";
 
+/// Every variant of every HIP kernel is tested, whichever are compiled in by default.
+const ALL_VARIANTS: &str = "--features=kvasir/all-variants";
+
 /// What proptest reads the seed of its cases from.
 const PROPTEST_SEED_VAR: &str = "PROPTEST_RNG_SEED";
 
@@ -32,7 +35,7 @@ pub fn fmt(context: &Context, _: &Options) -> Result<()> {
 /// clippy.
 pub fn clippy(context: &Context, _: &Options) -> Result<()> {
     let mut clippy = process::cargo(&context.root);
-    clippy.args(["clippy", "--locked", "--workspace", "--all-targets"]);
+    clippy.args(["clippy", "--locked", "--workspace", "--all-targets", ALL_VARIANTS]);
     process::run(clippy.args(["--", "-D", "warnings"]))
 }
 
@@ -47,11 +50,11 @@ pub fn doc(context: &Context, _: &Options) -> Result<()> {
 pub fn test(context: &Context, options: &Options) -> Result<()> {
     let mut tests = process::cargo(&context.root);
     if process::succeeds(process::cargo(&context.root).args(["nextest", "--version"])) {
-        tests.args(["nextest", "run", "--locked", "--workspace"]);
+        tests.args(["nextest", "run", "--locked", "--workspace", ALL_VARIANTS]);
         tests.args(["--profile", if options.long { "long" } else { "default" }]);
     } else {
         println!("cargo-nextest is not installed: running the same tests with cargo test");
-        tests.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
+        tests.args(["test", "--locked", "--workspace", ALL_VARIANTS, "--no-fail-fast"]);
         tests.args(["--lib", "--bins", "--tests", "--examples"]);
     }
     process::run(prepared(&mut tests, context, options)?)
@@ -60,7 +63,7 @@ pub fn test(context: &Context, options: &Options) -> Result<()> {
 /// Examples in the documentation, which nextest does not run.
 pub fn doctest(context: &Context, options: &Options) -> Result<()> {
     let mut tests = process::cargo(&context.root);
-    tests.args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast"]);
+    tests.args(["test", "--locked", "--workspace", ALL_VARIANTS, "--doc", "--no-fail-fast"]);
     process::run(prepared(&mut tests, context, options)?)
 }
 
@@ -104,9 +107,8 @@ mod tests {
         assert_ne!(proptest_seed(true), proptest_seed(false));
     }
 
-    /// Prints the first cases of a runner made as property tests make theirs.
+    /// Prints the first cases of a runner made as property tests make theirs, for the test below.
     #[test]
-    #[ignore = "what `the_seed_decides_on_the_cases` starts"]
     fn cases() {
         let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
         let mut case = || proptest::num::u64::ANY.new_tree(&mut runner).unwrap().current();
@@ -118,7 +120,7 @@ mod tests {
     fn the_seed_decides_on_the_cases() {
         let cases = |seed: Option<&str>| {
             let mut command = Command::new(std::env::current_exe().unwrap());
-            command.args(["--ignored", "--exact", "--nocapture", "test::rust::tests::cases"]);
+            command.args(["--exact", "--nocapture", "test::rust::tests::cases"]);
             command.env_remove(PROPTEST_SEED_VAR);
             command.envs(seed.map(|seed| (PROPTEST_SEED_VAR, seed)));
             let printed = process::stdout_of(&mut command).unwrap();

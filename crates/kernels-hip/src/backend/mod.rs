@@ -59,4 +59,10 @@ impl KernelsHip {
             queries: device.buffer(0)?,
         })
     }
+
+    /// The stream that all of its work goes to: for events around it.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
 }

@@ -45,7 +45,8 @@ pub(super) fn linear<O: Ops>(mut rig: Rig<O>) -> Result<OpReport, Failure> {
     let mut rng = Rng::new(0x11ea);
     for case in cases::linear() {
         rig.begin(&case);
-        linear_case(&mut rig, &case, &mut rng)?;
+        let done = linear_case(&mut rig, &case, &mut rng);
+        rig.end(done)?;
     }
     Ok(rig.finish())
 }

@@ -124,6 +124,8 @@ pub struct OpReport {
     pub op: &'static str,
     /// Cases run.
     pub num_cases: usize,
+    /// Cases left out because the backend called them unsupported: only by [`part_of`].
+    pub num_refused: usize,
     /// Elements compared.
     pub num_elements: usize,
     /// Largest distance from the oracle in units in the last place of the stored format. Large
@@ -262,4 +264,31 @@ pub fn silu_mul<O: Ops>(backend: O) -> Result<OpReport, Failure> {
 /// The first [`Failure`].
 pub fn kv_blocks<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
     transfer::kv_blocks(Rig::new("kv_blocks", backend), kv_dtypes)
+}
+
+/// As the op's own function, but a case that the backend calls unsupported is
+/// counted and left out: for a backend that is held to one variant of an op.
+///
+/// # Errors
+/// The first [`Failure`].
+pub fn part_of<O: Ops>(op: PartOf, backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
+    match op {
+        PartOf::Linear => dense::linear(Rig::of_a_part("linear", backend)),
+        PartOf::RmsNorm => norms::rms_norm(Rig::of_a_part("rms_norm", backend)),
+        PartOf::Attention => paged::attention(Rig::of_a_part("attention", backend), kv_dtypes),
+        PartOf::SiluMul => activation::silu_mul(Rig::of_a_part("silu_mul", backend)),
+    }
+}
+
+/// An op whose variants serve different shapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartOf {
+    /// [`linear`].
+    Linear,
+    /// [`rms_norm`].
+    RmsNorm,
+    /// [`attention`].
+    Attention,
+    /// [`silu_mul`].
+    SiluMul,
 }

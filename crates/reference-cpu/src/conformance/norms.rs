@@ -13,7 +13,8 @@ pub(super) fn rms_norm<O: Ops>(mut rig: Rig<O>) -> Result<OpReport, Failure> {
     let mut rng = Rng::new(0x2535);
     for case in cases::rms_norm() {
         rig.begin(&case);
-        rms_norm_case(&mut rig, &case, &mut rng)?;
+        let done = rms_norm_case(&mut rig, &case, &mut rng);
+        rig.end(done)?;
     }
     Ok(rig.finish())
 }

@@ -162,7 +162,8 @@ pub(super) fn attention<O: Ops>(
         cases.iter().cycle().zip(formats.iter().cycle()).take(num_rounds * cases.len())
     {
         rig.begin(&(case, format));
-        attention_case(&mut rig, case, format, &mut rng)?;
+        let done = attention_case(&mut rig, case, format, &mut rng);
+        rig.end(done)?;
     }
     Ok(rig.finish())
 }

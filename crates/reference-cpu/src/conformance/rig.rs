@@ -20,6 +20,7 @@ pub(super) struct Rig<O> {
     op: &'static str,
     case: String,
     report: OpReport,
+    skips_unsupported: bool,
 }
 
 impl<O: Ops> Rig<O> {
@@ -27,12 +28,32 @@ impl<O: Ops> Rig<O> {
         let report = OpReport {
             op,
             num_cases: 0,
+            num_refused: 0,
             num_elements: 0,
             max_ulp: 0,
             max_severity: 0.0,
             worst_case: String::new(),
         };
-        Rig { backend, op, case: String::new(), report }
+        Rig { backend, op, case: String::new(), report, skips_unsupported: false }
+    }
+
+    /// For a backend that need not serve every case: what it calls unsupported is counted.
+    pub(super) fn of_a_part(op: &'static str, backend: O) -> Self {
+        Rig { skips_unsupported: true, ..Rig::new(op, backend) }
+    }
+
+    /// The end of a case.
+    pub(super) fn end(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
+        match result {
+            Err(Failure::Refused { source: OpError::Unsupported { .. }, .. })
+                if self.skips_unsupported =>
+            {
+                self.report.num_cases -= 1;
+                self.report.num_refused += 1;
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// Begins a case; its debug format names it in failures.
