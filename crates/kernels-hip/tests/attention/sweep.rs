@@ -16,7 +16,8 @@ use crate::variants::check_all;
 
 /// Values of each parameter, by index.
 const CONTEXTS: [usize; 24] = [
-    1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 240, 241, 249, 255, 256, 257, 511, 512, 513, 600,
+    1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 240, 241, 249, 255, 256, 257, 511,
+    512, 513, 600,
 ];
 const QUERY_LENS: [usize; 5] = [0, 1, 2, 5, 8];
 const BLOCK_SIZES: [usize; 6] = [16, 24, 32, 64, 128, 256];

@@ -56,12 +56,13 @@ fn problems() -> [Problem; 6] {
             sinks: true,
             fixture: Fixture::Peaked,
             block_size: 32,
-            ..Problem::new(&[(2, 1100)])
+            ..Problem::new(&[(20, 1100)])
         },
-        // kv_blocks past 16 bits, and past 4 GiB.
-        Problem { first_block: Some(65_535), kv_dtype: fp8, ..Problem::new(&[(1, 520)]) },
+        // kv_blocks past 16 bits, and elements past 32.
+        Problem { first_block: Some(65_535), ..Problem::new(&[(1, 520)]) },
         Problem {
-            first_block: Some((1 << 32) / 65_536 - 2),
+            first_block: Some((1 << 32) / 32_768 - 2),
+            kv_dtype: fp8,
             block_size: 256,
             ..Problem::new(&[(1, 700)])
         },
@@ -264,7 +265,7 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     Mutant { variant: V3, name: "no waits", patch: Patch::NoWaits },
     text(
-        V4,
+        V3,
         "partitions twice as long",
         MFMA,
         "(tile + TILE) % PARTITION == 0",
