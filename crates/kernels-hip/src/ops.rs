@@ -14,7 +14,10 @@ mod gemm_fp8;
 mod gemm_int4;
 mod head_norm;
 mod kv_blocks;
+mod kv_copy;
+mod kv_read;
 mod kv_write;
+mod kv_write_rope;
 mod mfma_probe;
 mod paged_batch;
 mod rms_norm;
@@ -36,7 +39,10 @@ pub use gemm_fp8::{GemmFp8, GemmFp8Shape, GemmScaling, ScaledProduct};
 pub use gemm_int4::{GemmInt4, Int4Packing, Int4Weights};
 pub use head_norm::HeadNorm;
 pub use kv_blocks::{DenseBlocks, KvBlocks, KvPart};
+pub use kv_copy::KvCopy;
+pub use kv_read::{KvRead, KvSlots};
 pub use kv_write::{KvRows, KvWrite, TokenScales};
+pub use kv_write_rope::{KeyRope, KvWriteRope};
 pub use mfma_probe::{MfmaProbe, Operands};
 pub use paged_batch::PagedBatch;
 pub use rms_norm::{NormRows, RmsNorm};
@@ -76,7 +82,10 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(kv_blocks::SCATTER_VARIANTS))
         .chain(rows(gemm_fp8::VARIANTS))
         .chain(rows(gemm_int4::VARIANTS))
+        .chain(rows(kv_copy::VARIANTS))
+        .chain(rows(kv_read::VARIANTS))
         .chain(rows(kv_write::VARIANTS))
+        .chain(rows(kv_write_rope::VARIANTS))
         .chain(rows(mfma_probe::VARIANTS))
         .chain(rows(rms_norm::VARIANTS))
         .chain(rows(rope::ANGLES_VARIANTS))

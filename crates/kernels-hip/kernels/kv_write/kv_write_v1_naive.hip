@@ -17,71 +17,7 @@
 
 #include <hip/hip_runtime.h>
 
-#include "formats.h"
-#include "kv_layout.h"
-#include "wave.h"
-
-// Where a token's keys or values come from and go to.
-struct Half {
-    const float *__restrict__ x;
-    unsigned long x_stride;
-    const float *__restrict__ head_scales;
-    float *__restrict__ token_scales;
-};
-
-template <typename Format> struct TokenScale {
-    __device__ static float of(const float *, float, unsigned) { return 1.0f; }
-};
-
-template <typename Format> struct TokenScale<Fp8<Format>> {
-    __device__ static float of(const float *head, float head_scale, unsigned head_dim) {
-        float maximum = 0.0f;
-        for (unsigned d = threadIdx.x; d < head_dim; d += WAVE_SIZE) {
-            // fmaxf leaves NaN out.
-            maximum = fmaxf(maximum, fabsf(head[d] / head_scale));
-        }
-        return fp8_scale<Format>(wave_reduce(maximum, [](float a, float b) { return fmaxf(a, b); }));
-    }
-};
-
-template <typename Format, typename Place>
-__device__ inline void write_head(typename Format::Bits *__restrict__ out, const Half &half, unsigned long token,
-                                  unsigned kv_head, unsigned head_dim, unsigned long token_scale_idx, Place place) {
-    const float *head = half.x + token * half.x_stride + (unsigned long)kv_head * head_dim;
-    const float head_scale = half.head_scales[kv_head];
-    float token_scale = 1.0f;
-    if (half.token_scales) {
-        token_scale = TokenScale<Format>::of(head, head_scale, head_dim);
-        if (threadIdx.x == 0) {
-            half.token_scales[token_scale_idx] = token_scale;
-        }
-    }
-    for (unsigned d = threadIdx.x; d < head_dim; d += WAVE_SIZE) {
-        out[place(d)] = Format::store(head[d] / head_scale / token_scale);
-    }
-}
-
-template <typename Format>
-__device__ inline void kv_write(typename Format::Bits *__restrict__ k_pool, typename Format::Bits *__restrict__ v_pool,
-                                const long *__restrict__ slot_mapping, const Half &k, const Half &v,
-                                const KvShape &shape, unsigned num_blocks) {
-    using Places = KvPlaces<typename Format::Bits>;
-    const unsigned long token = blockIdx.x;
-    const unsigned kv_head = blockIdx.y;
-    const long slot = slot_mapping[token];
-    // The host refuses slots past the end; this is what keeps the write inside the pool whatever it does.
-    if (slot < 0 || slot >= (long)num_blocks * shape.block_size) {
-        return;
-    }
-    const unsigned long block = (unsigned long)slot / shape.block_size;
-    const unsigned offset = (unsigned long)slot % shape.block_size;
-    const unsigned long first = shape.head_block(block, kv_head);
-    const unsigned long token_scale_idx = shape.token_scale(block, kv_head, offset);
-    write_head<Format>(k_pool + first, k, token, kv_head, shape.head_dim, token_scale_idx,
-                       [&](unsigned d) { return Places::k(shape.padded(), offset, d); });
-    write_head<Format>(v_pool + first, v, token, kv_head, shape.head_dim, token_scale_idx,
-                       [&](unsigned d) { return Places::v(shape.head_dim, offset, d); });
-}
+#include "kv_write.h"
 
 #define KV_WRITE(NAME, Format)                                                                                         \
     extern "C" __global__ void __launch_bounds__(WAVE_SIZE) kv_write_v1_naive__f32_##NAME(                             \
@@ -91,7 +27,8 @@ __device__ inline void kv_write(typename Format::Bits *__restrict__ k_pool, type
         float *__restrict__ v_token_scales, unsigned num_blocks, unsigned block_size, unsigned num_kv_heads,           \
         unsigned head_dim) {                                                                                           \
         kv_write<Format>(k_pool, v_pool, slot_mapping, {k, k_stride, k_scales, k_token_scales},                        \
-                         {v, v_stride, v_scales, v_token_scales}, {block_size, num_kv_heads, head_dim}, num_blocks);   \
+                         {v, v_stride, v_scales, v_token_scales}, {block_size, num_kv_heads, head_dim}, num_blocks,    \
+                         AsIs{});                                                                                      \
     }
 
 KV_WRITE(bf16, Bf16)

@@ -16,6 +16,8 @@
 
 #include <hip/hip_runtime.h>
 
+#include "rope.h"
+
 constexpr unsigned WORKGROUP_SIZE = 256;
 
 extern "C" __global__ void __launch_bounds__(WORKGROUP_SIZE)
@@ -31,7 +33,7 @@ rope_v1_naive(float *__restrict__ x, unsigned long stride, const float *__restri
         float *second = interleaved ? first + 1 : first + half;
         const float a = *first, b = *second;
         const float cos = angles[i], sin = angles[half + i];
-        *first = a * cos - b * sin;
-        *second = b * cos + a * sin;
+        *first = rope_first(a, b, cos, sin);
+        *second = rope_second(a, b, cos, sin);
     }
 }

@@ -8,7 +8,7 @@ use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::kv_layout::{self, KvLayout};
 use crate::launch::{Argument, Geometry};
-use crate::module::Kernel;
+use crate::module::{Kernel, Module};
 use crate::result::{Error, Result};
 use crate::stream::Stream;
 use crate::variant::{Any, Variant};
@@ -58,11 +58,13 @@ impl KvWrite {
     ///
     /// If `dtype` is not one of gfx942's, or the build has none for this device; HIP's.
     pub fn new(device: &Device, dtype: KvDType) -> Result<Self> {
+        Self::of(&device.variant(NAME)?, NAME, dtype)
+    }
+
+    /// The kernel of a variant of this op, or of one that does more before.
+    pub(super) fn of(module: &Module, variant: &str, dtype: KvDType) -> Result<Self> {
         let format = kv_layout::require_kernel_name(dtype)?;
-        Ok(KvWrite {
-            kernel: device.variant(NAME)?.kernel(&format!("{NAME}__f32_{format}"))?,
-            dtype,
-        })
+        Ok(KvWrite { kernel: module.kernel(&format!("{variant}__f32_{format}"))?, dtype })
     }
 
     /// Writes `rows` to the pools, which hold whole kv_blocks of `layout`. A slot past their end is skipped.
@@ -74,8 +76,25 @@ impl KvWrite {
         &self,
         stream: &Stream,
         layout: &KvLayout,
+        pools: [&mut Buffer<u8>; 2],
+        rows: KvRows<'_>,
+    ) -> Result<()> {
+        // SAFETY: the kernel takes nothing more.
+        unsafe { self.run_with(stream, layout, pools, rows, Vec::new()) }
+    }
+
+    /// The same, with `more` arguments behind those of `kv_write`.
+    ///
+    /// # Safety
+    ///
+    /// What the kernel touches by `more` must be there for every token of `rows`.
+    pub(super) unsafe fn run_with(
+        &self,
+        stream: &Stream,
+        layout: &KvLayout,
         [k_pool, v_pool]: [&mut Buffer<u8>; 2],
         rows: KvRows<'_>,
+        more: Vec<Argument<'_>>,
     ) -> Result<()> {
         let num_blocks = self.num_blocks(layout, k_pool, v_pool)?;
         let KvRows { slot_mapping, num_tokens, k, v, k_scales, v_scales, token_scales } = rows;
@@ -99,7 +118,7 @@ impl KvWrite {
         ];
         let (k_stride, v_stride) = (k.stride as u64, v.stride as u64);
         let [k_token_scales, v_token_scales] = token_scales;
-        let args = [
+        let mut args = vec![
             Argument::output(k_pool),
             Argument::output(v_pool),
             Argument::input(slot_mapping),
@@ -116,12 +135,14 @@ impl KvWrite {
             Argument::value(&sizes[2]),
             Argument::value(&sizes[3]),
         ];
+        args.extend(more);
         let geometry = Geometry {
             workgroups: [num_tokens, num_kv_heads, 1],
             ..Geometry::linear(1, WAVE_SIZE as u32)
         };
         // SAFETY: a work-group reads a slot and the view's columns of one head of one token, below the counts checked
         // above, and writes, to pools and token scales alike, inside kv_blocks below `num_blocks`: it skips other slots.
+        // For `more` the caller answers.
         unsafe { self.kernel.launch(stream, geometry, &args) }
     }
 

@@ -11,6 +11,7 @@ mod gemm_fp8;
 mod gemm_int4;
 mod handles;
 mod kv_blocks;
+mod kv_paths;
 mod kv_write;
 mod mfma_probe;
 mod modes;

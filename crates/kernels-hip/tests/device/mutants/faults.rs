@@ -49,6 +49,10 @@ const GEMM_FP8_V1: [&str; 2] = ["gemm_fp8_v1_naive", "gemm_fp8::"];
 const GEMM_FP8_V2: [&str; 2] = ["gemm_fp8_v2_mfma", "gemm_fp8::"];
 const GEMM_INT4: [&str; 2] = ["gemm_int4_v1_naive", "gemm_int4::"];
 
+const KV_WRITE_ROPE: [&str; 2] = ["kv_write_rope_v1_naive", "kv_paths::"];
+const KV_READ: [&str; 2] = ["kv_read_v1_naive", "kv_paths::"];
+const KV_COPY: [&str; 2] = ["kv_copy_v1_vectors", "kv_paths::"];
+
 /// All of them.
 pub const FAULTS: &[Fault] = &[
     fault(
@@ -372,5 +376,48 @@ pub const FAULTS: &[Fault] = &[
         "",
         "(float)packed.scales[at] *",
         "(float)packed.scales[at ^ 1] *",
+    ),
+    fault(
+        KV_WRITE_ROPE,
+        "the second of a pair turns the other way",
+        "rope.h",
+        "fmaf(b, cos, a * sin)",
+        "fmaf(b, cos, -(a * sin))",
+    ),
+    fault(
+        KV_WRITE_ROPE,
+        "pairs are always apart",
+        "",
+        "const unsigned i = interleaved ? d / 2 : d % half;",
+        "const unsigned i = d % half;",
+    ),
+    fault(
+        KV_WRITE_ROPE,
+        "all tokens have the angles of the first",
+        "",
+        "angles + (unsigned long)blockIdx.x * rotary_dim,",
+        "angles + 0ul * blockIdx.x * rotary_dim,",
+    ),
+    fault(
+        KV_READ,
+        "token scales are ignored",
+        "",
+        "* source.head_scales[kv_head] * token_scale;",
+        "* source.head_scales[kv_head] * (token_scale > 0.0f ? 1.0f : 2.0f);",
+    ),
+    fault(KV_READ, "keys have the order of values", "", "IS_K ? Places::k", "!IS_K ? Places::k"),
+    fault(
+        KV_READ,
+        "a slot of -1 is the first",
+        "",
+        "        float value = 0.0f;\n        if (is_inside) {",
+        "        float value = 0.0f;\n        if (is_inside || slot < 0) {",
+    ),
+    fault(
+        KV_COPY,
+        "the last vector stays",
+        "",
+        "if (i < block_vectors) {",
+        "if (i + 1 < block_vectors) {",
     ),
 ];
