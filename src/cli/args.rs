@@ -246,13 +246,18 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZero<usize>>,
 
-    /// What computes: the fast CPU kernels, or the slow and plain reference
+    /// What computes: the fast CPU kernels, the slow and plain reference, or the kernels for MI300X
+    /// on a GPU or on the emulator that KVASIR_HIP_LIBRARY names
     #[arg(long, value_enum, default_value_t = BackendArg::Cpu)]
     pub backend: BackendArg,
 
     /// Instructions that the CPU kernels use
     #[arg(long, value_enum, default_value_t = CpuIsaArg::Auto)]
     pub cpu_isa: CpuIsaArg,
+
+    /// Compute an op of --backend hip with this variant (repeatable); `kvasir kernels list` has them
+    #[arg(long = "pin", value_name = "OP=VARIANT")]
+    pub pins: Vec<String>,
 }
 
 /// A number format.
@@ -303,6 +308,7 @@ impl Fp8FlavourArg {
 pub(crate) enum BackendArg {
     Cpu,
     Reference,
+    Hip,
 }
 
 impl From<BackendArg> for Backend {
@@ -310,6 +316,7 @@ impl From<BackendArg> for Backend {
         match backend {
             BackendArg::Cpu => Backend::Cpu,
             BackendArg::Reference => Backend::Reference,
+            BackendArg::Hip => Backend::Hip,
         }
     }
 }

@@ -16,6 +16,8 @@ use engine_core::sampling::LogprobsMode;
 use engine_core::scheduler::{Scheduler, SchedulerConfig, SchedulingPolicy};
 use engine_core::speculative::NgramConfig;
 use kernels_cpu::{CpuIsa, KernelsCpu};
+use kernels_hip::variant::Choices;
+use kernels_hip::{KernelsHip, Runtime};
 use reference_cpu::ReferenceCpu;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +42,8 @@ pub enum Backend {
     Cpu,
     /// The oracle: plain loops with f64 sums, slow.
     Reference,
+    /// The kernels for MI300X, on the GPU of ROCm or of the library that `KVASIR_HIP_LIBRARY` names.
+    Hip,
 }
 
 /// Options of an engine; `build` starts it.
@@ -49,6 +53,8 @@ pub struct LlmBuilder {
     model: PathBuf,
     backend: Backend,
     cpu_isa: Option<CpuIsa>,
+    pins: Vec<String>,
+    kernel_log: fn(&str),
     dtype: DType,
     kv_cache_dtype: KvCacheDType,
     fp8_flavour: Option<Fp8Flavour>,
@@ -89,6 +95,8 @@ impl LlmBuilder {
             model,
             backend: Backend::default(),
             cpu_isa: None,
+            pins: Vec::new(),
+            kernel_log: |_| (),
             dtype: DType::BF16,
             kv_cache_dtype: KvCacheDType::default(),
             fp8_flavour: None,
@@ -110,6 +118,8 @@ impl LlmBuilder {
         backend: Backend => backend = backend;
         /// Instruction-set path of the CPU backend; default the best of this machine.
         cpu_isa: CpuIsa => cpu_isa = Some(cpu_isa);
+        /// Variants of GPU kernels, `op=variant` each, instead of those that are chosen.
+        pins: Vec<String> => pins = pins;
         /// Format of weights and matrix inputs; default bfloat16.
         dtype: DType => dtype = dtype;
         /// Flavour of an FP8 KV cache; default what the backend has in hardware, else OCP.
@@ -160,6 +170,12 @@ impl LlmBuilder {
         logprobs_mode: LogprobsMode => logprobs_mode = logprobs_mode;
     }
 
+    /// Who is told of each variant of a GPU kernel when it is taken for the first time; default nobody.
+    pub fn kernel_log(mut self, kernel_log: fn(&str)) -> Self {
+        self.kernel_log = kernel_log;
+        self
+    }
+
     /// A file of scales for an FP8 KV cache, made by `kvasir calibrate`; default those that the
     /// checkpoint brings, else 1.
     pub fn kv_cache_scales(mut self, file: impl Into<PathBuf>) -> Self {
@@ -197,8 +213,12 @@ impl LlmBuilder {
         let tokenizer = glue::tokenizer(&model)?;
         let chat_template = glue::chat_template(&model, tokenizer.as_ref())?;
         let started = match self.backend {
-            Backend::Cpu => self.start(self.kernels_cpu()?, &model)?,
-            Backend::Reference => self.start(ReferenceCpu::new(self.dtype), &model)?,
+            Backend::Cpu => self.start(self.kernels_cpu()?, &model, None)?,
+            Backend::Reference => self.start(ReferenceCpu::new(self.dtype), &model, None)?,
+            Backend::Hip => {
+                let (backend, memory_bytes) = self.kernels_hip()?;
+                self.start(backend, &model, Some(memory_bytes))?
+            }
         };
         let run_loop = match &self.record {
             Some(path) => self.recorder(started.run_loop, path, &started.numerics_id)?,
@@ -230,6 +250,7 @@ impl LlmBuilder {
         match self.backend {
             Backend::Cpu => calibrate(self.kernels_cpu()?, &model, texts, progress),
             Backend::Reference => calibrate(ReferenceCpu::new(self.dtype), &model, texts, progress),
+            Backend::Hip => calibrate(self.kernels_hip()?.0, &model, texts, progress),
         }
     }
 
@@ -244,6 +265,7 @@ impl LlmBuilder {
         let options = RecordedOptions {
             backend: self.backend,
             cpu_isa: (self.backend == Backend::Cpu).then(|| isa.name().to_owned()),
+            pins: self.pins.clone(),
             dtype: self.dtype,
             kv_cache_dtype: self.kv_cache_dtype,
             fp8_flavour: self.fp8_flavour,
@@ -268,12 +290,26 @@ impl LlmBuilder {
         Ok(KernelsCpu::new(isa, self.dtype, self.num_threads())?)
     }
 
+    /// The first GPU, and its memory.
+    fn kernels_hip(&self) -> Result<(KernelsHip, u64), LlmError> {
+        let choices = Choices::new(&self.pins, Box::new(self.kernel_log))?;
+        let device = Runtime::load()?.device(0)?;
+        let memory_bytes = device.memory()?.total_bytes;
+        Ok((KernelsHip::new(&device, self.dtype, choices)?, memory_bytes))
+    }
+
     fn num_threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         self.threads.map_or_else(cores, NonZero::get)
     }
 
-    fn start<O>(&self, mut ops: O, model: &weights::Model) -> Result<Started, LlmError>
+    /// `memory_bytes`: of the device, if it has its own.
+    fn start<O>(
+        &self,
+        mut ops: O,
+        model: &weights::Model,
+        memory_bytes: Option<u64>,
+    ) -> Result<Started, LlmError>
     where
         O: Ops<Buffer: Send, KvCache: Send, Batch: Send, Matrix: Send> + Send + 'static,
     {
@@ -293,9 +329,10 @@ impl LlmBuilder {
             Some(recorded) => recorded,
             None => SchedulerConfig {
                 max_model_len,
-                num_blocks: self
-                    .kv_memory
-                    .num_blocks(&shape, &self.pool_load(&ops, config, max_model_len))?,
+                num_blocks: self.kv_memory.num_blocks(
+                    &shape,
+                    &self.pool_load(&ops, config, max_model_len, memory_bytes),
+                )?,
                 num_host_blocks: self.kv_memory.num_host_blocks(&shape)?,
                 tpot_target_us: self.tpot_target_us()?,
                 kv_identity: BlockHash::identity(&numerics_id),
@@ -340,8 +377,10 @@ impl LlmBuilder {
         ops: &impl Ops,
         config: &'a ModelConfig,
         max_model_len: usize,
+        memory_bytes: Option<u64>,
     ) -> PoolLoad<'a> {
         PoolLoad {
+            memory_bytes,
             config,
             weight_size_bytes: ops.weight_size_bytes(),
             act_size_bytes: ops.act_size_bytes(),

@@ -42,6 +42,15 @@ pub enum LlmError {
     /// The backend cannot start.
     #[error(transparent)]
     Backend(#[from] StartError),
+    /// There is no GPU, or none that this build has kernels for.
+    #[error(transparent)]
+    Hip(Box<kernels_hip::Error>),
+    /// No HIP runtime, and so no GPU.
+    #[error(
+        "{0}. Without a GPU, build the emulator with `cargo build -p hip-emulator` and set \
+         KVASIR_HIP_LIBRARY to target/debug/libhip_emulator.so"
+    )]
+    NoHip(Box<kernels_hip::Error>),
     /// The backend cannot hold its buffers.
     #[error(transparent)]
     Op(#[from] OpError),
@@ -148,6 +157,17 @@ pub enum LlmError {
     /// The engine failed in the middle of its work.
     #[error(transparent)]
     Step(#[from] StepError),
+}
+
+impl From<kernels_hip::Error> for LlmError {
+    fn from(error: kernels_hip::Error) -> Self {
+        match error {
+            kernels_hip::Error::Load(_) | kernels_hip::Error::NoDevice(_) => {
+                LlmError::NoHip(Box::new(error))
+            }
+            error => LlmError::Hip(Box::new(error)),
+        }
+    }
 }
 
 impl LlmError {

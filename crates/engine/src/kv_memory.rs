@@ -23,6 +23,8 @@ pub(crate) struct KvMemory {
 
 /// What a pool is for.
 pub(crate) struct PoolLoad<'a> {
+    /// The device's memory, if it has its own.
+    pub(crate) memory_bytes: Option<u64>,
     pub(crate) config: &'a ModelConfig,
     pub(crate) weight_size_bytes: usize,
     pub(crate) act_size_bytes: usize,
@@ -53,7 +55,10 @@ impl KvMemory {
         match (self.kv_cache_memory_bytes, self.gpu_memory_utilization) {
             (Some(_), Some(_)) => Err(LlmError::TwoKvCacheSizes),
             (Some(bytes), None) => Ok(bytes),
-            (None, Some(utilization)) => bytes_left(utilization, host_memory_bytes(), load),
+            (None, Some(utilization)) => {
+                let total_bytes = load.memory_bytes.unwrap_or_else(host_memory_bytes);
+                bytes_left(utilization, total_bytes, load)
+            }
             (None, None) => Ok(DEFAULT_KV_CACHE_BYTES),
         }
     }

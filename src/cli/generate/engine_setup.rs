@@ -1,5 +1,6 @@
 //! From flags to a running engine.
 
+use clap::ValueEnum;
 use engine::{KvCacheDType, Llm, LlmError};
 
 use crate::cli::args::{BackendArg, EngineArgs, GenerateArgs};
@@ -13,6 +14,8 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
     let path = engine::hub::resolve(&engine.model, &DownloadBars::new())?;
     let mut builder = Llm::builder(path)
         .backend(engine.backend.into())
+        .pins(engine.pins.clone())
+        .kernel_log(|line| eprintln!("{line}"))
         .logprobs_mode(args.sampling.logprobs_mode.into());
     if let Some(isa) = engine.cpu_isa.isa() {
         builder = builder.cpu_isa(isa);
@@ -57,23 +60,28 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
     Ok(llm)
 }
 
-/// The reference has one way to compute, and FP8 alone has flavours: options for others would be
-/// ignored.
+/// The CPU kernels alone have instructions and threads to choose, the GPU's alone variants, and FP8 alone
+/// flavours: options for others would be ignored.
 fn refuse_idle_options(engine: &EngineArgs) -> Result<(), CliError> {
-    let options =
-        [("--cpu-isa", engine.cpu_isa.isa().is_some()), ("--threads", engine.threads.is_some())];
     let is_fp8 = matches!(engine.kv_cache_dtype, KvCacheDType::Fp8E4m3 | KvCacheDType::Fp8E5m2);
     if engine.fp8_flavour.flavour().is_some() && !is_fp8 {
         return Err(CliError::usage("--fp8-flavour has no effect without an FP8 KV cache")
             .with_hint("leave it out, or add --kv-cache-dtype fp8"));
     }
-    match options.iter().find(|(_, is_given)| *is_given) {
-        Some((flag, _)) if engine.backend == BackendArg::Reference => {
-            Err(CliError::usage(format!("{flag} has no effect with --backend reference"))
-                .with_hint("leave it out, or use --backend cpu"))
-        }
-        _ => Ok(()),
-    }
+    let (cpu, hip) = ((BackendArg::Cpu, "cpu"), (BackendArg::Hip, "hip"));
+    let options = [
+        ("--cpu-isa", engine.cpu_isa.isa().is_some(), cpu),
+        ("--threads", engine.threads.is_some(), cpu),
+        ("--pin", !engine.pins.is_empty(), hip),
+    ];
+    let is_idle = |&&(_, is_given, (backend, _)): &&(&str, bool, (BackendArg, &str))| {
+        is_given && engine.backend != backend
+    };
+    let Some((flag, _, (_, name))) = options.iter().find(is_idle) else { return Ok(()) };
+    let backend = engine.backend.to_possible_value();
+    let backend = backend.as_ref().map_or("", clap::builder::PossibleValue::get_name);
+    Err(CliError::usage(format!("{flag} has no effect with --backend {backend}"))
+        .with_hint(format!("leave it out, or use --backend {name}")))
 }
 
 /// Tells what the user can mend from what is our fault.

@@ -19,6 +19,9 @@ pub(crate) struct RecordedOptions {
     pub(crate) backend: Backend,
     /// Of the CPU backend.
     pub(crate) cpu_isa: Option<String>,
+    /// Of the HIP backend.
+    #[serde(default)]
+    pub(crate) pins: Vec<String>,
     pub(crate) dtype: DType,
     pub(crate) kv_cache_dtype: KvCacheDType,
     pub(crate) fp8_flavour: Option<Fp8Flavour>,
@@ -32,6 +35,7 @@ pub(super) fn builder(header: &Header, model: Option<&Path>) -> Result<LlmBuilde
     let model = model.unwrap_or(Path::new(&header.model));
     let mut builder = LlmBuilder::new(model.to_path_buf())
         .backend(options.backend)
+        .pins(options.pins.clone())
         .dtype(options.dtype)
         .kv_cache_dtype(options.kv_cache_dtype)
         .logprobs_mode(options.logprobs_mode)
