@@ -29,13 +29,16 @@ struct Mutant {
     patch: Patch,
 }
 
+/// Takes a device, a variant and its code object.
+type Check = fn((&Device, &Stream), &str, &[u8]) -> Result<(), String>;
+
 /// An op's faults and what must see them.
 struct Suite {
     mutants: &'static [Mutant],
     /// What replaces the kernels of a variant, so that only those that the check needs are compiled.
     narrow: fn(variant: &str) -> Option<(&'static str, &'static str)>,
     /// Nothing, or what is wrong with a variant's code object.
-    check: fn((&Device, &Stream), variant: &str, object: &[u8]) -> Result<(), String>,
+    check: Check,
 }
 
 /// Other ops add theirs here.
