@@ -21,9 +21,11 @@ constexpr unsigned MAX_ELEMENTS = 40960;
     extern "C" __global__ void __launch_bounds__(WORKGROUP)                                                            \
     fp8_quantize_v3_one_launch__##IN_NAME##_##FORMAT_NAME##_tensor(                                                    \
         unsigned char *__restrict__ out, float *__restrict__ scale, const In *__restrict__ x, unsigned num_elements) { \
-        quantize_kept<Format, VECTOR<In>, MAX_ELEMENTS / VECTOR<In> / WORKGROUP, WORKGROUP>(                           \
-            out, scale, nullptr, 0, num_elements,                                                                      \
-            [&](unsigned, unsigned long i, float *values) { load_vector(values, x + i); },                                       \
+        constexpr unsigned V = VECTOR<In>, N = MAX_ELEMENTS / V / WORKGROUP;                                           \
+        Raw<In> raw[N];                                                                                                \
+        quantize_kept<Format, V, N, WORKGROUP>(                                                                        \
+            out, scale, nullptr, 0, num_elements, [&](unsigned n, unsigned long i) { raw[n] = load_raw(x + i); },      \
+            [&](unsigned n, float *values) { widen<In>(values, raw[n]); },                                             \
             [&](unsigned long i) { return load(x[i]); });                                                              \
     }
 

@@ -13,13 +13,20 @@ template <typename T, int N> using Vec = T __attribute__((ext_vector_type(N)));
 // Elements of type In in 16 bytes.
 template <typename In> constexpr unsigned VECTOR = 16 / sizeof(In);
 
-template <typename In> __device__ inline void load_vector(float *values, const In *x) {
-    const auto vector = *reinterpret_cast<const Vec<In, VECTOR<In>> *>(x);
+// 16 bytes as they lie in memory.
+template <typename In> using Raw = Vec<In, VECTOR<In>>;
+
+template <typename In> __device__ inline Raw<In> load_raw(const In *x) { return *reinterpret_cast<const Raw<In> *>(x); }
+
+template <typename In> __device__ inline void widen(float *values, const Raw<In> &raw) {
 #pragma unroll
     for (unsigned e = 0; e < VECTOR<In>; ++e) {
-        values[e] = load(vector[e]);
+        values[e] = load(raw[e]);
     }
 }
+
+// Vectors that a work-item asks for before it waits for one: 4 KiB a wave.
+constexpr unsigned BATCH = 4;
 
 // Two codes in the low half. The conversion instruction gives NaN for NaN, and the limits leave it out.
 template <typename Format> __device__ inline unsigned to_fp8_pair(float a, float b) {
@@ -75,19 +82,28 @@ template <unsigned V> struct RowCut {
 };
 
 // Quantizes the `num_cols` numbers of a row with one scale: `given`, or its own if that is null. `N` vectors of a
-// work-item, of a work-group of `GROUP` work-items, must cover it. values_of(n, i, values) makes the V values from
-// element i on, the work-item's n-th vector; edge_value(i) one.
-template <typename Format, unsigned V, unsigned N, unsigned GROUP, typename Values, typename EdgeValue>
+// work-item, of a work-group of `GROUP` work-items, must cover it. fetch(n, i) loads what the V values from element i on
+// need, the work-item's n-th vector, and uses none of it; values_of(n, values) makes them; edge_value(i) makes one.
+template <typename Format, unsigned V, unsigned N, unsigned GROUP, typename Fetch, typename Values, typename EdgeValue>
 __device__ inline void quantize_kept(unsigned char *out, float *own_scale, const float *given, unsigned long begin,
-                                     unsigned num_cols, Values values_of, EdgeValue edge_value) {
+                                     unsigned num_cols, Fetch fetch, Values values_of, EdgeValue edge_value) {
     __shared__ float shared[GROUP / WAVE_SIZE];
     const RowCut<V> cut(begin, num_cols);
     float values[N][V];
 #pragma unroll
-    for (unsigned n = 0; n < N; ++n) {
-        const unsigned vector = threadIdx.x + n * GROUP;
-        if (vector < cut.num_vectors) {
-            values_of(n, cut.body + vector * V, values[n]);
+    for (unsigned first = 0; first < N; first += BATCH) {
+#pragma unroll
+        for (unsigned n = first; n < first + BATCH && n < N; ++n) {
+            const unsigned vector = threadIdx.x + n * GROUP;
+            if (vector < cut.num_vectors) {
+                fetch(n, cut.body + vector * V);
+            }
+        }
+#pragma unroll
+        for (unsigned n = first; n < first + BATCH && n < N; ++n) {
+            if (threadIdx.x + n * GROUP < cut.num_vectors) {
+                values_of(n, values[n]);
+            }
         }
     }
     const float edge = cut.has_edge() ? edge_value(cut.edge) : 0.0f;
@@ -128,29 +144,39 @@ template <unsigned V> __device__ inline float group_reduce(float maximum) {
 }
 
 // Quantizes a row in groups of SCALE_GROUP columns. Rows are whole vectors, N of a work-item cover one.
-template <typename Format, unsigned V, unsigned N, typename Values>
+template <typename Format, unsigned V, unsigned N, typename Fetch, typename Values>
 __device__ inline void quantize_groups_kept(unsigned char *out, float *group_scales, unsigned long begin,
-                                            unsigned num_cols, Values values_of) {
+                                            unsigned num_cols, Fetch fetch, Values values_of) {
     const unsigned num_vectors = num_cols / V;
 #pragma unroll
-    for (unsigned n = 0; n < N; ++n) {
-        const unsigned vector = threadIdx.x + n * ROW_WORKGROUP;
-        // All lanes of a wave stay for the reduction.
-        if (vector / WAVE_SIZE * WAVE_SIZE >= num_vectors) {
-            break;
-        }
-        float values[V];
-        const bool is_inside = vector < num_vectors;
-        if (is_inside) {
-            values_of(n, begin + vector * V, values);
-        }
-        const float maximum = group_reduce<V>(is_inside ? largest_of<V>(values, 0.0f) : 0.0f);
-        if (is_inside) {
-            const float scale = fp8_scale<Format>(maximum);
-            if (vector % (SCALE_GROUP / V) == 0) {
-                group_scales[vector / (SCALE_GROUP / V)] = scale;
+    for (unsigned first = 0; first < N; first += BATCH) {
+#pragma unroll
+        for (unsigned n = first; n < first + BATCH && n < N; ++n) {
+            const unsigned vector = threadIdx.x + n * ROW_WORKGROUP;
+            if (vector < num_vectors) {
+                fetch(n, begin + vector * V);
             }
-            store_codes<Format, V>(out + begin + vector * V, values, scale);
+        }
+#pragma unroll
+        for (unsigned n = first; n < first + BATCH && n < N; ++n) {
+            const unsigned vector = threadIdx.x + n * ROW_WORKGROUP;
+            // All lanes of a wave stay for the reduction.
+            if (vector / WAVE_SIZE * WAVE_SIZE >= num_vectors) {
+                return;
+            }
+            float values[V];
+            const bool is_inside = vector < num_vectors;
+            if (is_inside) {
+                values_of(n, values);
+            }
+            const float maximum = group_reduce<V>(is_inside ? largest_of<V>(values, 0.0f) : 0.0f);
+            if (is_inside) {
+                const float scale = fp8_scale<Format>(maximum);
+                if (vector % (SCALE_GROUP / V) == 0) {
+                    group_scales[vector / (SCALE_GROUP / V)] = scale;
+                }
+                store_codes<Format, V>(out + begin + vector * V, values, scale);
+            }
         }
     }
 }
@@ -160,22 +186,22 @@ template <unsigned V> struct KeptRowScales {
     float *made;
     float given;
 
-    template <typename Format, typename Values>
-    __device__ void with_given(unsigned char *out, unsigned long begin, unsigned num_cols, Values values_of) const {
-        quantize_kept<Format, V, NUM_KEPT<V>, ROW_WORKGROUP>(out, nullptr, &given, begin, num_cols, values_of,
+    template <typename Format, typename Fetch, typename Values>
+    __device__ void with_given(unsigned char *out, unsigned long begin, unsigned num_cols, Fetch fetch, Values values_of) const {
+        quantize_kept<Format, V, NUM_KEPT<V>, ROW_WORKGROUP>(out, nullptr, &given, begin, num_cols, fetch, values_of,
                                                              [](unsigned long) { return 0.0f; });
     }
 
-    template <typename Format, typename Values>
-    __device__ void by_row(unsigned char *out, unsigned long begin, unsigned num_cols, Values values_of) const {
-        quantize_kept<Format, V, NUM_KEPT<V>, ROW_WORKGROUP>(out, made + blockIdx.x, nullptr, begin, num_cols, values_of,
+    template <typename Format, typename Fetch, typename Values>
+    __device__ void by_row(unsigned char *out, unsigned long begin, unsigned num_cols, Fetch fetch, Values values_of) const {
+        quantize_kept<Format, V, NUM_KEPT<V>, ROW_WORKGROUP>(out, made + blockIdx.x, nullptr, begin, num_cols, fetch, values_of,
                                                              [](unsigned long) { return 0.0f; });
     }
 
-    template <typename Format, typename Values>
-    __device__ void by_group(unsigned char *out, unsigned long begin, unsigned num_cols, Values values_of) const {
+    template <typename Format, typename Fetch, typename Values>
+    __device__ void by_group(unsigned char *out, unsigned long begin, unsigned num_cols, Fetch fetch, Values values_of) const {
         const unsigned num_groups = (num_cols + SCALE_GROUP - 1) / SCALE_GROUP;
         quantize_groups_kept<Format, V, NUM_KEPT<V>>(out, made + (unsigned long)blockIdx.x * num_groups, begin, num_cols,
-                                                     values_of);
+                                                     fetch, values_of);
     }
 };

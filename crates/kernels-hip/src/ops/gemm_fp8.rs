@@ -11,6 +11,7 @@ use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::launch::{Argument, Geometry};
 use crate::module::{Kernel, Module};
+use crate::registry;
 use crate::result::{Error, Result};
 use crate::stream::Stream;
 use crate::variant::{Variant, choose, everything};
@@ -18,6 +19,10 @@ use crate::variant::{Variant, choose, everything};
 const OP: &str = "gemm_fp8";
 const V1: &str = "gemm_fp8_v1_naive";
 const V2: &str = "gemm_fp8_v2_mfma";
+const V3: &str = "gemm_fp8_v3_mfma_skinny";
+
+/// The class of the variants that use the matrix unit, written down in `kernels/include/gemm_fp8_mfma.h`.
+const QUARTERS: &str = "mfma 16x16x32 fp8, quarters of k";
 
 /// Rows and columns of a block of weights that share a scale.
 const SCALE_BLOCK: usize = 128;
@@ -26,33 +31,65 @@ const VECTOR_LEN: usize = 16;
 const WORKGROUP_SIZE: u32 = 256;
 /// Rows and columns of what a work-group of v2 makes.
 const MFMA_TILE: usize = 64;
+/// Columns of what a work-group of v3 makes, and its rows.
+const SKINNY_TILE: usize = 16;
+const SKINNY_ROWS: usize = 32;
 
-/// What there is. The number of rows does not choose: it would choose between classes.
+/// What there is. The number of rows chooses among variants of one class alone; K, which is a weight's, between classes.
 pub(super) const VARIANTS: &[Variant<GemmFp8Shape>] = &[
     Variant {
         op: OP,
-        name: V2,
-        reduction_class: "mfma 16x16x32 fp8, k in steps of 64",
-        supports: |shape| match shape.in_features % VECTOR_LEN {
-            0 => Ok(()),
-            _ => Err(format!("in_features must be a multiple of {VECTOR_LEN}")),
+        name: V3,
+        reduction_class: QUARTERS,
+        supports: |shape| {
+            if shape.num_rows > SKINNY_ROWS {
+                return Err(format!("it takes up to {SKINNY_ROWS} rows"));
+            }
+            if !shape.has_mfma {
+                // Or the number of rows would choose between classes.
+                return Err(format!("{V2}, which computes more rows alike, is not in this build"));
+            }
+            whole_vectors(shape)
         },
     },
+    Variant { op: OP, name: V2, reduction_class: QUARTERS, supports: whole_vectors },
     Variant { op: OP, name: V1, reduction_class: "k in order", supports: everything },
 ];
+
+fn whole_vectors(shape: &GemmFp8Shape) -> std::result::Result<(), String> {
+    match shape.in_features % VECTOR_LEN {
+        0 => Ok(()),
+        _ => Err(format!("in_features must be a multiple of {VECTOR_LEN}")),
+    }
+}
 
 /// What a variant is chosen by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GemmFp8Shape {
-    /// Rows of the weight.
-    pub out_features: usize,
-    /// Columns of both.
-    pub in_features: usize,
+    num_rows: usize,
+    out_features: usize,
+    in_features: usize,
+    /// Whether the build has the variant that computes many rows with the matrix unit.
+    has_mfma: bool,
+}
+
+impl GemmFp8Shape {
+    /// At most `num_rows` rows of x, and `out_features` of the weight, of `in_features` columns.
+    #[must_use]
+    pub fn new(num_rows: usize, [out_features, in_features]: [usize; 2]) -> Self {
+        GemmFp8Shape { num_rows, out_features, in_features, has_mfma: true }
+    }
+
+    fn choose(mut self, device: &Device, pin: Option<&str>) -> Result<(&'static str, Self)> {
+        let arch = &device.info().arch;
+        self.has_mfma = registry::code_object(V2, arch).is_ok();
+        Ok((choose(VARIANTS, arch, &self, pin)?.name, self))
+    }
 }
 
 impl fmt::Display for GemmFp8Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rows of {} by {}", self.in_features, self.out_features)
+        write!(f, "{} rows of {} by {}", self.num_rows, self.in_features, self.out_features)
     }
 }
 
@@ -103,7 +140,7 @@ impl GemmFp8 {
         out: DType,
         pin: Option<&str>,
     ) -> Result<Self> {
-        let variant = choose(VARIANTS, &device.info().arch, &shape, pin)?.name;
+        let (variant, shape) = shape.choose(device, pin)?;
         let module = device.variant(variant)?;
         Self::from_module(&module, variant, format, scaling, shape, out)
     }
@@ -121,7 +158,7 @@ impl GemmFp8 {
         out: DType,
         variant: &str,
     ) -> Result<Self> {
-        let variant = choose(VARIANTS, &device.info().arch, &shape, Some(variant))?.name;
+        let (variant, shape) = shape.choose(device, Some(variant))?;
         let module = device.module(code_object)?;
         Self::from_module(&module, variant, Fp8Format::E4m3Fnuz, scaling, shape, out)
     }
@@ -167,9 +204,14 @@ impl GemmFp8 {
         product: &ScaledProduct<'_>,
     ) -> Result<()> {
         let ScaledProduct { x, x_scales, weight, weight_scales, bias } = *product;
-        let GemmFp8Shape { out_features, in_features } = self.shape;
+        let GemmFp8Shape { num_rows: most, out_features, in_features, .. } = self.shape;
         check_element::<T>(self.out)?;
         let num_rows = check_rows(x.len(), in_features)?;
+        if num_rows > most {
+            let (what, allowed) = ("the number of rows", "at most that of GemmFp8::new");
+            let found = format!("{num_rows}, and the shape has {most}");
+            return Err(Error::Value { what, allowed, found });
+        }
         weight.check_len("weight", out_features.saturating_mul(in_features))?;
         out.check_len("out", num_rows.saturating_mul(out_features))?;
         let num_blocks = in_features.div_ceil(SCALE_BLOCK);
@@ -202,8 +244,8 @@ impl GemmFp8 {
         ];
         let geometry = self.geometry(num_rows)?;
         // SAFETY: the kernel touches rows of x and out below `num_rows`, rows of the weight below `out_features`, columns
-        // below `in_features`, and their scales and biases: as many as checked above. v2 loads 16 codes at a time, and rows
-        // are whole vectors of them, which `choose` checked.
+        // below `in_features`, and their scales and biases: as many as checked above. v2 and v3 load 16 codes at a time, and
+        // rows are whole vectors of them; of v3's one tile no row is above the most that `choose` allows.
         unsafe { self.kernel.launch(stream, geometry, &args) }
     }
 
@@ -211,8 +253,12 @@ impl GemmFp8 {
         if self.variant == V1 {
             return rows_by_columns(num_rows, self.shape.out_features);
         }
-        let tiles = |len: usize| count("the number of tiles", len.div_ceil(MFMA_TILE));
-        let workgroups = [tiles(self.shape.out_features)?, tiles(num_rows)?, 1];
+        let (n, m) = match self.variant {
+            V3 => (SKINNY_TILE, SKINNY_ROWS),
+            _ => (MFMA_TILE, MFMA_TILE),
+        };
+        let tiles = |len: usize, tile| count("the number of tiles", len.div_ceil(tile));
+        let workgroups = [tiles(self.shape.out_features, n)?, tiles(num_rows, m)?, 1];
         Ok(Geometry { workgroups, ..Geometry::linear(1, WORKGROUP_SIZE) })
     }
 }

@@ -71,10 +71,10 @@ fn problem(choice: [usize; 8], seed: u64) -> Problem {
 /// Choices in which every two values of two parameters meet: each time the best of some random ones.
 fn pairwise(rng: &mut Rng) -> Vec<[usize; 8]> {
     let mut missing = BTreeSet::new();
-    for a in 0..8 {
-        for b in a + 1..8 {
-            for x in 0..NUM_VALUES[a] {
-                missing.extend((0..NUM_VALUES[b]).map(|y| (a, x, b, y)));
+    for (a, &num_a) in NUM_VALUES.iter().enumerate() {
+        for (b, &num_b) in NUM_VALUES.iter().enumerate().skip(a + 1) {
+            for x in 0..num_a {
+                missing.extend((0..num_b).map(|y| (a, x, b, y)));
             }
         }
     }

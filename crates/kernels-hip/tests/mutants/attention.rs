@@ -21,7 +21,7 @@ const NAIVE: &str = "include/attention_naive.h";
 const MFMA: &str = "include/attention_mfma.h";
 
 /// Kernels for one format of each kind.
-pub fn narrow(variant: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn narrow(variant: &str) -> Option<(&'static str, &'static str)> {
     match variant {
         V1 => Some((
             "ATTENTION_NAIVE_KERNELS(paged_attention_v1_naive)",
@@ -70,7 +70,7 @@ fn problems() -> [Problem; 6] {
 }
 
 /// The checks of `tests/attention`, few enough to be done for each fault.
-pub fn check(on: (&Device, &Stream), variant: &str, object: &[u8]) -> Result<(), String> {
+pub(super) fn check(on: (&Device, &Stream), variant: &str, object: &[u8]) -> Result<(), String> {
     for problem in problems() {
         let data = Data::new(&problem);
         let of_problem = |error: String| format!("{error} ({problem:?})");
@@ -110,7 +110,7 @@ const fn text(
     Mutant { variant, name, patch: Patch::Text { file, find, replace } }
 }
 
-pub const MUTANTS: &[Mutant] = &[
+pub(super) const MUTANTS: &[Mutant] = &[
     text(V1, "q.k ignored", NAIVE, "float logit = dot *", "float logit = 0.0f * dot *"),
     text(
         V1,

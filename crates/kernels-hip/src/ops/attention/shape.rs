@@ -73,15 +73,17 @@ const fn prefill(
     Variant { op: "prefill_attention", name, reduction_class, supports }
 }
 
+// The naive ones come first: they serve every block size, those with matrix instructions do not, and block size must not
+// choose the reduction class. The others are taken when they are pinned.
 pub(in crate::ops) const PAGED: &[Variant<AttentionShape>] = &[
+    paged("paged_attention_v1_naive", NAIVE, naive),
     paged(SPLIT, MFMA, split),
     paged("paged_attention_v3_mfma_one_shot", MFMA, mfma),
-    paged("paged_attention_v1_naive", NAIVE, naive),
 ];
 
 pub(in crate::ops) const PREFILL: &[Variant<AttentionShape>] = &[
-    prefill("prefill_attention_v2_mfma_direct", MFMA, mfma),
     prefill("prefill_attention_v1_naive", NAIVE, naive),
+    prefill("prefill_attention_v2_mfma_direct", MFMA, mfma),
 ];
 
 /// What merges the partial results of those that split.

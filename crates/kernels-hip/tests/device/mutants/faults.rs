@@ -26,7 +26,7 @@ impl Fault {
     }
 }
 
-const fn fault(
+pub(super) const fn fault(
     [variant, tests]: [&'static str; 2],
     name: &'static str,
     header: &'static str,
@@ -47,6 +47,7 @@ const SILU_V2: [&str; 2] = ["silu_mul_fp8_quantize_v2_registers", "fused_fp8::ac
 const SAMPLE: [&str; 2] = ["sample_v1_naive", "sample::"];
 const GEMM_FP8_V1: [&str; 2] = ["gemm_fp8_v1_naive", "gemm_fp8::"];
 const GEMM_FP8_V2: [&str; 2] = ["gemm_fp8_v2_mfma", "gemm_fp8::"];
+const GEMM_FP8_V3: [&str; 2] = ["gemm_fp8_v3_mfma_skinny", "gemm_fp8::"];
 const GEMM_INT4: [&str; 2] = ["gemm_int4_v1_naive", "gemm_int4::"];
 
 const KV_WRITE_ROPE: [&str; 2] = ["kv_write_rope_v1_naive", "kv_paths::"];
@@ -174,8 +175,8 @@ pub const FAULTS: &[Fault] = &[
         QUANTIZE_V3,
         "the last vectors have no registers",
         "",
-        "MAX_ELEMENTS / VECTOR<In> / WORKGROUP, WORKGROUP>",
-        "MAX_ELEMENTS / VECTOR<In> / WORKGROUP - 1, WORKGROUP>",
+        "N = MAX_ELEMENTS / V / WORKGROUP;",
+        "N = MAX_ELEMENTS / V / WORKGROUP - 1;",
     ),
     fault(
         CONVERT,
@@ -205,22 +206,22 @@ pub const FAULTS: &[Fault] = &[
         NORM_V2,
         "the sum is not stored",
         "",
-        "                *reinterpret_cast<Vector *>(x + i) = vector;\n",
+        "                *reinterpret_cast<Vector *>(x + column_of(first + n)) = kept[first + n];\n",
         "",
     ),
     fault(
         NORM_V2,
         "the weight is ignored",
         "",
-        "values[e] = kept[n][e] * inverse * values[e];",
+        "values[e] = kept[n][e] * inverse * weights[n][e];",
         "values[e] = kept[n][e] * inverse;",
     ),
     fault(
         NORM_V2,
         "columns are summed in another order",
         "",
-        "sum = fmaf(vector[e], vector[e], sum);",
-        "sum = fmaf(vector[3 - e], vector[3 - e], sum);",
+        "sum = fmaf(kept[n][e], kept[n][e], sum);",
+        "sum = fmaf(kept[n][3 - e], kept[n][3 - e], sum);",
     ),
     fault(
         SILU_V1,
@@ -309,37 +310,37 @@ pub const FAULTS: &[Fault] = &[
     fault(
         GEMM_FP8_V2,
         "halves of 16 codes meet each other",
-        "",
-        "weight.at[n][half], x.at[m][half]",
-        "weight.at[n][half], x.at[m][1 - half]",
+        "gemm_fp8_mfma.h",
+        "x.at[half / 2][m][half % 2]",
+        "x.at[half / 2][m][1 - half % 2]",
     ),
     fault(
         GEMM_FP8_V2,
         "the last 16 k are dropped",
-        "",
-        "operand.at[tile] = k < in_features ?",
-        "operand.at[tile] = k + LANE_K < in_features ?",
+        "gemm_fp8_mfma.h",
+        "at[step][tile] = k < in_features ?",
+        "at[step][tile] = k + LANE_K < in_features ?",
     ),
     fault(
         GEMM_FP8_V2,
         "a block has the scale of the first",
-        "",
+        "gemm_fp8_mfma.h",
         "args.x_scales[(unsigned long)row * num_blocks + block]",
         "args.x_scales[(unsigned long)row * num_blocks]",
     ),
     fault(
         GEMM_FP8_V2,
         "rows past the end are read",
-        "",
+        "gemm_fp8_mfma.h",
         "(row < num_rows ? row : num_rows - 1)",
         "(row)",
     ),
     fault(
         GEMM_FP8_V2,
         "rows and columns of the result change places",
-        "",
-        "tile % NUM_TILES * TILE + lane.in_tile;\n        const unsigned n",
-        "tile / NUM_TILES * TILE + lane.in_tile;\n        const unsigned n",
+        "gemm_fp8_mfma.h",
+        "const unsigned row = m(m_tile);",
+        "const unsigned row = m(n_tile);",
     ),
     fault(
         GEMM_FP8_V2,
@@ -348,6 +349,31 @@ pub const FAULTS: &[Fault] = &[
         "return bias ? sum + bias[n] : sum;",
         "return bias && n == ~0u ? sum + bias[n] : sum;",
     ),
+    fault(
+        GEMM_FP8_V2,
+        "the last segment is left out",
+        "",
+        "segment < NUM_SEGMENTS; ++segment",
+        "segment + 1 < NUM_SEGMENTS; ++segment",
+    ),
+    fault(
+        GEMM_FP8_V3,
+        "segments are added in another order",
+        "",
+        "sum += shared[segment][wave][lane];",
+        "sum += shared[NUM_SEGMENTS - segment][wave][lane];",
+    ),
+    fault(
+        GEMM_FP8_V3,
+        "the second tile is the first",
+        "",
+        "args, sum, 0, wave);",
+        "args, sum, 0, 0 * wave);",
+    ),
+    Fault {
+        sanitized: true,
+        ..fault(GEMM_FP8_V3, "waves do not wait for each other", "", "    __syncthreads();\n", "")
+    },
     fault(
         GEMM_INT4,
         "nibbles are read from the top",
