@@ -77,6 +77,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(elementwise::SILU_MUL_VARIANTS))
         .chain(rows(embed::VARIANTS))
         .chain(rows(attention::MERGE))
+        .chain(rows(attention::REPACK))
         .chain(rows(fp8_convert::VARIANTS))
         .chain(rows(fp8_quantize::VARIANTS))
         .chain(rows(gemm::VARIANTS))

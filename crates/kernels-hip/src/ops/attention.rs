@@ -3,6 +3,7 @@
 
 mod args;
 mod mapping;
+mod repack;
 mod shape;
 mod split;
 
@@ -14,9 +15,10 @@ use engine_core::ops::Cols;
 
 use self::args::AttentionArgs;
 use self::mapping::Mapping;
+use self::repack::Pages;
 pub use self::shape::AttentionShape;
 use self::shape::SPLIT;
-pub(super) use self::shape::{MERGE, PAGED, PREFILL};
+pub(super) use self::shape::{MERGE, PAGED, PREFILL, REPACK};
 use self::split::{AttentionSplit, Workspace, partitions_per_workgroup};
 use super::paged_batch::PagedBatch;
 use super::{check_view, count};
@@ -37,6 +39,7 @@ pub struct Attention {
     modules: BTreeMap<&'static str, Module>,
     kernels: BTreeMap<String, Kernel>,
     workspace: Workspace,
+    pages: Pages,
     /// Instead of the cost model's choice.
     partitions_per_workgroup: Option<usize>,
 }
@@ -135,6 +138,7 @@ impl Attention {
             modules: BTreeMap::new(),
             kernels: BTreeMap::new(),
             workspace: Workspace::default(),
+            pages: Pages::default(),
             partitions_per_workgroup: None,
         }
     }
@@ -166,12 +170,15 @@ impl Attention {
         inputs: &AttentionInputs<'_>,
     ) -> Result<()> {
         let shape = inputs.check(&outputs)?;
-        let args = inputs.args(&outputs)?;
+        let mut args = inputs.args(&outputs)?;
         let variant = self.variant(&shape)?;
         let mapping = match Mapping::of(variant) {
             Mapping::Split(_) => Mapping::Split(self.partitions(&shape, inputs)),
             mapping => mapping,
         };
+        if mapping != Mapping::RowHead && !shape.has_even_blocks() {
+            args = self.repack(stream, &shape, &args)?;
+        }
         let kernel = self.kernel(variant, mapping.symbol(variant, &shape)?)?;
         let (num_tokens, num_seqs) = (inputs.batch.num_tokens(), inputs.batch.num_seqs());
         let geometry = mapping.geometry(&shape, num_tokens, num_seqs)?;
@@ -191,6 +198,39 @@ impl Attention {
         self.merge(stream, &shape, &args, &split)
     }
 
+    /// Copies what the batch attends to kv_blocks of another size, and gives the arguments to read them.
+    fn repack(
+        &mut self,
+        stream: &Stream,
+        shape: &AttentionShape,
+        args: &AttentionArgs,
+    ) -> Result<AttentionArgs> {
+        let variant = self.helper(REPACK, shape)?;
+        let bits = 8 * shape.kv_dtype.size_bytes();
+        let kernel = self.kernel(variant, format!("{variant}__u{bits}"))?;
+        let repack = self.pages.repack(&self.device, shape, args.num_seqs as usize)?;
+        let geometry = repack.geometry(args)?;
+        // SAFETY: a work-group reads tokens of a sequence that some row attends, through entries of its block table that
+        // `check` found to be kv_blocks, and writes one kv_block and head of pages that have room for every sequence's.
+        unsafe {
+            kernel.launch(stream, geometry, &[Argument::value(args), Argument::value(&repack)])
+        }?;
+        Ok(repack.read_by(args))
+    }
+
+    /// The variant of an op that goes with attention.
+    fn helper(
+        &self,
+        table: &'static [Variant<AttentionShape>],
+        shape: &AttentionShape,
+    ) -> Result<&'static str> {
+        let arch = &self.device.info().arch;
+        Ok(match &self.source {
+            Source::Registry(choices) => choices.choose(table, arch, shape)?.name,
+            Source::Given(_) => choose(table, arch, shape, None)?.name,
+        })
+    }
+
     /// Merges what a split wrote.
     fn merge(
         &mut self,
@@ -199,11 +239,7 @@ impl Attention {
         args: &AttentionArgs,
         split: &AttentionSplit,
     ) -> Result<()> {
-        let arch = &self.device.info().arch;
-        let variant = match &self.source {
-            Source::Registry(choices) => choices.choose(MERGE, arch, shape)?.name,
-            Source::Given(_) => choose(MERGE, arch, shape, None)?.name,
-        };
+        let variant = self.helper(MERGE, shape)?;
         let q = require_kernel_name(shape.q_dtype.into())?;
         let kernel = self.kernel(variant, format!("{variant}__{q}"))?;
         let geometry = Mapping::RowHead.geometry(shape, args.num_tokens as usize, 0)?;

@@ -73,17 +73,15 @@ const fn prefill(
     Variant { op: "prefill_attention", name, reduction_class, supports }
 }
 
-// The naive ones come first: they serve every block size, those with matrix instructions do not, and block size must not
-// choose the reduction class. The others are taken when they are pinned.
 pub(in crate::ops) const PAGED: &[Variant<AttentionShape>] = &[
-    paged("paged_attention_v1_naive", NAIVE, naive),
     paged(SPLIT, MFMA, split),
     paged("paged_attention_v3_mfma_one_shot", MFMA, mfma),
+    paged("paged_attention_v1_naive", NAIVE, naive),
 ];
 
 pub(in crate::ops) const PREFILL: &[Variant<AttentionShape>] = &[
-    prefill("prefill_attention_v1_naive", NAIVE, naive),
     prefill("prefill_attention_v2_mfma_direct", MFMA, mfma),
+    prefill("prefill_attention_v1_naive", NAIVE, naive),
 ];
 
 /// What merges the partial results of those that split.
@@ -91,6 +89,14 @@ pub(in crate::ops) const MERGE: &[Variant<AttentionShape>] = &[Variant {
     op: "attention_merge",
     name: "attention_merge_v1_in_order",
     reduction_class: MFMA,
+    supports: formats,
+}];
+
+/// What makes kv_blocks of 64 slots of others.
+pub(in crate::ops) const REPACK: &[Variant<AttentionShape>] = &[Variant {
+    op: "attention_repack",
+    name: "attention_repack_v1_naive",
+    reduction_class: "none: a copy",
     supports: formats,
 }];
 
@@ -119,9 +125,6 @@ fn mfma(shape: &AttentionShape) -> Result<(), String> {
     if !head_dims.contains(&shape.head_dim) {
         return Err(format!("head_dim is not one of {head_dims:?}"));
     }
-    if !shape.block_size.is_power_of_two() || shape.block_size < MFMA_MIN_BLOCK_SIZE {
-        return Err(format!("kv_block is not a power of two from {MFMA_MIN_BLOCK_SIZE}"));
-    }
     Ok(())
 }
 
@@ -132,7 +135,14 @@ const EVERY_HEAD_DIM: &[usize] = &[64, 96, 128, 192, 256];
 const USUAL_HEAD_DIMS: &[usize] = &[64, 128];
 
 /// A lane's 16-byte load of values is up to 16 tokens of one kv_block.
-const MFMA_MIN_BLOCK_SIZE: usize = 16;
+const MIN_BLOCK_SIZE: usize = 16;
+
+impl AttentionShape {
+    /// Whether kernels with matrix instructions read kv_blocks of this size as they are; others are repacked first.
+    pub(super) fn has_even_blocks(&self) -> bool {
+        self.block_size.is_power_of_two() && self.block_size >= MIN_BLOCK_SIZE
+    }
+}
 
 fn naive(shape: &AttentionShape) -> Result<(), String> {
     formats(shape)?;
@@ -163,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_never_choose_the_reduction_class() {
+    fn neither_lengths_nor_block_sizes_choose_the_reduction_class() {
         let formats = [
             (DType::BF16, KvDType::Float(DType::BF16)),
             (DType::F16, KvDType::Fp8(Fp8Format::E5m2Fnuz)),
@@ -172,8 +182,8 @@ mod tests {
         ];
         for (q_dtype, kv_dtype) in formats {
             for head_dim in [16, 64, 80, 96, 112, 128, 192, 256, 272] {
+                let mut classes = Vec::new();
                 for block_size in [1, 8, 16, 24, 48, 64, 256] {
-                    let mut classes = Vec::new();
                     for (max_num_rows, max_seq_len) in
                         [(0, 0), (1, 1), (1, 512), (1, 513), (2, 900), (4096, 70_000)]
                     {

@@ -5,11 +5,12 @@ use std::mem::{offset_of, size_of};
 use bytemuck::NoUninit;
 
 use super::mapping::COLUMNS;
+use super::repack::grown;
 use super::shape::{AttentionShape, PARTITION};
 use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::ops::count;
-use crate::result::{Error, Result};
+use crate::result::Result;
 
 /// `AttentionSplit` of `kernels/include/attention_split.h`.
 #[derive(Clone, Copy, NoUninit)]
@@ -54,18 +55,6 @@ impl Workspace {
             partitions_per_workgroup: count("partitions", partitions_per_workgroup)?,
         })
     }
-}
-
-/// The address of a buffer of at least `len` elements.
-fn grown(device: &Device, buffer: &mut Option<Buffer<f32>>, len: usize) -> Result<u64> {
-    if buffer.as_ref().is_none_or(|buffer| buffer.len() < len) {
-        // The old one goes first: there may be no room for both.
-        *buffer = None;
-        *buffer = Some(device.buffer(len)?);
-    }
-    let buffer =
-        buffer.as_ref().ok_or(Error::Length { what: "partials", expected: len, found: 0 })?;
-    Ok(buffer.address())
 }
 
 /// Waves that a compute unit runs side by side at one wave per SIMD.
