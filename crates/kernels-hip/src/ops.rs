@@ -73,6 +73,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(rows(elementwise::CONVERT_VARIANTS))
         .chain(rows(elementwise::SILU_MUL_VARIANTS))
         .chain(rows(embed::VARIANTS))
+        .chain(rows(attention::MERGE))
         .chain(rows(fp8_convert::VARIANTS))
         .chain(rows(fp8_quantize::VARIANTS))
         .chain(rows(gemm::VARIANTS))

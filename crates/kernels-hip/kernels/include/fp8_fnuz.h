@@ -20,6 +20,10 @@ struct E4M3Fnuz {
     }
     __device__ static unsigned convert(float x) { return convert_pair(x, x) & 0xff; }
     __device__ static float widen(unsigned code) { return __builtin_amdgcn_cvt_f32_fp8((int)code, 0); }
+    // The lower or upper two of four codes.
+    template <bool UPPER> __device__ static auto widen_pair(unsigned codes) {
+        return __builtin_amdgcn_cvt_pk_f32_fp8((int)codes, UPPER);
+    }
 };
 
 struct E5M2Fnuz {
@@ -30,6 +34,9 @@ struct E5M2Fnuz {
     }
     __device__ static unsigned convert(float x) { return convert_pair(x, x) & 0xff; }
     __device__ static float widen(unsigned code) { return __builtin_amdgcn_cvt_f32_bf8((int)code, 0); }
+    template <bool UPPER> __device__ static auto widen_pair(unsigned codes) {
+        return __builtin_amdgcn_cvt_pk_f32_bf8((int)codes, UPPER);
+    }
 };
 
 // The scale of a row or head whose largest magnitude is `maximum`: infinity counts as the largest f32, zeros have 1.

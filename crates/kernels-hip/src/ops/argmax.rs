@@ -32,6 +32,15 @@ impl Argmax {
         Ok(Argmax { kernel: device.variant(NAME)?.kernel(NAME)? })
     }
 
+    /// As [`Argmax::new`], of a code object from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If it has no such kernel; HIP's.
+    pub fn from_code_object(device: &Device, code_object: &[u8]) -> Result<Self> {
+        Ok(Argmax { kernel: device.module(code_object)?.kernel(NAME)? })
+    }
+
     /// `x` is `num_rows` rows of `num_cols`; NaN never wins.
     ///
     /// # Errors

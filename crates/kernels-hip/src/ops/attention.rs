@@ -2,7 +2,9 @@
 //! they compute stands in `kernels/include/attention_args.h`.
 
 mod args;
+mod mapping;
 mod shape;
+mod split;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,14 +13,17 @@ use engine_core::dtype::DType;
 use engine_core::ops::Cols;
 
 use self::args::AttentionArgs;
+use self::mapping::Mapping;
 pub use self::shape::AttentionShape;
-pub(super) use self::shape::{PAGED, PREFILL};
+use self::shape::SPLIT;
+pub(super) use self::shape::{MERGE, PAGED, PREFILL};
+use self::split::{AttentionSplit, Workspace, partitions_per_workgroup};
 use super::paged_batch::PagedBatch;
-use super::{WAVE_SIZE, check_view, count};
+use super::{check_view, count};
 use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::kv_layout::{KvLayout, require_kernel_name};
-use crate::launch::{Argument, Geometry};
+use crate::launch::Argument;
 use crate::module::{Kernel, Module};
 use crate::result::{Error, Result};
 use crate::stream::Stream;
@@ -31,6 +36,9 @@ pub struct Attention {
     source: Source,
     modules: BTreeMap<&'static str, Module>,
     kernels: BTreeMap<String, Kernel>,
+    workspace: Workspace,
+    /// Instead of the cost model's choice.
+    partitions_per_workgroup: Option<usize>,
 }
 
 /// Where code comes from.
@@ -96,28 +104,54 @@ impl Attention {
         Self::new(device, PREFILL, Source::Registry(choices))
     }
 
-    /// The variant `name` of either op, with the code object `file` instead of the build's: for whoever compiled it
+    /// The variant `name` of either op or of `attention_merge`, with the code object `file` instead of the build's: for whoever compiled it
     /// another way.
     ///
     /// # Errors
     ///
     /// If there is no such variant, or the file is no code object; HIP's.
     pub fn from_code_object(device: &Device, name: &str, file: &[u8]) -> Result<Self> {
-        let tables = [PAGED, PREFILL].into_iter();
-        let mut rows = tables.flat_map(|table| table.iter().map(move |row| (table, row.name)));
-        let (table, name) = rows.find(|&(_, row)| row == name).ok_or_else(|| Error::Value {
+        let tables = [PAGED, PREFILL, MERGE].into_iter();
+        let mut rows = tables.flat_map(|table| table.iter().map(move |row| (table, row)));
+        let (table, row) = rows.find(|(_, row)| row.name == name).ok_or_else(|| Error::Value {
             what: "the variant",
-            allowed: "one of paged_attention or prefill_attention",
+            allowed: "one of paged_attention, prefill_attention or attention_merge",
             found: name.to_owned(),
         })?;
-        let mut attention = Self::new(device, table, Source::Given(name));
-        attention.modules.insert(name, device.module(file)?);
+        let mut attention = match row.op == MERGE[0].op {
+            true => Self::new(device, PAGED, Source::Given(SPLIT)),
+            false => Self::new(device, table, Source::Given(row.name)),
+        };
+        attention.modules.insert(row.name, device.module(file)?);
         Ok(attention)
     }
 
     fn new(device: &Device, variants: &'static [Variant<AttentionShape>], source: Source) -> Self {
         let device = device.clone();
-        Attention { device, variants, source, modules: BTreeMap::new(), kernels: BTreeMap::new() }
+        Attention {
+            device,
+            variants,
+            source,
+            modules: BTreeMap::new(),
+            kernels: BTreeMap::new(),
+            workspace: Workspace::default(),
+            partitions_per_workgroup: None,
+        }
+    }
+
+    /// Variants that split sequences give a work-group this many partitions, instead of what the cost model says; results
+    /// do not change. `None`: the model's.
+    ///
+    /// # Errors
+    ///
+    /// If it is 0.
+    pub fn set_partitions_per_workgroup(&mut self, count: Option<usize>) -> Result<()> {
+        if count == Some(0) {
+            let (what, allowed) = ("partitions per work-group", "at least 1");
+            return Err(Error::Value { what, allowed, found: "0".to_owned() });
+        }
+        self.partitions_per_workgroup = count;
+        Ok(())
     }
 
     /// Attends every row of the batch.
@@ -132,17 +166,58 @@ impl Attention {
         inputs: &AttentionInputs<'_>,
     ) -> Result<()> {
         let shape = inputs.check(&outputs)?;
-        let variant = self.variant(&shape)?;
-        let kernel = self.kernel(variant, &shape)?;
         let args = inputs.args(&outputs)?;
-        let geometry = Geometry {
-            workgroups: [args.num_tokens, args.num_qo_heads, 1],
-            ..Geometry::linear(1, WAVE_SIZE as u32)
+        let variant = self.variant(&shape)?;
+        let mapping = match Mapping::of(variant) {
+            Mapping::Split(_) => Mapping::Split(self.partitions(&shape, inputs)),
+            mapping => mapping,
         };
-        // SAFETY: a work-group reads and writes one row and head of buffers that `check` found to have that many, follows
-        // the block table of a sequence of the batch through entries that `check` found to be kv_blocks of both pools, and
-        // reads scales of heads below the counts. What it writes is borrowed mutably by `outputs`.
-        unsafe { kernel.launch(stream, geometry, &[Argument::value(&args)]) }
+        let kernel = self.kernel(variant, mapping.symbol(variant, &shape)?)?;
+        let (num_tokens, num_seqs) = (inputs.batch.num_tokens(), inputs.batch.num_seqs());
+        let geometry = mapping.geometry(&shape, num_tokens, num_seqs)?;
+        let Mapping::Split(partitions) = mapping else {
+            // SAFETY: a work-group reads and writes rows and heads of one sequence of the batch, of buffers that `check`
+            // found to have that many; it follows the sequence's block table through entries of attended positions, which
+            // `check` found to be kv_blocks of both pools, and reads scales of heads below the counts. What it writes is
+            // borrowed mutably by `outputs`.
+            return unsafe { kernel.launch(stream, geometry, &[Argument::value(&args)]) };
+        };
+        let split = self.workspace.split(&self.device, &shape, num_tokens, partitions)?;
+        // SAFETY: as above; partial results go to places of rows, heads and partitions, for as many of which the workspace
+        // has room. Later work on it is behind this on the stream, or nobody's promise.
+        unsafe {
+            kernel.launch(stream, geometry, &[Argument::value(&args), Argument::value(&split)])
+        }?;
+        self.merge(stream, &shape, &args, &split)
+    }
+
+    /// Merges what a split wrote.
+    fn merge(
+        &mut self,
+        stream: &Stream,
+        shape: &AttentionShape,
+        args: &AttentionArgs,
+        split: &AttentionSplit,
+    ) -> Result<()> {
+        let arch = &self.device.info().arch;
+        let variant = match &self.source {
+            Source::Registry(choices) => choices.choose(MERGE, arch, shape)?.name,
+            Source::Given(_) => choose(MERGE, arch, shape, None)?.name,
+        };
+        let q = require_kernel_name(shape.q_dtype.into())?;
+        let kernel = self.kernel(variant, format!("{variant}__{q}"))?;
+        let geometry = Mapping::RowHead.geometry(shape, args.num_tokens as usize, 0)?;
+        // SAFETY: a work-group reads the partial results of a row and head, of every partition that the row attends, which
+        // the launch before wrote, and writes the row's results to buffers that `check` found to have room.
+        unsafe { kernel.launch(stream, geometry, &[Argument::value(args), Argument::value(split)]) }
+    }
+
+    /// Partitions of a work-group.
+    fn partitions(&self, shape: &AttentionShape, inputs: &AttentionInputs<'_>) -> usize {
+        self.partitions_per_workgroup.unwrap_or_else(|| {
+            let num_compute_units = self.device.info().num_compute_units as usize;
+            partitions_per_workgroup(shape, inputs.batch.lens(), num_compute_units)
+        })
     }
 
     fn variant(&self, shape: &AttentionShape) -> Result<&'static str> {
@@ -157,10 +232,7 @@ impl Attention {
         }
     }
 
-    fn kernel(&mut self, variant: &'static str, shape: &AttentionShape) -> Result<Kernel> {
-        let (q, kv) =
-            (require_kernel_name(shape.q_dtype.into())?, require_kernel_name(shape.kv_dtype)?);
-        let symbol = format!("{variant}__{q}_{kv}");
+    fn kernel(&mut self, variant: &'static str, symbol: String) -> Result<Kernel> {
         if let Some(kernel) = self.kernels.get(&symbol) {
             return Ok(kernel.clone());
         }

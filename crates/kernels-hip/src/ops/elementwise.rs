@@ -86,6 +86,16 @@ impl Convert {
         Ok(Convert { kernel: device.variant(CONVERT)?.kernel(&kernel)? })
     }
 
+    /// As [`Convert::new`], of a code object from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If it has no such kernel; HIP's.
+    pub fn from_code_object(device: &Device, code_object: &[u8], dtype: DType) -> Result<Self> {
+        let kernel = format!("{CONVERT}__f32_{}", format_name(dtype)?);
+        Ok(Convert { kernel: device.module(code_object)?.kernel(&kernel)? })
+    }
+
     /// The first `width` columns of the view, in `num_rows` rows.
     ///
     /// # Errors

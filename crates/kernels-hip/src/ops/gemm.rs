@@ -118,6 +118,27 @@ impl Gemm {
         Ok(Gemm { kernels, has_lds, arch })
     }
 
+    /// The variant `name` alone, of a code object from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such variant, or the code object has no such kernel; HIP's.
+    pub fn from_code_object(
+        device: &Device,
+        name: &str,
+        code_object: &[u8],
+        dtype: DType,
+    ) -> Result<Self> {
+        let Some(variant) = VARIANTS.iter().find(|variant| variant.name == name) else {
+            let (what, allowed) = ("the variant", "one of gemm's");
+            return Err(Error::Value { what, allowed, found: name.to_owned() });
+        };
+        let kernel = format!("{name}__{}", format_name(dtype)?);
+        let kernels = vec![(variant.name, device.module(code_object)?.kernel(&kernel)?)];
+        let arch = device.info().arch.clone();
+        Ok(Gemm { kernels, has_lds: registry::code_object(LDS, &arch).is_ok(), arch })
+    }
+
     /// Computes `product` with the variant that `choices` takes for it.
     ///
     /// # Errors

@@ -51,12 +51,29 @@ impl KvBlocks {
     ///
     /// If `size_bytes` is another, or the build has none for this device; HIP's.
     pub fn new(device: &Device, size_bytes: usize) -> Result<Self> {
-        let kernels = |name: &str| {
-            let module: Module = device.variant(name)?;
+        Self::of([&device.variant(GATHER)?, &device.variant(SCATTER)?], size_bytes)
+    }
+
+    /// As [`KvBlocks::new`], of code objects from elsewhere: what gathers, and what scatters.
+    ///
+    /// # Errors
+    ///
+    /// If they have no such kernels; HIP's.
+    pub fn from_code_objects(
+        device: &Device,
+        [gather, scatter]: [&[u8]; 2],
+        size_bytes: usize,
+    ) -> Result<Self> {
+        Self::of([&device.module(gather)?, &device.module(scatter)?], size_bytes)
+    }
+
+    fn of([gather, scatter]: [&Module; 2], size_bytes: usize) -> Result<Self> {
+        let kernels = |module: &Module, name: &str| {
             let kernel = |part: &str| module.kernel(&format!("{name}__{part}_b{}", 8 * size_bytes));
             Ok::<_, Error>([kernel("k")?, kernel("v")?])
         };
-        Ok(KvBlocks { gather: kernels(GATHER)?, scatter: kernels(SCATTER)?, size_bytes })
+        let (gather, scatter) = (kernels(gather, GATHER)?, kernels(scatter, SCATTER)?);
+        Ok(KvBlocks { gather, scatter, size_bytes })
     }
 
     /// Copies the kv_blocks `block_ids` of a pool of keys or values to dense bytes.

@@ -61,6 +61,15 @@ impl KvWrite {
         Self::of(&device.variant(NAME)?, NAME, dtype)
     }
 
+    /// As [`KvWrite::new`], of a code object from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If it has no such kernel; HIP's.
+    pub fn from_code_object(device: &Device, code_object: &[u8], dtype: KvDType) -> Result<Self> {
+        Self::of(&device.module(code_object)?, NAME, dtype)
+    }
+
     /// The kernel of a variant of this op, or of one that does more before.
     pub(super) fn of(module: &Module, variant: &str, dtype: KvDType) -> Result<Self> {
         let format = kv_layout::require_kernel_name(dtype)?;

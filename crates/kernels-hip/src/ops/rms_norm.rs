@@ -7,7 +7,7 @@ use super::{ROW_LIST_LEN, WORKGROUP_SIZE, check_element, count, element_name, pl
 use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::launch::{Argument, Geometry};
-use crate::module::Kernel;
+use crate::module::{Kernel, Module};
 use crate::result::{Error, Result};
 use crate::stream::Stream;
 use crate::variant::{Any, Variant};
@@ -41,7 +41,19 @@ impl RmsNorm {
     ///
     /// If the build has none for this device; HIP's.
     pub fn new(device: &Device, dtype: DType) -> Result<Self> {
-        let module = device.variant(NAME)?;
+        Self::of(&device.variant(NAME)?, dtype)
+    }
+
+    /// As [`RmsNorm::new`], of a code object from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If it has no such kernel; HIP's.
+    pub fn from_code_object(device: &Device, code_object: &[u8], dtype: DType) -> Result<Self> {
+        Self::of(&device.module(code_object)?, dtype)
+    }
+
+    fn of(module: &Module, dtype: DType) -> Result<Self> {
         let name = format!("{NAME}__{}", element_name(dtype));
         let listed = module.kernel(&format!("{name}_rows"))?;
         Ok(RmsNorm { first: module.kernel(&name)?, listed, dtype })

@@ -111,6 +111,15 @@ impl Rope {
         Ok(Rope { kernel: device.variant(NAME)?.kernel(NAME)? })
     }
 
+    /// As [`Rope::new`], of a code object from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If it has no such kernel; HIP's.
+    pub fn from_code_object(device: &Device, code_object: &[u8]) -> Result<Self> {
+        Ok(Rope { kernel: device.module(code_object)?.kernel(NAME)? })
+    }
+
     /// Rotates the heads that the view's columns are by `angles`, rows of `rotary_dim`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::support::device;
 use crate::variants::check_all;
 
 /// Every pair of formats that is served.
-const FORMATS: [(DType, KvDType); 6] = [
+pub const FORMATS: [(DType, KvDType); 6] = [
     (DType::BF16, KvDType::Float(DType::BF16)),
     (DType::F16, KvDType::Float(DType::F16)),
     (DType::BF16, KvDType::Fp8(Fp8Format::E4m3Fnuz)),
@@ -18,7 +18,7 @@ const FORMATS: [(DType, KvDType); 6] = [
     (DType::F16, KvDType::Fp8(Fp8Format::E5m2Fnuz)),
 ];
 
-const FIXTURES: [Fixture; 4] =
+pub const FIXTURES: [Fixture; 4] =
     [Fixture::Normal, Fixture::Peaked, Fixture::Needle, Fixture::Fingerprint];
 
 #[test]
@@ -28,6 +28,18 @@ fn every_format_and_fixture() {
         for fixture in FIXTURES {
             let seqs = [(1, 70), (2, 5), (0, 9), (1, 1), (3, 33)];
             let problem = Problem { q_dtype, kv_dtype, fixture, ..Problem::new(&seqs) };
+            assert!(check_all((&device, &stream), &problem) > 0);
+        }
+    }
+}
+
+#[test]
+fn every_head_size() {
+    let Some((device, stream)) = device() else { return };
+    for (q_dtype, kv_dtype) in FORMATS {
+        for head_dim in [16, 48, 64, 80, 96, 128, 192, 256] {
+            let seqs = [(1, 77), (2, 20)];
+            let problem = Problem { q_dtype, kv_dtype, head_dim, ..Problem::new(&seqs) };
             assert!(check_all((&device, &stream), &problem) > 0);
         }
     }

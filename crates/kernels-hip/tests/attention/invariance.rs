@@ -98,6 +98,31 @@ fn check(on: (&Device, &Stream), problem: &Problem) {
 }
 
 #[test]
+fn splits_do_not_show() {
+    let Some(on) = device() else { return };
+    let on = (&on.0, &on.1);
+    let problem =
+        Problem { sinks: true, window: Some(1700), ..Problem::new(&[(1, 2100), (2, 515), (1, 3)]) };
+    let data = Data::new(&problem);
+    for name in names().into_iter().filter(|name| name.contains("split")) {
+        let mut attention = pinned(on.0, name);
+        let mut bits = [None, Some(1), Some(2), Some(3), Some(100)].map(|count| {
+            attention.set_partitions_per_workgroup(count).unwrap();
+            run(&mut attention, on, &problem, &data).unwrap().bits()
+        });
+        assert!(bits.iter().all(|some| *some == bits[0]), "{name}");
+        // The bits of those that do not split.
+        let class = |name: &str| {
+            ops::catalogue().iter().find(|row| row.name == name).unwrap().reduction_class
+        };
+        for other in names().into_iter().filter(|other| class(other) == class(name)) {
+            bits[1] = run(&mut pinned(on.0, other), on, &problem, &data).unwrap().bits();
+            assert!(bits[1] == bits[0], "{other} is not {name}");
+        }
+    }
+}
+
+#[test]
 fn a_rows_bits_are_its_own() {
     let Some((device, stream)) = device() else { return };
     let fp8 = KvDType::Fp8(Fp8Format::E4m3Fnuz);
@@ -107,6 +132,8 @@ fn a_rows_bits_are_its_own() {
         plain.clone(),
         Problem { window: Some(40), sinks: true, block_size: 24, ..plain.clone() },
         Problem { kv_dtype: fp8, token_scales: true, alibi: true, soft_cap: Some(5.0), ..plain },
+        Problem { head_dim: 96, window: Some(600), ..Problem::new(&[(1, 1100), (3, 520)]) },
+        Problem { num_qo_heads: 40, kv_dtype: fp8, head_dim: 192, ..Problem::new(&[(2, 530)]) },
     ];
     for problem in problems {
         check((&device, &stream), &problem);

@@ -8,4 +8,5 @@ mod support;
 
 mod features;
 mod invariance;
+mod sweep;
 mod variants;

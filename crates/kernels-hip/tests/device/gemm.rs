@@ -7,6 +7,7 @@ use kernels_hip::variant::Choices;
 use kernels_hip::{Device, Stream};
 use reference_cpu::{bounds, ops};
 
+use crate::mutants::code_object;
 use crate::{Bits, device};
 
 const NAIVE: &str = "gemm_v1_naive";
@@ -71,7 +72,9 @@ impl Numbers {
             in_features,
             add_to: self.before.is_some(),
         };
-        Gemm::new(device, self.dtype)?.run(stream, &choices, &mut out, &product)?;
+        let code = code_object(device, variant);
+        let op = Gemm::from_code_object(device, variant, &code, self.dtype)?;
+        op.run(stream, &choices, &mut out, &product)?;
         out.to_host(stream)
     }
 

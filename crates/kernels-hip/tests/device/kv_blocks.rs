@@ -7,6 +7,7 @@ use engine_core::kv_dtype::KvDType;
 use kernels_hip::kv_layout::KvLayout;
 use kernels_hip::ops::{DenseBlocks, KvBlocks, KvPart};
 
+use crate::mutants::code_object;
 use crate::{Bits, device};
 
 #[test]
@@ -28,7 +29,10 @@ fn blocks_are_dense_on_the_way_and_whole_afterwards() {
         };
         let layout = KvLayout::new(&shape).unwrap();
         let size_bytes = dtype.size_bytes();
-        let op = KvBlocks::new(&device, size_bytes).unwrap();
+        let codes =
+            ["kv_gather_v1_naive", "kv_scatter_v1_naive"].map(|name| code_object(&device, name));
+        let [gather, scatter] = &codes;
+        let op = KvBlocks::from_code_objects(&device, [gather, scatter], size_bytes).unwrap();
         let pool: Vec<u8> =
             (0..layout.pool_bytes(NUM_BLOCKS).unwrap()).map(|_| bits.next() as u8).collect();
         let on_pool = device.buffer_from(&stream, &pool).unwrap();

@@ -11,6 +11,7 @@ use kernels_hip::ops::{KvRows, KvWrite, TokenScales};
 use kernels_hip::{Device, Stream};
 use reference_cpu::ops;
 
+use crate::mutants::code_object;
 use crate::{Bits, device};
 
 const DTYPES: [KvDType; 4] = [
@@ -77,7 +78,8 @@ impl Rows {
 
     /// What the device makes of it.
     fn write(&self, device: &Device, stream: &Stream, layout: &KvLayout, own: bool) -> Written {
-        let op = KvWrite::new(device, layout.dtype()).unwrap();
+        let code = code_object(device, "kv_write_v1_naive");
+        let op = KvWrite::from_code_object(device, &code, layout.dtype()).unwrap();
         let pool_bytes = layout.pool_bytes(NUM_BLOCKS).unwrap();
         let mut pools = [0; 2].map(|_| device.buffer::<u8>(pool_bytes).unwrap());
         let num_scales = layout.token_scale(NUM_BLOCKS, 0, 0);

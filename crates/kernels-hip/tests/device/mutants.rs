@@ -5,6 +5,7 @@
 //! A patch whose text is not there exactly once is a failure of its own: the kernel has changed, and the fault is gone.
 
 mod faults;
+mod step_faults;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,7 +92,8 @@ fn every_fault_is_rejected_and_no_kernel_is() {
     let Some(toolchain) = hip_toolchain::for_tests() else { return };
     // Every variant as it is, found by a text that any kernel has and replaced by itself.
     let mut jobs: Vec<Fault> = Vec::new();
-    for fault in FAULTS {
+    let faults = [FAULTS, step_faults::FAULTS].concat();
+    for fault in &faults {
         let is_known =
             jobs.iter().any(|job| (job.variant, job.sanitized) == (fault.variant, fault.sanitized));
         if !is_known {
@@ -99,7 +101,7 @@ fn every_fault_is_rejected_and_no_kernel_is() {
         }
     }
     let num_kernels = jobs.len();
-    jobs.extend(FAULTS);
+    jobs.extend(&faults);
     let next = Mutex::new((0..jobs.len()).collect::<Vec<_>>());
     let wrong = Mutex::new(Vec::new());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
@@ -118,6 +120,6 @@ fn every_fault_is_rejected_and_no_kernel_is() {
         (0..num_threads).for_each(|_| drop(scope.spawn(work)));
     });
     let wrong = wrong.into_inner().unwrap();
-    println!("{} faults in {num_kernels} kernels, {} wrong", FAULTS.len(), wrong.len());
+    println!("{} faults in {num_kernels} kernels, {} wrong", faults.len(), wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

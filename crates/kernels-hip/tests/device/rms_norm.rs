@@ -1,17 +1,24 @@
 //! `rms_norm` within the bound that every backend is held to; rows independent of each other.
 
 use engine_core::dtype::DType;
+use kernels_hip::Device;
 use kernels_hip::ops::{NormRows, RmsNorm};
 use reference_cpu::{bounds, ops};
 
+use crate::mutants::code_object;
 use crate::{Bits, device};
 
 const EPS: f32 = 1e-5;
 
+fn op(device: &Device, dtype: DType) -> RmsNorm {
+    let code = code_object(device, "rms_norm_v1_naive");
+    RmsNorm::from_code_object(device, &code, dtype).unwrap()
+}
+
 #[test]
 fn rows_are_normalized_as_the_reference_has_it() {
     let Some((device, stream)) = device() else { return };
-    let op = RmsNorm::new(&device, DType::F32).unwrap();
+    let op = op(&device, DType::F32);
     let mut bits = Bits(2);
     for (num_rows, hidden_size) in [(1, 1), (3, 63), (2, 256), (5, 576), (1, 4097)] {
         let (x, weight) = (bits.units(num_rows * hidden_size), bits.units(hidden_size));
@@ -48,7 +55,7 @@ fn listed_rows_are_those_rows_in_more_than_one_launch() {
     let x = device.buffer_from(&stream, &bits.units(NUM_ROWS * WIDTH)).unwrap();
     let weight = device.buffer_from(&stream, &bits.units(WIDTH)).unwrap();
     let listed: Vec<u32> = (0..600).map(|_| bits.next() % NUM_ROWS as u32).collect();
-    let op = RmsNorm::new(&device, DType::BF16).unwrap();
+    let op = op(&device, DType::BF16);
     let run = |rows: NormRows<'_>, num_rows: usize| {
         let mut out = device.buffer::<u16>(num_rows * WIDTH).unwrap();
         out.fill_bytes(&stream, 0xff).unwrap();

@@ -6,13 +6,14 @@ use engine_core::ops::Cols;
 use kernels_hip::ops::{Argmax, Convert, Rope, RopeLayout, RopeShape};
 use reference_cpu::{bounds, ops};
 
+use crate::mutants::code_object;
 use crate::{Bits, device};
 
 #[test]
 fn interleaved_pairs_turn_as_half_split_ones_in_another_order() {
     const HEAD_DIM: usize = 24;
     let Some((device, stream)) = device() else { return };
-    let op = Rope::new(&device).unwrap();
+    let op = Rope::from_code_object(&device, &code_object(&device, "rope_v1_naive")).unwrap();
     let mut bits = Bits(9);
     for (num_rows, num_heads, rotary_dim) in [(1, 1, 2), (3, 5, 24), (2, 30, 16)] {
         let stride = 3 + num_heads * HEAD_DIM + 2;
@@ -93,7 +94,8 @@ fn columns_are_rounded_to_nearest_even() {
     for dtype in [DType::BF16, DType::F16] {
         let mut out = device.buffer::<u16>(num_rows * width).unwrap();
         let view = Cols { buffer: &on_x, first_col, stride };
-        let op = Convert::new(&device, dtype).unwrap();
+        let code = code_object(&device, "convert_v1_naive");
+        let op = Convert::from_code_object(&device, &code, dtype).unwrap();
         op.run(&stream, &mut out, &view, [num_rows, width]).unwrap();
         for (i, got) in out.to_host(&stream).unwrap().into_iter().enumerate() {
             let x = x[i / width * stride + first_col + i % width];
@@ -121,6 +123,11 @@ fn the_first_of_the_largest_is_found_and_nan_never_wins() {
         row[at..].fill(0.25);
         rows.push((row, at as u32));
     }
+    for at in [0, 65, 700] {
+        let mut row = vec![f32::NAN; WIDTH];
+        row[at] = -3.0;
+        rows.push((row, at as u32));
+    }
     rows.push((vec![f32::NAN; WIDTH], Argmax::NONE));
     rows.push((vec![f32::NEG_INFINITY; WIDTH], Argmax::NONE));
     let mut infinite = vec![0.0; WIDTH];
@@ -129,7 +136,7 @@ fn the_first_of_the_largest_is_found_and_nan_never_wins() {
     let x: Vec<f32> = rows.iter().flat_map(|(row, _)| row.iter().copied()).collect();
     let on_x = device.buffer_from(&stream, &x).unwrap();
     let mut out = device.buffer(rows.len()).unwrap();
-    let op = Argmax::new(&device).unwrap();
+    let op = Argmax::from_code_object(&device, &code_object(&device, "argmax_v1_naive")).unwrap();
     op.run(&stream, &mut out, &on_x, [rows.len(), WIDTH]).unwrap();
     let want: Vec<u32> = rows.iter().map(|(_, at)| *at).collect();
     assert_eq!(out.to_host(&stream).unwrap(), want);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Format;
 use engine_core::kv_dtype::KvDType;
 
 use crate::variant::Variant;
@@ -52,19 +53,86 @@ const NAIVE: &str =
 /// The largest head that the plain ports have room for.
 const NAIVE_MAX_HEAD_DIM: usize = 256;
 
-pub(in crate::ops) const PAGED: &[Variant<AttentionShape>] = &[Variant {
-    op: "paged_attention",
-    name: "paged_attention_v1_naive",
-    reduction_class: NAIVE,
-    supports: naive,
+/// The reduction class of the variants with matrix instructions: `kernels/include/attention_mfma.h` says it in full.
+const MFMA: &str =
+    "attention: mfma 16x16x16, tiles of 64 and partitions of 512 positions, 16-bit weights";
+
+const fn paged(
+    name: &'static str,
+    reduction_class: &'static str,
+    supports: fn(&AttentionShape) -> Result<(), String>,
+) -> Variant<AttentionShape> {
+    Variant { op: "paged_attention", name, reduction_class, supports }
+}
+
+const fn prefill(
+    name: &'static str,
+    reduction_class: &'static str,
+    supports: fn(&AttentionShape) -> Result<(), String>,
+) -> Variant<AttentionShape> {
+    Variant { op: "prefill_attention", name, reduction_class, supports }
+}
+
+// The naive ones come first: they serve every block size, those with matrix instructions do not, and block size must not
+// choose the reduction class. The others are taken when they are pinned.
+pub(in crate::ops) const PAGED: &[Variant<AttentionShape>] = &[
+    paged("paged_attention_v1_naive", NAIVE, naive),
+    paged(SPLIT, MFMA, split),
+    paged("paged_attention_v3_mfma_one_shot", MFMA, mfma),
+];
+
+pub(in crate::ops) const PREFILL: &[Variant<AttentionShape>] = &[
+    prefill("prefill_attention_v1_naive", NAIVE, naive),
+    prefill("prefill_attention_v2_mfma_direct", MFMA, mfma),
+];
+
+/// What merges the partial results of those that split.
+pub(in crate::ops) const MERGE: &[Variant<AttentionShape>] = &[Variant {
+    op: "attention_merge",
+    name: "attention_merge_v1_in_order",
+    reduction_class: MFMA,
+    supports: formats,
 }];
 
-pub(in crate::ops) const PREFILL: &[Variant<AttentionShape>] = &[Variant {
-    op: "prefill_attention",
-    name: "prefill_attention_v1_naive",
-    reduction_class: NAIVE,
-    supports: naive,
-}];
+/// The variant of `paged_attention` that needs a merge.
+pub(super) const SPLIT: &str = "paged_attention_v4_mfma_split";
+
+/// Positions of a partition.
+pub(super) const PARTITION: usize = 512;
+
+fn split(shape: &AttentionShape) -> Result<(), String> {
+    mfma(shape)?;
+    if shape.max_seq_len <= PARTITION {
+        return Err(format!("no sequence is longer than a partition of {PARTITION}"));
+    }
+    Ok(())
+}
+
+/// Every variant with matrix instructions serves what all of them do: which one is taken may depend on lengths, and the
+/// reduction class may not.
+fn mfma(shape: &AttentionShape) -> Result<(), String> {
+    formats(shape)?;
+    let head_dims = match (shape.q_dtype, shape.kv_dtype) {
+        (_, KvDType::Float(_)) | (DType::BF16, KvDType::Fp8(Fp8Format::E4m3Fnuz)) => EVERY_HEAD_DIM,
+        _ => USUAL_HEAD_DIMS,
+    };
+    if !head_dims.contains(&shape.head_dim) {
+        return Err(format!("head_dim is not one of {head_dims:?}"));
+    }
+    if !shape.block_size.is_power_of_two() || shape.block_size < MFMA_MIN_BLOCK_SIZE {
+        return Err(format!("kv_block is not a power of two from {MFMA_MIN_BLOCK_SIZE}"));
+    }
+    Ok(())
+}
+
+/// Heads that kernels are compiled for with the formats of most models.
+const EVERY_HEAD_DIM: &[usize] = &[64, 96, 128, 192, 256];
+
+/// Those with other formats.
+const USUAL_HEAD_DIMS: &[usize] = &[64, 128];
+
+/// A lane's 16-byte load of values is up to 16 tokens of one kv_block.
+const MFMA_MIN_BLOCK_SIZE: usize = 16;
 
 fn naive(shape: &AttentionShape) -> Result<(), String> {
     formats(shape)?;
@@ -76,11 +144,60 @@ fn naive(shape: &AttentionShape) -> Result<(), String> {
 
 /// Whether there are matrix instructions, and kernels, for the formats.
 fn formats(shape: &AttentionShape) -> Result<(), String> {
-    use engine_core::formats::Fp8Format::{E4m3Fnuz, E5m2Fnuz};
+    use Fp8Format::{E4m3Fnuz, E5m2Fnuz};
     match (shape.q_dtype, shape.kv_dtype) {
         (DType::F32, _) => Err("queries have 16 bits".to_owned()),
         (q, KvDType::Float(kv)) if q == kv => Ok(()),
         (_, KvDType::Fp8(E4m3Fnuz | E5m2Fnuz)) => Ok(()),
         _ => Err("a cache is of the queries' format, fp8_e4m3fnuz or fp8_e5m2fnuz".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reduction class of the variant that is taken if all are compiled in.
+    fn class(table: &[Variant<AttentionShape>], shape: &AttentionShape) -> Option<&'static str> {
+        table.iter().find(|row| (row.supports)(shape).is_ok()).map(|row| row.reduction_class)
+    }
+
+    #[test]
+    fn lengths_never_choose_the_reduction_class() {
+        let formats = [
+            (DType::BF16, KvDType::Float(DType::BF16)),
+            (DType::F16, KvDType::Fp8(Fp8Format::E5m2Fnuz)),
+            (DType::BF16, KvDType::Float(DType::F16)),
+            (DType::F32, KvDType::Float(DType::F32)),
+        ];
+        for (q_dtype, kv_dtype) in formats {
+            for head_dim in [16, 64, 80, 96, 112, 128, 192, 256, 272] {
+                for block_size in [1, 8, 16, 24, 48, 64, 256] {
+                    let mut classes = Vec::new();
+                    for (max_num_rows, max_seq_len) in
+                        [(0, 0), (1, 1), (1, 512), (1, 513), (2, 900), (4096, 70_000)]
+                    {
+                        let shape = AttentionShape {
+                            q_dtype,
+                            kv_dtype,
+                            num_qo_heads: 28,
+                            num_kv_heads: 4,
+                            head_dim,
+                            block_size,
+                            has_token_scales: false,
+                            max_num_rows,
+                            max_seq_len,
+                        };
+                        classes.extend([class(PAGED, &shape), class(PREFILL, &shape)]);
+                    }
+                    classes.dedup();
+                    assert_eq!(
+                        classes.len(),
+                        1,
+                        "{q_dtype} {kv_dtype} {head_dim} {block_size}: {classes:?}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -26,7 +26,7 @@ impl Fault {
     }
 }
 
-const fn fault(
+pub(super) const fn fault(
     [variant, tests]: [&'static str; 2],
     name: &'static str,
     header: &'static str,

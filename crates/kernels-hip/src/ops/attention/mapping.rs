@@ -1,0 +1,82 @@
+//! How the kernels of a variant are named and how many work-groups they need.
+
+use super::shape::{AttentionShape, PARTITION, SPLIT};
+use crate::kv_layout::require_kernel_name;
+use crate::launch::Geometry;
+use crate::ops::{WAVE_SIZE, count};
+use crate::result::Result;
+
+/// Queries that a matrix instruction takes.
+pub(super) const COLUMNS: usize = 16;
+
+/// Waves of a work-group that has more than one.
+const NUM_WAVES: usize = 4;
+
+/// What a work-group does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mapping {
+    /// A row and a query head.
+    RowHead,
+    /// Sixteen packed queries of a KV head of a sequence.
+    Columns,
+    /// The same, and this many partitions.
+    Split(usize),
+    /// Four times as many, with a wave for each sixteen.
+    FourWaves,
+}
+
+impl Mapping {
+    /// That of a variant.
+    pub fn of(variant: &str) -> Self {
+        match variant {
+            SPLIT => Mapping::Split(1),
+            _ if variant.starts_with("prefill_attention_v2") => Mapping::FourWaves,
+            _ if variant.contains("_mfma") => Mapping::Columns,
+            _ => Mapping::RowHead,
+        }
+    }
+
+    /// The kernel's name.
+    pub fn symbol(self, variant: &str, shape: &AttentionShape) -> Result<String> {
+        let q = require_kernel_name(shape.q_dtype.into())?;
+        let kv = require_kernel_name(shape.kv_dtype)?;
+        Ok(match self {
+            Mapping::RowHead => format!("{variant}__{q}_{kv}"),
+            Mapping::Columns | Mapping::Split(_) | Mapping::FourWaves => {
+                format!("{variant}__{q}_{kv}_d{}", shape.head_dim)
+            }
+        })
+    }
+
+    /// The launch for that many rows and sequences.
+    pub fn geometry(
+        self,
+        shape: &AttentionShape,
+        num_tokens: usize,
+        num_seqs: usize,
+    ) -> Result<Geometry> {
+        let [x, y, z] = match self {
+            Mapping::RowHead => [num_tokens, shape.num_qo_heads, 1],
+            Mapping::Columns => [num_column_tiles(shape), shape.num_kv_heads, num_seqs],
+            Mapping::FourWaves => {
+                [num_column_tiles(shape).div_ceil(NUM_WAVES), shape.num_kv_heads, num_seqs]
+            }
+            Mapping::Split(partitions) => {
+                let num_partitions = shape.max_seq_len.div_ceil(PARTITION);
+                let tiles = num_column_tiles(shape).saturating_mul(shape.num_kv_heads);
+                [num_partitions.div_ceil(partitions), tiles, num_seqs]
+            }
+        };
+        let num_waves = if self == Mapping::FourWaves { NUM_WAVES } else { 1 };
+        let what = "the number of work-groups";
+        Ok(Geometry {
+            workgroups: [count(what, x)?, count(what, y)?, count(what, z)?],
+            ..Geometry::linear(1, count("work-items", num_waves * WAVE_SIZE)?)
+        })
+    }
+}
+
+/// Tiles of packed queries of the longest chunk.
+fn num_column_tiles(shape: &AttentionShape) -> usize {
+    (shape.max_num_rows * (shape.num_qo_heads / shape.num_kv_heads)).div_ceil(COLUMNS)
+}

@@ -1,0 +1,309 @@
+//! Faults of attention.
+
+use engine_core::dtype::DType;
+use engine_core::formats::Fp8Format;
+use engine_core::kv_dtype::KvDType;
+use kernels_hip::ops::Attention;
+use kernels_hip::{Device, Error, Stream};
+
+use crate::Mutant;
+use crate::bench::{Bar, Data, Fixture, Problem, run, verdict};
+use crate::patch::Patch;
+
+const V1: &str = "paged_attention_v1_naive";
+const V3: &str = "paged_attention_v3_mfma_one_shot";
+const V4: &str = "paged_attention_v4_mfma_split";
+const PREFILL: &str = "prefill_attention_v2_mfma_direct";
+const MERGE: &str = "attention_merge_v1_in_order";
+
+const ARGS: &str = "include/attention_args.h";
+const NAIVE: &str = "include/attention_naive.h";
+const MFMA: &str = "include/attention_mfma.h";
+
+/// Kernels for one format of each kind.
+pub(super) fn narrow(variant: &str) -> Option<(&'static str, &'static str)> {
+    match variant {
+        V1 => Some((
+            "ATTENTION_NAIVE_KERNELS(paged_attention_v1_naive)",
+            "ATTENTION_NAIVE(paged_attention_v1_naive, bf16, Bf16, bf16, Bf16)\n\
+             ATTENTION_NAIVE(paged_attention_v1_naive, bf16, Bf16, e4m3fnuz, Fp8E4m3)",
+        )),
+        V3 | V4 | PREFILL => Some((
+            "ATTENTION_MFMA_KERNELS(KERNEL)",
+            "KERNEL(bf16, Bf16, bf16, Bf16, 64)\nKERNEL(bf16, Bf16, e4m3fnuz, Fp8E4m3, 64)",
+        )),
+        _ => None,
+    }
+}
+
+fn problems() -> [Problem; 6] {
+    let fp8 = KvDType::Fp8(Fp8Format::E4m3Fnuz);
+    // Longer than a partition each, for a variant that splits serves nothing else.
+    let plain = Problem::new(&[(1, 530), (3, 40), (0, 7), (1, 1)]);
+    [
+        Problem { fixture: Fixture::Fingerprint, num_qo_heads: 6, ..plain.clone() },
+        plain.clone(),
+        Problem {
+            window: Some(33),
+            soft_cap: Some(2.0),
+            alibi: true,
+            sinks: true,
+            token_scales: true,
+            kv_dtype: fp8,
+            ..plain.clone()
+        },
+        Problem {
+            sinks: true,
+            fixture: Fixture::Peaked,
+            block_size: 32,
+            ..Problem::new(&[(20, 1100)])
+        },
+        // kv_blocks past 16 bits, and elements past 32.
+        Problem { first_block: Some(65_535), ..Problem::new(&[(1, 520)]) },
+        Problem {
+            first_block: Some((1 << 32) / 32_768 - 2),
+            kv_dtype: fp8,
+            block_size: 256,
+            ..Problem::new(&[(1, 700)])
+        },
+    ]
+}
+
+/// The checks of `tests/attention`, few enough to be done for each fault.
+pub(super) fn check(on: (&Device, &Stream), variant: &str, object: &[u8]) -> Result<(), String> {
+    for problem in problems() {
+        let data = Data::new(&problem);
+        let of_problem = |error: String| format!("{error} ({problem:?})");
+        let with = |name: &str, object: &[u8]| {
+            let mut attention = Attention::from_code_object(on.0, name, object)?;
+            run(&mut attention, on, &problem, &data)
+        };
+        let got = match with(variant, object) {
+            Ok(got) => got,
+            Err(Error::Pin { reason, .. }) => return Err(of_problem(reason)),
+            Err(error) => return Err(of_problem(error.to_string())),
+        };
+        let bar = match variant {
+            V1 => Bar { weights: DType::F32, rounding: None },
+            _ => Bar { weights: DType::BF16, rounding: Some((64, 512)) },
+        };
+        verdict(&problem, &data, &got, bar).map_err(of_problem)?;
+        if variant != V1 {
+            let file =
+                kernels_hip::registry::code_object(V3, "gfx942").map_err(|e| e.to_string())?;
+            let twin = with(V3, file.bytes).map_err(|error| error.to_string())?;
+            if twin.bits() != got.bits() {
+                return Err(of_problem(format!("other bits than {V3}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+const fn text(
+    variant: &'static str,
+    name: &'static str,
+    file: &'static str,
+    find: &'static str,
+    replace: &'static str,
+) -> Mutant {
+    Mutant { variant, name, patch: Patch::Text { file, find, replace } }
+}
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    text(V1, "q.k ignored", NAIVE, "float logit = dot *", "float logit = 0.0f * dot *"),
+    text(
+        V1,
+        "keys shifted by one",
+        NAIVE,
+        "Places::k(shape.padded(), slot, d)",
+        "Places::k(shape.padded(), slot ^ 1, d)",
+    ),
+    text(
+        V1,
+        "values of the next element",
+        NAIVE,
+        "Places::v(args.head_dim, slot, d)",
+        "Places::v(args.head_dim, slot, d ^ 1)",
+    ),
+    text(
+        V1,
+        "wrong kv head",
+        NAIVE,
+        "const unsigned kv_head = head / (args.num_qo_heads / args.num_kv_heads);",
+        "const unsigned kv_head = head % args.num_kv_heads;",
+    ),
+    text(
+        V1,
+        "last token dropped",
+        NAIVE,
+        "position >= place.first && position <= place.position;",
+        "position >= place.first && (position < place.position || position == 0);",
+    ),
+    text(V1, "scale of keys ignored", NAIVE, "(args.scale * args.k_scales[kv_head])", "args.scale"),
+    text(V1, "scale of values ignored", NAIVE, "args.v_scales[kv_head] * shrink", "shrink"),
+    text(V1, "token scales of keys ignored", NAIVE, "if (args.k_token_scales) {", "if (false) {"),
+    text(V1, "token scales of values ignored", NAIVE, "if (args.v_token_scales) {", "if (false) {"),
+    text(
+        V1,
+        "fnuz read as fn",
+        "include/fp8_fnuz.h",
+        "return __builtin_amdgcn_cvt_f32_fp8((int)code, 0);",
+        "return 2.0f * __builtin_amdgcn_cvt_f32_fp8((int)code, 0);",
+    ),
+    text(
+        V1,
+        "e4m3 read as e5m2",
+        "include/fp8_fnuz.h",
+        "return __builtin_amdgcn_cvt_f32_fp8((int)code, 0);",
+        "return __builtin_amdgcn_cvt_f32_bf8((int)code, 0);",
+    ),
+    text(
+        V1,
+        "16-bit block id",
+        NAIVE,
+        "return args.block_tables[",
+        "return (unsigned short)args.block_tables[",
+    ),
+    text(
+        V1,
+        "32-bit offset",
+        "include/kv_layout.h",
+        "return (block * num_kv_heads + kv_head) * ((unsigned long)head_dim * padded());",
+        "return (unsigned)(block * num_kv_heads + kv_head) * (head_dim * padded());",
+    ),
+    text(
+        V1,
+        "window off by one",
+        ARGS,
+        "max(position + 1 - (int)args.window, 0)",
+        "max(position - (int)args.window, 0)",
+    ),
+    text(V1, "soft-cap ignored", NAIVE, "if (args.soft_cap != 0.0f) {", "if (false) {"),
+    text(V1, "linear bias ignored", NAIVE, "if (args.alibi_slopes) {", "if (false) {"),
+    text(V1, "sink dropped", NAIVE, "if (args.sinks) {", "if (false) {"),
+    text(V1, "lse without its maximum", NAIVE, "maximum + logf(weight_sum)", "logf(weight_sum)"),
+    text(
+        V1,
+        "maximum not updated",
+        NAIVE,
+        "        maximum = new_maximum;\n        __syncthreads();",
+        "        __syncthreads();",
+    ),
+    text(
+        V1,
+        "truncating bf16 store",
+        "include/bf16.h",
+        "const unsigned rounded = bits + 0x7fff + (bits >> 16 & 1);",
+        "const unsigned rounded = bits;",
+    ),
+    text(
+        V1,
+        "the sequence after",
+        ARGS,
+        "args.cu_seqlens_q[middle] <= row ?",
+        "args.cu_seqlens_q[middle] < row ?",
+    ),
+    text(V3, "values not masked", MFMA, "return value & masks[i];", "return value;"),
+    text(
+        V3,
+        "truncating weights",
+        MFMA,
+        "return bits + (bits >> 16 & 1) + 0x7fff;",
+        "return bits;",
+    ),
+    text(V3, "sums not rescaled", MFMA, "            out *= shrink;", "            out *= 1.0f;"),
+    text(
+        V3,
+        "lanes left out of the sum",
+        MFMA,
+        "                partial.sum += __shfl_xor(partial.sum, 32, WAVE_SIZE);\n",
+        "",
+    ),
+    text(
+        V3,
+        "maximum of half the lanes",
+        MFMA,
+        "        maximum = fmaxf(maximum, __shfl_xor(maximum, 32, WAVE_SIZE));\n",
+        "",
+    ),
+    text(
+        V3,
+        "tables read past what is attended",
+        MFMA,
+        "min(max(first_of_unit & -16, low & -16), high & -16)",
+        "first_of_unit & -16",
+    ),
+    text(
+        V3,
+        "scale of a masked token not masked",
+        MFMA,
+        "some[i] = is_attended ? some[i] * scales[i] : 0.0f;",
+        "some[i] = some[i] * scales[i];",
+    ),
+    text(
+        V3,
+        "upper pair of codes lost",
+        MFMA,
+        "Format::template widen_pair<true>(unit[idx])",
+        "Format::template widen_pair<false>(unit[idx])",
+    ),
+    text(V3, "sink in base e", MFMA, "args.sinks[head] * LOG2_E", "args.sinks[head]"),
+    text(
+        V3,
+        "block offset of 32 bits",
+        MFMA,
+        "head_idx * ((unsigned long)args.block_size * (HEAD_DIM * SIZE))",
+        "(unsigned)head_idx * (args.block_size * (HEAD_DIM * SIZE))",
+    ),
+    text(
+        V3,
+        "columns of the row before",
+        MFMA,
+        "row = first_row + packed / heads;",
+        "row = first_row + (packed + 1) / heads;",
+    ),
+    Mutant { variant: V3, name: "no waits", patch: Patch::NoWaits },
+    text(
+        V3,
+        "partitions twice as long",
+        MFMA,
+        "(tile + TILE) % PARTITION == 0",
+        "(tile + TILE) % (2 * PARTITION) == 0",
+    ),
+    text(
+        V4,
+        "a split too short",
+        "paged_attention/paged_attention_v4_mfma_split.hip",
+        "min(wave.high / TILE * TILE, end - TILE)",
+        "min(wave.high / TILE * TILE, end - 2 * TILE)",
+    ),
+    text(
+        PREFILL,
+        "waves that share columns",
+        "prefill_attention/prefill_attention_v2_mfma_direct.hip",
+        "* NUM_WAVES + wave_idx) * COLUMNS",
+        "* NUM_WAVES + (wave_idx & 2)) * COLUMNS",
+    ),
+    text(
+        MERGE,
+        "first partition skipped",
+        "attention_merge/attention_merge_v1_in_order.hip",
+        "int partition = place.first / PARTITION;",
+        "int partition = place.first / PARTITION + 1;",
+    ),
+    text(
+        MERGE,
+        "last partition skipped",
+        "attention_merge/attention_merge_v1_in_order.hip",
+        "partition * PARTITION <= place.position",
+        "(partition + 1) * PARTITION <= place.position",
+    ),
+    text(
+        MERGE,
+        "partitions not relative to one maximum",
+        MFMA,
+        "return fmaf(a, first, b * second);",
+        "return fmaf(a, first, b);",
+    ),
+];
