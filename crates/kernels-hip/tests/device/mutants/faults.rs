@@ -40,6 +40,7 @@ const QUANTIZE_V1: [&str; 2] = ["fp8_quantize_v1_naive", "fp8_quantize::"];
 const QUANTIZE_V2: [&str; 2] = ["fp8_quantize_v2_registers", "fp8_quantize::"];
 const QUANTIZE_V3: [&str; 2] = ["fp8_quantize_v3_one_launch", "fp8_quantize::"];
 const CONVERT: [&str; 2] = ["fp8_convert_v1_naive", "fp8_convert::"];
+const CONVERT_V2: [&str; 2] = ["fp8_convert_v2_vectors", "fp8_convert::"];
 const NORM_V1: [&str; 2] = ["rms_norm_fp8_quantize_v1_naive", "fused_fp8::normalized"];
 const NORM_V2: [&str; 2] = ["rms_norm_fp8_quantize_v2_registers", "fused_fp8::normalized"];
 const SILU_V1: [&str; 2] = ["silu_mul_fp8_quantize_v1_naive", "fused_fp8::activated"];
@@ -200,6 +201,20 @@ pub const FAULTS: &[Fault] = &[
         "using E5m2FromFnuz = FromFnuz<0x7c, 0x7e>;",
     ),
     fault(CONVERT, "a wave counts once", "", "(unsigned)__popcll(lanes)", "(unsigned)(lanes != 0)"),
+    fault(
+        CONVERT_V2,
+        "negative zero becomes NaN",
+        "",
+        "const unsigned signs = codes & at_least(magnitudes, 1);",
+        "const unsigned signs = codes & SIGNS;",
+    ),
+    fault(
+        CONVERT_V2,
+        "the rest of the codes is left out",
+        "",
+        "for (unsigned long i = first; i < n; ++i) {",
+        "for (unsigned long i = first; i + 1 < n; ++i) {",
+    ),
     fault(NORM_V1, "eps is ignored", "rms_row.h", "sqrtf(mean + eps)", "sqrtf(mean + 0.0f * eps)"),
     fault(NORM_V1, "the sum is not stored", "", "                x[i] += delta[i];\n", ""),
     fault(
