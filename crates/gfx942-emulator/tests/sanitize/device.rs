@@ -63,8 +63,16 @@ pub fn findings_of_any(object: &[u8], name: &str, shape: Shape) -> Vec<Finding> 
     })
 }
 
-/// 192, in as many bytes as are asked for.
-const NUMBER: [u8; 8] = 192u64.to_le_bytes();
+/// 192, in as many bytes as are asked for; of a struct, every u64.
+const NUMBER: [u8; 1024] = {
+    let mut bytes = [0; 1024];
+    let mut at = 0;
+    while at < bytes.len() {
+        bytes[at] = 192;
+        at += 8;
+    }
+    bytes
+};
 
 fn allocate(arena: &Arena, num_bytes: usize) -> u64 {
     arena.allocate(num_bytes as u64, MemoryKind::Device).expect("there is room")
