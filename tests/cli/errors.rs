@@ -15,7 +15,10 @@ fn flags_are_checked() {
         (&["generate"][..], &["PROMPT"][..]),
         (&["generate", "hi", "--temprature", "1"], &["--temprature", "--temperature"]),
         (&["generate", "hi", "--dtype", "bfloat32"], &["bfloat32", "a similar value exists"]),
-        (&["generate", "hi", "--backend", "gpu"], &["gpu", "[possible values: cpu, reference, hip]"]),
+        (
+            &["generate", "hi", "--backend", "gpu"],
+            &["gpu", "[possible values: cpu, reference, hip]"],
+        ),
         (&["generate", "hi", "--cpu-isa", "avx51"], &["avx51", "'avx512'"]),
         (&["generate", "hi", "--max-tokens", "0"], &["whole number from 1 up"]),
         (&["generate", "hi", "--temperature", "-1"], &["--temperature", "from 0 up"]),
