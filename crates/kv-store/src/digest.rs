@@ -1,0 +1,42 @@
+//! The checksum of payload bytes: XXH3-128, which runs at memory speed. It finds faults; it is no
+//! defence against someone who writes into the directory on purpose.
+
+use std::fmt;
+
+use twox_hash::XxHash3_128;
+use twox_hash::xxhash3_128::Hasher;
+
+/// XXH3-128 of some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub u128);
+
+impl Digest {
+    /// Bytes of a digest in a record.
+    pub const NUM_BYTES: usize = 16;
+
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Digest(XxHash3_128::oneshot(bytes))
+    }
+
+    /// One digest for several parts, each with its digest: what a whole chunk has. A part can so be
+    /// checked alone, and no byte is read twice for the whole.
+    pub fn of_parts(parts: impl IntoIterator<Item = Digest>) -> Self {
+        let mut hasher = Hasher::new();
+        for part in parts {
+            hasher.write(&part.to_bytes());
+        }
+        Digest(hasher.finish_128())
+    }
+
+    /// Little endian, as in a record.
+    pub fn to_bytes(self) -> [u8; Self::NUM_BYTES] {
+        self.0.to_le_bytes()
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({:032x})", self.0)
+    }
+}
