@@ -19,6 +19,15 @@ impl Digest {
         Digest(XxHash3_128::oneshot(bytes))
     }
 
+    /// The digest of bytes that lie in several places.
+    pub fn of_slices<'a>(slices: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Hasher::new();
+        for slice in slices {
+            hasher.write(slice);
+        }
+        Digest(hasher.finish_128())
+    }
+
     /// One digest for several parts, each with its digest: what a whole chunk has. A part can so be
     /// checked alone, and no byte is read twice for the whole.
     pub fn of_parts(parts: impl IntoIterator<Item = Digest>) -> Self {

@@ -7,7 +7,9 @@ use super::{Shared, Store};
 use crate::chunk::{ChunkShape, ShapeError};
 use crate::clock::{Clock, SystemClock};
 use crate::identity::Identity;
-use crate::tier::{Expected, HostConfig, HostTier, Tier};
+use crate::tier::{
+    DirectoryConfig, DirectoryError, DirectoryTier, Expected, HostConfig, HostTier, Tier,
+};
 
 /// How a store is made. Sizes are tokens.
 #[derive(Clone)]
@@ -26,6 +28,8 @@ pub struct StoreConfig {
     pub ttl_ms: Option<u64>,
     /// The tier of host memory, if any.
     pub host: Option<HostConfig>,
+    /// The tier of a directory, if any.
+    pub directory: Option<DirectoryConfig>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -41,6 +45,7 @@ impl Default for StoreConfig {
             promote: true,
             ttl_ms: None,
             host: None,
+            directory: None,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -59,6 +64,9 @@ pub enum StoreError {
     /// Chunks of this shape cannot exist.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// A thread could not be started.
     #[error("cannot start a worker thread of the KV store: {0}")]
     Thread(#[source] std::io::Error),
@@ -79,6 +87,10 @@ impl Store {
         if let Some(host) = &config.host {
             let clock = Arc::clone(&config.clock);
             tiers.push(Arc::new(HostTier::new(host, Arc::clone(&expected), clock)));
+        }
+        if let Some(directory) = &config.directory {
+            let clock = Arc::clone(&config.clock);
+            tiers.push(Arc::new(DirectoryTier::open(directory, Arc::clone(&expected), clock)?));
         }
         Store::with_tiers(config, expected, tiers)
     }

@@ -1,10 +1,12 @@
 //! Where chunks live. A tier verifies what it gives, and may forget anything at any time.
 
+mod directory;
 mod host;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use directory::{DirectoryConfig, DirectoryError, DirectoryTier, Durability};
 pub use host::{HostConfig, HostTier};
 
 use crate::chunk::ChunkShape;

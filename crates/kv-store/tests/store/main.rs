@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod directory;
 mod support;
