@@ -19,6 +19,15 @@ impl Digest {
         Digest(XxHash3_128::oneshot(bytes))
     }
 
+    /// The digest of bytes that lie in several places.
+    pub fn of_slices<'a>(slices: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Hasher::new();
+        for slice in slices {
+            hasher.write(slice);
+        }
+        Digest(hasher.finish_128())
+    }
+
     /// One digest for several parts, each with its digest: what a whole chunk has. A part can so be
     /// checked alone, and no byte is read twice for the whole.
     pub fn of_parts(parts: impl IntoIterator<Item = Digest>) -> Self {
@@ -38,5 +47,33 @@ impl Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Digest({:032x})", self.0)
+    }
+}
+
+/// Copies `from` to `to`, which is as long, and gives the digest of what then is in `to`. Block by block, so
+/// that the bytes are hashed while they are in the cache.
+pub(crate) fn copy_and_digest(from: &[u8], to: &mut [u8]) -> Digest {
+    const BLOCK: usize = 64 * 1024;
+    let mut hasher = Hasher::new();
+    for (from, to) in from.chunks(BLOCK).zip(to.chunks_mut(BLOCK)) {
+        to.copy_from_slice(from);
+        hasher.write(to);
+    }
+    Digest(hasher.finish_128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_the_digest_of_its_source() {
+        for len in [0, 1, 240, 65_536, 65_537, 200_000] {
+            let from: Vec<u8> =
+                (0..len).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+            let mut to = vec![0; from.len()];
+            assert_eq!(copy_and_digest(&from, &mut to), Digest::of(&from));
+            assert_eq!(from, to);
+        }
     }
 }
