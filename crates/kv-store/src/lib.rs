@@ -8,6 +8,7 @@
 //! - [`disk`]: what the directory tier asks of a machine, so that tests can crash it
 //! - [`tier`]: where chunks live, and [`eviction`], what leaves when a tier is full
 //! - [`store`]: lookup, get, put over the tiers, and the same by worker threads
+//! - [`planner`]: whether to load what is stored, or to compute it again, or both
 //! - [`outcome`] and [`counters`]: what comes of asking, and how often
 //!
 //! A failure is a miss with a reason and a counter, never an answer.
@@ -24,6 +25,7 @@ pub mod eviction;
 pub mod identity;
 pub mod keys;
 pub mod outcome;
+pub mod planner;
 pub mod record;
 pub mod store;
 pub mod tier;
