@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engine_core::config::ModelConfig;
 use engine_core::device::KvCacheShape;
@@ -18,6 +19,7 @@ use engine_core::speculative::NgramConfig;
 use kernels_cpu::{CpuIsa, KernelsCpu};
 use kernels_hip::variant::Choices;
 use kernels_hip::{KernelsHip, Runtime};
+use kv_store::store::StoreConfig;
 use reference_cpu::ReferenceCpu;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,7 @@ use crate::hub::{self, Quiet};
 use crate::kv_cache::KvCacheDType;
 use crate::kv_memory::{KvMemory, PoolLoad};
 use crate::kv_scales::{self, ChosenScales};
+use crate::kv_tier::{self, DEFAULT_LOAD_TIMEOUT, KvTier};
 use crate::llm::{Llm, LlmParts};
 use crate::record::{Header, RecordedOptions, Recorder};
 use crate::run_loop::{Engine, EngineParts, RunLoop};
@@ -68,8 +71,27 @@ pub struct LlmBuilder {
     seed: u64,
     logprobs_mode: LogprobsMode,
     record: Option<PathBuf>,
+    kv_store: Option<KvStoreTiers>,
+    kv_load_timeout: Duration,
     /// Exactly this instead of what follows from model and machine.
     scheduler_config: Option<SchedulerConfig>,
+}
+
+/// Tiers, some of whose parts cannot be printed.
+#[derive(Clone)]
+struct KvStoreTiers(StoreConfig);
+
+impl std::fmt::Debug for KvStoreTiers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let StoreConfig { chunk_size, host, directory, .. } = &self.0;
+        let host_bytes = host.as_ref().map(|host| host.cap_bytes);
+        let directory = directory.as_ref().map(|directory| &directory.path);
+        f.debug_struct("KvStoreTiers")
+            .field("chunk_size", chunk_size)
+            .field("host_bytes", &host_bytes)
+            .field("directory", &directory)
+            .finish_non_exhaustive()
+    }
 }
 
 macro_rules! setters {
@@ -109,6 +131,8 @@ impl LlmBuilder {
             seed: 0,
             logprobs_mode: LogprobsMode::default(),
             record: None,
+            kv_store: None,
+            kv_load_timeout: DEFAULT_LOAD_TIMEOUT,
             scheduler_config: None,
         }
     }
@@ -168,6 +192,20 @@ impl LlmBuilder {
         seed: u64 => seed = seed;
         /// What is reported as log-probabilities; default those of the raw logits.
         logprobs_mode: LogprobsMode => logprobs_mode = logprobs_mode;
+    }
+
+    /// Keeps KV in these tiers, and loads it from there instead of computing it again; default: nowhere. Does
+    /// not change a bit of the output. Tails of prompts are kept in whole kv_blocks, whatever the
+    /// configuration says.
+    pub fn kv_store(mut self, config: StoreConfig) -> Self {
+        self.kv_store = Some(KvStoreTiers(config));
+        self
+    }
+
+    /// Longest that a request waits for its KV to be loaded before it is computed; default 10 seconds.
+    pub fn kv_load_timeout(mut self, timeout: Duration) -> Self {
+        self.kv_load_timeout = timeout;
+        self
     }
 
     /// Who is told of each variant of a GPU kernel when it is taken for the first time; default nobody.
@@ -343,6 +381,15 @@ impl LlmBuilder {
         check_kv_format(&mut ops, shape)?;
         let device_model = Model::load(&mut ops, model.checkpoint(), max_model_len)?;
         let kv_cache = ops.alloc_kv_cache(shape, &scales)?;
+        let kv_tier = match &self.kv_store {
+            Some(KvStoreTiers(config)) => {
+                let identity =
+                    kv_tier::identity(model, max_model_len, (dtype, &scales), &numerics_id)?;
+                let (config, timeout) = (config.clone(), self.kv_load_timeout);
+                Some(KvTier::open(config, identity, &shape, timeout)?)
+            }
+            None => None,
+        };
         let engine = Engine::new(EngineParts {
             ops,
             model: device_model,
@@ -350,6 +397,7 @@ impl LlmBuilder {
             scheduler,
             block_bytes: shape.block_bytes(),
             logprobs_mode: self.logprobs_mode,
+            kv_tier,
         })?;
         Ok(Started { run_loop: Box::new(engine), numerics_id, warning })
     }

@@ -137,6 +137,12 @@ pub enum LlmError {
     /// A time that no step takes.
     #[error("tpot_target_ms is {0}; set it to a number above 0, or leave it out for no target")]
     TpotTarget(f64),
+    /// The KV store cannot be opened.
+    #[error(transparent)]
+    KvStore(Box<kv_store::store::StoreError>),
+    /// KV of this engine cannot be told from that of others.
+    #[error(transparent)]
+    KvIdentity(#[from] kv_store::identity::IdentityError),
     /// Swap space that no machine has.
     #[error("swap_space is {0} GiB; set it to a number from 0 up that fits in memory")]
     SwapSpace(f64),
@@ -167,6 +173,12 @@ impl From<kernels_hip::Error> for LlmError {
             }
             error => LlmError::Hip(Box::new(error)),
         }
+    }
+}
+
+impl From<kv_store::store::StoreError> for LlmError {
+    fn from(error: kv_store::store::StoreError) -> Self {
+        LlmError::KvStore(Box::new(error))
     }
 }
 

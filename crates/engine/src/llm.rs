@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::bad_words::bad_word_tokens;
 use crate::builder::LlmBuilder;
 use crate::error::LlmError;
+use crate::kv_tier::{KvTierStats, LoadedTokens};
 use crate::output::RequestOutput;
 use crate::prompt::Prompt;
 use crate::record::RecordedRequest;
@@ -36,6 +37,17 @@ pub struct RequestOptions {
     pub priority: i32,
     /// Only requests with an equal salt share cached KV; `None` is a salt of its own.
     pub cache_salt: Option<String>,
+}
+
+/// What [`Llm::attach_prefix`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachedPrefix {
+    /// Tokens of the prefix.
+    pub num_tokens: usize,
+    /// Those whose KV was on the device already.
+    pub num_cached_tokens: usize,
+    /// Those whose KV was loaded, by tier; the others were computed.
+    pub num_loaded_tokens: LoadedTokens,
 }
 
 /// What a step did for one sequence of a request.
@@ -173,6 +185,52 @@ impl Llm {
             }
         }
         Ok(outputs.into_iter().flatten().collect())
+    }
+
+    /// Brings the KV of a prefix onto the device, ahead of prompts that begin with it: what is not there is
+    /// loaded from the KV store, or computed and stored. It stays as long as the prefix cache has room, and
+    /// is shared under the cache salt of `options`.
+    ///
+    /// As [`Llm::generate`], it works on other requests meanwhile, but does not tell what became of them.
+    ///
+    /// # Errors
+    /// As [`Llm::add_request`], or if the engine fails.
+    pub fn attach_prefix(
+        &mut self,
+        prefix: Prompt,
+        options: RequestOptions,
+    ) -> Result<AttachedPrefix, LlmError> {
+        // A token is sampled, and forgotten: it costs one row.
+        let params =
+            SamplingParams { max_tokens: 1, detokenize: false, ..SamplingParams::default() };
+        let id = self.add_request_with(prefix, params, options)?;
+        loop {
+            for update in self.step() {
+                if update.id != id {
+                    continue;
+                }
+                if let Some(error) = update.error {
+                    return Err(error.into());
+                }
+                if let Some(output) = update.finished {
+                    return Ok(AttachedPrefix {
+                        num_tokens: output.prompt_token_ids.len(),
+                        num_cached_tokens: output.metrics.num_cached_tokens,
+                        num_loaded_tokens: output.metrics.num_loaded_tokens,
+                    });
+                }
+            }
+        }
+    }
+
+    /// What was done with the KV store; `None` without one.
+    pub fn kv_tier_stats(&self) -> Option<KvTierStats> {
+        self.run_loop.kv_tier_stats()
+    }
+
+    /// Waits until the KV store has stored all that it was given. Also done when the engine is dropped.
+    pub fn flush_kv_store(&self) {
+        self.run_loop.flush_kv_store();
     }
 
     /// Queues a request; [`Llm::step`] works on it.

@@ -2,6 +2,8 @@
 
 use engine_core::request::FinishReason;
 
+use crate::kv_tier::LoadedTokens;
+
 /// One candidate at one position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logprob {
@@ -75,6 +77,8 @@ pub struct RequestMetrics {
     pub num_kv_blocks: u32,
     /// Prompt tokens whose KV was found in the prefix cache.
     pub num_cached_tokens: usize,
+    /// Tokens whose KV was loaded from the KV store, by tier, also after preemptions.
+    pub num_loaded_tokens: LoadedTokens,
     /// Tokens that were guessed ahead.
     pub num_draft_tokens: usize,
     /// Those of them that were right.
@@ -91,6 +95,7 @@ impl RequestMetrics {
         self.num_preemptions += other.num_preemptions;
         self.num_kv_blocks += other.num_kv_blocks;
         self.num_cached_tokens += other.num_cached_tokens;
+        self.num_loaded_tokens.merge(&other.num_loaded_tokens);
         self.num_draft_tokens += other.num_draft_tokens;
         self.num_accepted_tokens += other.num_accepted_tokens;
     }

@@ -77,6 +77,7 @@ impl SequenceState {
         if update.is_first {
             self.metrics.queue_time_s = (step_start - self.arrival).as_secs_f64();
         }
+        self.metrics.num_loaded_tokens = update.loaded;
         for scores in update.prompt_logprobs {
             self.prompt_logprobs.push(Some(to_list(&scores, tokenizer)));
         }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Event, Header, RecordedRequest};
 use crate::error::LlmError;
+use crate::kv_tier::KvTierStats;
 use crate::run_loop::{Observed, RunLoop, StepReport};
 use crate::sampler::SeqRequest;
 
@@ -96,6 +97,14 @@ impl RunLoop for Recorder {
 
     fn device_name(&self) -> String {
         self.inner.device_name()
+    }
+
+    fn kv_tier_stats(&self) -> Option<KvTierStats> {
+        self.inner.kv_tier_stats()
+    }
+
+    fn flush_kv_store(&self) {
+        self.inner.flush_kv_store();
     }
 
     fn check(&self) -> Result<(), LlmError> {

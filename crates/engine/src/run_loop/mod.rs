@@ -2,6 +2,7 @@
 
 mod host_swap;
 mod logits;
+mod outside;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -23,6 +24,7 @@ use engine_core::scheduler::{
 };
 
 use crate::error::LlmError;
+use crate::kv_tier::{KvTier, KvTierStats, LoadedTokens};
 use crate::sampler::{RowSampler, SampledToken, SeqRequest, SeqSampler};
 use crate::structured::StructuredError;
 use host_swap::HostSwap;
@@ -40,6 +42,8 @@ pub(crate) struct SeqUpdate {
     pub(crate) prompt_logprobs: Vec<TokenLogprobs>,
     /// The tokens that the step sampled: more than one if guesses were right.
     pub(crate) sampled: Vec<SampledToken>,
+    /// What was loaded for the sequence so far instead of being computed.
+    pub(crate) loaded: LoadedTokens,
     /// Why the sequence ended with [`FinishReason::Error`].
     pub(crate) error: Option<StepError>,
 }
@@ -87,6 +91,10 @@ pub(crate) trait RunLoop: Send {
     fn reset_prefix_cache(&mut self) -> bool;
     fn scheduler(&self) -> &Scheduler;
     fn device_name(&self) -> String;
+    /// What was done with the KV store, if there is one.
+    fn kv_tier_stats(&self) -> Option<KvTierStats>;
+    /// Waits until all that was given to the KV store is stored.
+    fn flush_kv_store(&self);
     /// Whether what goes on is recorded as it is to be.
     ///
     /// # Errors
@@ -115,6 +123,7 @@ pub(crate) struct Engine<O: Ops> {
     row_sampler: RowSampler,
     runs: SampledRuns,
     tracer: Option<Tracer>,
+    kv_tier: Option<KvTier>,
     /// Strikes in the next step.
     #[cfg(test)]
     fault: Option<tests::Fault>,
@@ -129,11 +138,13 @@ pub(crate) struct EngineParts<O: Ops> {
     /// Bytes of a kv_block over all layers.
     pub(crate) block_bytes: u64,
     pub(crate) logprobs_mode: LogprobsMode,
+    pub(crate) kv_tier: Option<KvTier>,
 }
 
 impl<O: Ops> Engine<O> {
     pub(crate) fn new(parts: EngineParts<O>) -> Result<Self, OpError> {
-        let EngineParts { mut ops, model, kv_cache, scheduler, block_bytes, logprobs_mode } = parts;
+        let EngineParts { mut ops, model, kv_cache, scheduler, .. } = parts;
+        let EngineParts { block_bytes, logprobs_mode, kv_tier, .. } = parts;
         let config = scheduler.config();
         let max_num_tokens = config.max_num_batched_tokens;
         let max_num_logit_rows = max_num_logit_rows(max_num_tokens);
@@ -157,6 +168,7 @@ impl<O: Ops> Engine<O> {
             row_sampler: RowSampler::new(logprobs_mode),
             runs: SampledRuns::default(),
             tracer: None,
+            kv_tier,
             #[cfg(test)]
             fault: None,
         })
@@ -168,6 +180,7 @@ impl<O: Ops> Engine<O> {
         loop {
             self.scheduler.schedule(&mut self.batch);
             let lost = self.execute_copies();
+            self.begin_loads();
             if lost.is_empty() {
                 break;
             }
@@ -212,15 +225,23 @@ impl<O: Ops> Engine<O> {
 
     /// Runs the batch through all layers.
     fn forward(&mut self) -> Result<(), OpError> {
+        let batch = std::mem::take(&mut self.batch);
+        let done = self.forward_batch(&batch);
+        self.batch = batch;
+        done?;
+        #[cfg(test)]
+        self.fault.take().map_or(Ok(()), tests::Fault::strike)?;
+        Ok(())
+    }
+
+    fn forward_batch(&mut self, batch: &Batch) -> Result<(), OpError> {
         let (ops, workspace) = (&mut self.ops, &mut self.workspace);
-        ops.upload_batch(&self.batch, &mut self.device_batch)?;
+        ops.upload_batch(batch, &mut self.device_batch)?;
         self.model.begin(ops, &self.device_batch, workspace)?;
-        let step = (&self.device_batch, self.batch.num_tokens());
+        let step = (&self.device_batch, batch.num_tokens());
         for layer_idx in 0..self.model.config().num_layers {
             self.model.layer(ops, layer_idx, step, &mut self.kv_cache, workspace)?;
         }
-        #[cfg(test)]
-        self.fault.take().map_or(Ok(()), tests::Fault::strike)?;
         Ok(())
     }
 
@@ -271,6 +292,7 @@ impl<O: Ops> Engine<O> {
         if let Some(tracer) = &mut self.tracer {
             tracer.begin(replayed);
         }
+        let outside = self.take_from_outside();
         self.schedule();
         if let Some(tracer) = &mut self.tracer {
             tracer.batch(&self.batch, &self.plan);
@@ -280,11 +302,15 @@ impl<O: Ops> Engine<O> {
             is_first: scheduled.is_first,
             prompt_logprobs: Vec::new(),
             sampled: Vec::new(),
+            loaded: self.loaded(scheduled.seq_id),
             error: None,
         };
         let mut updates: Vec<_> = self.plan.iter().map(update).collect();
-        if !updates.is_empty()
-            && let Err(error) = self.run_step(&mut updates)
+        let tables = self.tables();
+        if updates.is_empty() {
+            self.wait_for_loads();
+        } else if let Err(error) =
+            outside.map_err(StepError::from).and_then(|()| self.run_step(&mut updates))
         {
             self.scheduler.fail_step();
             for update in &mut updates {
@@ -299,15 +325,20 @@ impl<O: Ops> Engine<O> {
             }
             tracer.end()
         });
-        StepReport { updates, finished: self.drain_finished(), trace }
+        let finished: Vec<_> = self.scheduler.drain_finished().collect();
+        self.store(&tables, &finished);
+        self.forget(&finished);
+        StepReport { updates, finished, trace }
     }
 
-    fn drain_finished(&mut self) -> Vec<FinishedSeq> {
-        let finished: Vec<_> = self.scheduler.drain_finished().collect();
-        for seq in &finished {
-            self.live.remove(&seq.sequence.seq_id());
+    /// Sequences have ended.
+    fn forget(&mut self, finished: &[FinishedSeq]) {
+        for seq_id in finished.iter().map(|seq| seq.sequence.seq_id()) {
+            self.live.remove(&seq_id);
+            if let Some(kv_tier) = &mut self.kv_tier {
+                kv_tier.remove(seq_id);
+            }
         }
-        finished
     }
 }
 
@@ -327,6 +358,7 @@ where
     O: Ops<Buffer: Send, KvCache: Send, Batch: Send, Matrix: Send> + Send,
 {
     fn add(&mut self, request: SeqRequest) -> Result<SeqId, Refusal> {
+        let cache_salt = request.options.cache_salt.clone();
         let seq_id = self.scheduler.add(Request {
             priority: request.options.priority,
             cache_salt: request.options.cache_salt.clone(),
@@ -337,12 +369,20 @@ where
         let max_model_len = self.scheduler.config().max_model_len;
         let seq = SeqSampler::new(request, max_model_len, self.model.config().vocab_size);
         self.live.insert(seq_id, seq);
+        if let Some(kv_tier) = &mut self.kv_tier {
+            kv_tier.add(seq_id, cache_salt);
+        }
         Ok(seq_id)
     }
 
     fn finish(&mut self, seq_id: SeqId, reason: FinishReason) -> Option<FinishedSeq> {
+        self.store_before_end(seq_id);
         self.scheduler.finish(seq_id, reason);
-        self.drain_finished().into_iter().find(|seq| seq.sequence.seq_id() == seq_id)
+        // What is still read for it goes nowhere: its kv_blocks are free at once.
+        let _ = self.scheduler.end_load(seq_id, 0);
+        let finished: Vec<_> = self.scheduler.drain_finished().collect();
+        self.forget(&finished);
+        finished.into_iter().find(|seq| seq.sequence.seq_id() == seq_id)
     }
 
     fn step(&mut self) -> StepReport {
@@ -371,5 +411,15 @@ where
 
     fn device_name(&self) -> String {
         self.ops.name()
+    }
+
+    fn kv_tier_stats(&self) -> Option<KvTierStats> {
+        self.kv_tier.as_ref().map(KvTier::stats)
+    }
+
+    fn flush_kv_store(&self) {
+        if let Some(kv_tier) = &self.kv_tier {
+            kv_tier.flush();
+        }
     }
 }

@@ -68,6 +68,7 @@ fn engine() -> Engine<ReferenceCpu> {
         scheduler: scheduler.unwrap(),
         block_bytes: shape.block_bytes(),
         logprobs_mode: LogprobsMode::default(),
+        kv_tier: None,
     })
     .unwrap()
 }

@@ -16,6 +16,12 @@ pub(crate) struct Observed {
     /// Each time that blocks were copied for the step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) copies: Vec<ObservedCopies>,
+    /// Loads that ended before the step, with the leading tokens that were there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) loads: Vec<(SeqId, usize)>,
+    /// Leading tokens that could be loaded, offered before the step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) offers: Vec<(SeqId, usize)>,
 }
 
 /// Blocks that were copied between device and host.
@@ -67,6 +73,19 @@ impl Tracer {
     /// The copies that come next, if the step is a repetition.
     pub(super) fn next_copies(&self) -> Option<&ObservedCopies> {
         self.replayed.as_ref()?.copies.get(self.observed.copies.len())
+    }
+
+    /// What the step is to take from outside, if it is a repetition.
+    pub(super) fn replayed(&self) -> Option<&Observed> {
+        self.replayed.as_ref()
+    }
+
+    pub(super) fn loaded(&mut self, seq_id: SeqId, num_tokens: usize) {
+        self.observed.loads.push((seq_id, num_tokens));
+    }
+
+    pub(super) fn offered(&mut self, seq_id: SeqId, num_tokens: usize) {
+        self.observed.offers.push((seq_id, num_tokens));
     }
 
     pub(super) fn copied(&mut self, copies: ObservedCopies) {

@@ -1,0 +1,396 @@
+//! KV that outlives its request and its engine changes no bit of an answer: with hits in any tier, in parts,
+//! damaged, too late or not at all. Counters say that all of it happened.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use engine::{
+    Fp8Flavour, KvCacheDType, KvStoreConfig, KvTierStats, Llm, LlmBuilder, Prompt, Replay,
+    RequestOptions, RequestOutput, SamplingParams,
+};
+use kv_store::tier::{DirectoryConfig, HostConfig};
+use reference_cpu::inputs::Rng;
+
+const CHUNK_SIZE: usize = 8;
+const NUM_TOKENS: usize = 21;
+
+fn tiny_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/families/llama")
+}
+
+fn builder() -> LlmBuilder {
+    Llm::builder(tiny_model()).block_size(4).max_model_len(48).kv_cache_memory_bytes(1 << 20)
+}
+
+fn in_directory(path: &Path) -> KvStoreConfig {
+    KvStoreConfig {
+        chunk_size: CHUNK_SIZE,
+        directory: Some(DirectoryConfig::new(path, 1 << 30)),
+        ..KvStoreConfig::default()
+    }
+}
+
+fn in_host_memory() -> KvStoreConfig {
+    KvStoreConfig {
+        chunk_size: CHUNK_SIZE,
+        host: Some(HostConfig::lru(1 << 24)),
+        ..KvStoreConfig::default()
+    }
+}
+
+fn prompts() -> Vec<Vec<u32>> {
+    // Two with a beginning in common, and one of its own.
+    let long = |first: u32| (first..first + NUM_TOKENS as u32).collect::<Vec<u32>>();
+    let mut other = long(1);
+    other[CHUNK_SIZE + 2..].iter_mut().for_each(|token| *token += 40);
+    vec![long(1), other, long(60)]
+}
+
+fn params() -> SamplingParams {
+    SamplingParams {
+        max_tokens: 7,
+        seed: Some(3),
+        ignore_eos: true,
+        logprobs: Some(3),
+        ..SamplingParams::default()
+    }
+}
+
+/// What an answer is, to the bit, without how it came about.
+type Answer = (Vec<u32>, Vec<(u32, u32)>);
+
+fn answers(outputs: &[RequestOutput]) -> Vec<Answer> {
+    let answer = |output: &RequestOutput| {
+        let completion = &output.outputs[0];
+        let scores = completion.logprobs.as_ref().unwrap().iter().flatten();
+        let scores = scores.map(|score| (score.token_id, score.logprob.to_bits())).collect();
+        (completion.token_ids.clone(), scores)
+    };
+    outputs.iter().map(answer).collect()
+}
+
+fn generate(llm: &mut Llm) -> (Vec<Answer>, Vec<RequestOutput>) {
+    let outputs = llm.generate(&prompts(), &params()).unwrap();
+    (answers(&outputs), outputs)
+}
+
+fn expected(builder: LlmBuilder) -> Vec<Answer> {
+    generate(&mut builder.build().unwrap()).0
+}
+
+fn stats(llm: &Llm) -> KvTierStats {
+    llm.kv_tier_stats().unwrap()
+}
+
+#[test]
+fn another_engine_loads_what_the_first_computed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = || in_directory(directory.path());
+    let expected = expected(builder());
+    let mut first = builder().kv_store(store()).build().unwrap();
+    assert_eq!(generate(&mut first).0, expected);
+    first.flush_kv_store();
+    assert!(first.kv_tier_stats().unwrap().num_chunk_hits == 0);
+    drop(first);
+
+    let mut second = builder().kv_store(store()).build().unwrap();
+    let (answers, outputs) = generate(&mut second);
+    assert_eq!(answers, expected);
+    let done = stats(&second);
+    assert!(done.num_chunk_hits > 4 && done.num_corrupt_chunks == 0, "{done:?}");
+    let scheduled = second.stats();
+    assert!(scheduled.num_loads >= 2 && scheduled.num_failed_loads == 0, "{scheduled:?}");
+    // All of the first prompt but its last token, which gives the answer's first.
+    assert_eq!(outputs[0].metrics.num_loaded_tokens.disk, NUM_TOKENS - 1, "{outputs:?}");
+    assert_eq!(done.loaded_tokens.disk as u64, scheduled.num_loaded_tokens);
+
+    // kv_blocks of other sizes read the same chunks; tails are shared where they are whole in both.
+    for block_size in [1, 3, 8, 16] {
+        let other = builder().block_size(block_size);
+        let mut llm = other.kv_store(store()).build().unwrap();
+        assert_eq!(generate(&mut llm).0, expected, "blocks of {block_size}");
+        let done = stats(&llm);
+        assert!(done.num_chunk_hits > 2, "blocks of {block_size}: {done:?}");
+    }
+}
+
+#[test]
+fn formats_of_the_cache_do_not_mix() {
+    let directory = tempfile::tempdir().unwrap();
+    let formats: [(&str, Option<Fp8Flavour>); 4] = [
+        ("auto", None),
+        ("fp8_e4m3", Some(Fp8Flavour::Ocp)),
+        ("fp8_e4m3", Some(Fp8Flavour::Fnuz)),
+        ("fp8_e5m2", Some(Fp8Flavour::Ocp)),
+    ];
+    for (name, flavour) in formats {
+        let of_format = || {
+            let dtype: KvCacheDType = name.parse().unwrap();
+            let builder = builder().kv_cache_dtype(dtype);
+            flavour.into_iter().fold(builder, LlmBuilder::fp8_flavour)
+        };
+        let expected = expected(of_format());
+        for is_first in [true, false] {
+            let store = in_directory(directory.path());
+            let mut llm = of_format().kv_store(store).build().unwrap();
+            assert_eq!(generate(&mut llm).0, expected, "{name} {flavour:?}");
+            let num_hits = stats(&llm).num_chunk_hits;
+            assert_eq!(num_hits == 0, is_first, "{name} {flavour:?}: {num_hits} hits");
+        }
+    }
+}
+
+#[test]
+fn host_memory_answers_after_the_prefix_cache_is_gone() {
+    let mut llm = builder().kv_store(in_host_memory()).build().unwrap();
+    let expected = expected(builder());
+    assert_eq!(generate(&mut llm).0, expected);
+    llm.flush_kv_store();
+    assert!(llm.reset_prefix_cache());
+    let (answers, outputs) = generate(&mut llm);
+    assert_eq!(answers, expected);
+    assert_eq!(outputs[0].metrics.num_loaded_tokens.host, NUM_TOKENS - 1);
+
+    // What both have, is taken from the device; only what is missing there is loaded.
+    let before = stats(&llm).num_chunk_hits;
+    assert_eq!(generate(&mut llm).0, expected);
+    assert!(stats(&llm).num_chunk_hits <= before + 3, "{:?}", stats(&llm));
+}
+
+#[test]
+fn salts_share_nothing() {
+    let mut llm = builder().kv_store(in_host_memory()).build().unwrap();
+    let mut attach = |salt: Option<&str>| {
+        let options =
+            RequestOptions { cache_salt: salt.map(str::to_owned), ..RequestOptions::default() };
+        let attached = llm.attach_prefix(Prompt::TokenIds(prompts().remove(0)), options).unwrap();
+        llm.flush_kv_store();
+        assert!(llm.reset_prefix_cache());
+        attached.num_loaded_tokens.total()
+    };
+    assert_eq!([attach(None), attach(Some("a")), attach(Some("b"))], [0; 3]);
+    assert_eq!([attach(Some("a")), attach(None), attach(Some("b"))], [NUM_TOKENS - 1; 3]);
+}
+
+#[test]
+fn a_prefix_is_attached_before_its_prompts_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = builder().kv_store(in_directory(directory.path())).build().unwrap();
+    let prefix = Prompt::TokenIds(prompts().remove(0));
+    let attached = first.attach_prefix(prefix.clone(), RequestOptions::default()).unwrap();
+    assert_eq!((attached.num_tokens, attached.num_loaded_tokens.total()), (NUM_TOKENS, 0));
+    drop(first);
+    let mut second = builder().kv_store(in_directory(directory.path())).build().unwrap();
+    let attached = second.attach_prefix(prefix, RequestOptions::default()).unwrap();
+    assert_eq!(attached.num_loaded_tokens.disk, NUM_TOKENS - 1);
+    let (answers, outputs) = generate(&mut second);
+    assert_eq!(answers, expected(builder()));
+    assert_eq!(outputs[0].metrics.num_cached_tokens, (NUM_TOKENS - 1) / 4 * 4);
+}
+
+#[test]
+fn a_load_that_takes_too_long_is_computed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = || in_directory(directory.path());
+    let expected = expected(builder());
+    generate(&mut builder().kv_store(store()).build().unwrap());
+    let mut llm = builder().kv_store(store()).kv_load_timeout(Duration::ZERO).build().unwrap();
+    for _ in 0..20 {
+        assert_eq!(generate(&mut llm).0, expected);
+        assert!(llm.reset_prefix_cache());
+    }
+    let done = stats(&llm);
+    assert!(done.num_timeouts > 0, "{done:?}");
+}
+
+#[test]
+fn what_is_withdrawn_while_it_loads_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = || in_directory(directory.path());
+    let expected = expected(builder());
+    generate(&mut builder().kv_store(store()).build().unwrap());
+    let mut llm = builder().kv_store(store()).build().unwrap();
+    for _ in 0..20 {
+        let prompts = prompts().into_iter().map(Prompt::TokenIds);
+        let ids: Vec<_> =
+            prompts.map(|prompt| llm.add_request(prompt, params()).unwrap()).collect();
+        // The loads begin, and nobody waits for them.
+        llm.step();
+        ids.into_iter().for_each(|id| drop(llm.abort(id)));
+        assert!(llm.reset_prefix_cache(), "kv_blocks are still held");
+        assert_eq!(generate(&mut llm).0, expected);
+        assert!(llm.reset_prefix_cache());
+    }
+    assert!(stats(&llm).num_chunk_hits > 0);
+}
+
+#[test]
+fn preemption_and_a_store_go_together() {
+    let expected = expected(builder());
+    let bytes_of_a_block = 4 * {
+        let llm = builder().build().unwrap();
+        let config = llm.config();
+        2 * 2 * (config.num_layers * config.num_kv_heads * config.head_dim) as u64
+    };
+    let tight = || {
+        builder()
+            .kv_cache_memory_bytes(14 * bytes_of_a_block)
+            .max_num_batched_tokens(16)
+            .kv_store(in_host_memory())
+    };
+    let mut llm = tight().build().unwrap();
+    for _ in 0..4 {
+        assert_eq!(generate(&mut llm).0, expected);
+        llm.flush_kv_store();
+    }
+    let (scheduled, done) = (llm.stats(), stats(&llm));
+    assert!(scheduled.num_preemptions > 0 && done.num_chunk_hits > 0, "{scheduled:?} {done:?}");
+}
+
+#[test]
+fn a_recorded_run_with_loads_repeats_without_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = directory.path().join("run.jsonl");
+    let store = directory.path().join("store");
+    generate(&mut builder().kv_store(in_directory(&store)).build().unwrap());
+    let mut llm = builder().kv_store(in_directory(&store)).record(&record).build().unwrap();
+    generate(&mut llm);
+    assert!(stats(&llm).num_chunk_hits > 0);
+    llm.check_record().unwrap();
+    drop(llm);
+    fs::remove_dir_all(&store).unwrap();
+    let report = Replay::open(&record, None, None).unwrap().run(|_| ()).unwrap();
+    assert_eq!(report.difference, None, "{report:?}");
+    assert!(report.num_steps > 5, "{report:?}");
+}
+
+/// Files below a folder that can be a chunk.
+fn records(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(records(&path));
+        } else if fs::metadata(&path).unwrap().len() > 4096 {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Damages some of the records; answers how.
+fn damage(paths: &[PathBuf], rng: &mut Rng) -> String {
+    let mut story = String::new();
+    for path in paths {
+        let mut bytes = fs::read(path).unwrap();
+        match rng.below(7) {
+            0 | 1 => {
+                let place = rng.below(bytes.len());
+                bytes[place] ^= 1 << rng.below(8);
+                story += &format!("bit at {place}; ");
+            }
+            2 => {
+                bytes.truncate(rng.below(bytes.len()));
+                story += &format!("cut at {}; ", bytes.len());
+            }
+            3 => {
+                // Somebody else's chunk under this name.
+                bytes = fs::read(&paths[rng.below(paths.len())]).unwrap_or_default();
+                story += "another chunk; ";
+            }
+            4 => {
+                let place = rng.below(bytes.len());
+                let end = (place + 512).min(bytes.len());
+                bytes[place..end].fill(0);
+                story += &format!("zeros at {place}; ");
+            }
+            5 => {
+                fs::remove_file(path).unwrap();
+                story += "gone; ";
+                continue;
+            }
+            _ => continue,
+        }
+        // Not in place: the store may have published it as a second name of the same file.
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    story
+}
+
+#[test]
+fn whatever_happens_to_the_records_no_token_is_wrong() {
+    const NUM_CASES: usize = 240;
+    let directory = tempfile::tempdir().unwrap();
+    let whole = directory.path().join("whole");
+    generate(&mut builder().kv_store(in_directory(&whole)).build().unwrap());
+    let originals: Vec<(PathBuf, Vec<u8>)> =
+        records(&whole).into_iter().map(|path| (path.clone(), fs::read(&path).unwrap())).collect();
+    assert!(originals.len() > 6, "{} records", originals.len());
+    let expected = expected(builder());
+    let mut rng = Rng::new(0x6661_756c_7473);
+    let mut total = KvTierStats::default();
+    for case in 0..NUM_CASES {
+        for (path, bytes) in &originals {
+            // What was put aside as wrong, or damaged in the last case, is made new.
+            let _ = fs::remove_file(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let paths: Vec<PathBuf> = originals.iter().map(|(path, _)| path.clone()).collect();
+        // The store sees its directory before or after the damage.
+        let is_early = case % 2 == 0;
+        let early = is_early.then(|| builder().kv_store(in_directory(&whole)).build().unwrap());
+        let story = damage(&paths, &mut rng);
+        let mut llm =
+            early.unwrap_or_else(|| builder().kv_store(in_directory(&whole)).build().unwrap());
+        assert_eq!(generate(&mut llm).0, expected, "case {case}: {story}");
+        let done = stats(&llm);
+        total.num_chunk_hits += done.num_chunk_hits;
+        total.num_chunk_misses += done.num_chunk_misses;
+        total.num_corrupt_chunks += done.num_corrupt_chunks;
+    }
+    println!("{NUM_CASES} cases: {total:?}");
+    assert!(total.num_chunk_hits > 200 && total.num_corrupt_chunks > 100, "{total:?}");
+    assert!(total.num_chunk_misses > 10, "{total:?}");
+}
+
+/// With a real model, whose numbers are not as tame as made-up ones.
+#[test]
+fn a_real_model_answers_the_same_from_every_tier() {
+    let Some(model) = std::env::var_os("KVASIR_TEST_MODEL") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let of = |block_size| {
+        Llm::builder(PathBuf::from(&model))
+            .block_size(block_size)
+            .max_model_len(512)
+            .kv_cache_memory_bytes(256 << 20)
+    };
+    let store = || KvStoreConfig {
+        chunk_size: 32,
+        directory: Some(DirectoryConfig::new(directory.path(), 1 << 30)),
+        host: Some(HostConfig::lru(1 << 28)),
+        ..KvStoreConfig::default()
+    };
+    let prompt: Vec<u32> = (0..150).map(|i| 100 + i * 37 % 4000).collect();
+    let ask = |llm: &mut Llm| {
+        let outputs = llm.generate(std::slice::from_ref(&prompt), &params()).unwrap();
+        (answers(&outputs), outputs[0].metrics.num_loaded_tokens)
+    };
+    let (expected, _) = ask(&mut of(16).build().unwrap());
+    let mut llm = of(16).kv_store(store()).build().unwrap();
+    assert_eq!(ask(&mut llm).0, expected);
+    llm.flush_kv_store();
+    assert!(llm.reset_prefix_cache());
+    let (again, loaded) = ask(&mut llm);
+    assert_eq!(again, expected);
+    assert_eq!(loaded.host, 144, "{loaded:?}");
+    drop(llm);
+    for block_size in [16, 32] {
+        let (answer, loaded) = ask(&mut of(block_size).kv_store(store()).build().unwrap());
+        assert_eq!(answer, expected, "blocks of {block_size}");
+        assert!(loaded.disk >= 128, "blocks of {block_size}: {loaded:?}");
+    }
+}
