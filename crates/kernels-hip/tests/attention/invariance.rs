@@ -134,6 +134,12 @@ fn a_rows_bits_are_its_own() {
         Problem { kv_dtype: fp8, token_scales: true, alibi: true, soft_cap: Some(5.0), ..plain },
         Problem { head_dim: 96, window: Some(600), ..Problem::new(&[(1, 1100), (3, 520)]) },
         Problem { num_qo_heads: 40, kv_dtype: fp8, head_dim: 192, ..Problem::new(&[(2, 530)]) },
+        Problem {
+            num_qo_heads: 24,
+            head_dim: 128,
+            window: Some(610),
+            ..Problem::new(&[(37, 1100), (9, 20)])
+        },
     ];
     for problem in problems {
         check((&device, &stream), &problem);

@@ -8,5 +8,6 @@ mod support;
 
 mod features;
 mod invariance;
+mod main_loop;
 mod sweep;
 mod variants;
