@@ -323,8 +323,9 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
         return *(const f32x4 *)(scales + at.token_scale + at.slot + product % V_FRAGMENTS * 4);
     }
 
-    // Logits to weights, rounded; the partial result becomes relative to the new maximum.
-    __device__ void weigh(f32x4 (&logits)[4], Fragment (&weights)[4], Partial<HEAD_DIM> &partial, const Places &places,
+    // Logits to weights, rounded; the partial sum becomes relative to the new maximum, and by what is returned the partial
+    // result has to.
+    __device__ float weigh(f32x4 (&logits)[4], Fragment (&weights)[4], Partial<HEAD_DIM> &partial, const Places &places,
                           int tile) const {
         float maximum = partial.maximum;
         for (const f32x4 &some : logits) {
@@ -354,6 +355,10 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
             weights[product] = {Matrix<Q>::round(some[0], some[1]), Matrix<Q>::round(some[2], some[3])};
         }
         partial.sum = fmaf(partial.sum, shrink, sum);
+        return shrink;
+    }
+
+    __device__ static void rescale(Partial<HEAD_DIM> &partial, float shrink) {
         for (f32x4 &out : partial.out) {
             out *= shrink;
         }
@@ -432,7 +437,7 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
             }
             this->logits(logits, now, tile);
             Fragment weights[4];
-            weigh(logits, weights, partial, now, tile);
+            rescale(partial, weigh(logits, weights, partial, now, tile));
             for (unsigned unit = 0; unit < V_UNITS; ++unit) {
                 if (!IS_WHOLE) {
                     __builtin_amdgcn_sched_barrier(0);

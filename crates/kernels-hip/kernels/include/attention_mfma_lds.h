@@ -126,6 +126,8 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct LdsWave {
     Partial<HEAD_DIM> partial, total;
     f32x4 scores[4];
     Fragment weights[4];
+    // What the partial result is to be multiplied with before they are used.
+    float shrink;
 
     __device__ LdsWave(const AttentionArgs &args, unsigned seq_idx, unsigned kv_head, unsigned first_column,
                        unsigned num_columns)
@@ -154,11 +156,12 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct LdsWave {
     // Scores to weights; the tile begins at position `first`.
     __device__ void weigh(int first) {
         wave.logits(scores, {}, first);
-        wave.weigh(scores, weights, partial, {}, first);
+        shrink = wave.weigh(scores, weights, partial, {}, first);
     }
 
     // O^T += V^T P^T.
     __device__ void add_values(const Tile &tile) {
+        Wave::rescale(partial, shrink);
         for (unsigned unit = 0; unit < Wave::V_UNITS; ++unit) {
             for (unsigned d_tile = 0; d_tile < Wave::D_TILES; ++d_tile) {
                 const u32x4 values = tile.values[(4 * unit + wave.group) * HEAD_DIM + d_tile * 16 + wave.column];

@@ -62,41 +62,44 @@ __device__ inline void meet() {
     __builtin_amdgcn_sched_barrier(0);
 }
 
-// All of a wave's tiles, for either group: each has registers for what it copies alone.
-template <bool IS_FIRST, typename Wave, typename Copy, typename Tile>
-__device__ inline void walk(Wave &wave, Copy &copy, Tile *tiles) {
+// All of a wave's tiles.
+//
+// In a turn a group has the vector unit or the matrix unit, the second group one turn after the first. All waves meet
+// after every turn, at one instruction: before the first turn of the second group, and after the last of the first, there
+// is nothing to do.
+template <typename Wave, typename Copy, typename Tile>
+__device__ inline void walk(Wave &wave, Copy &copy, Tile *tiles, bool is_first_group) {
     const int first_tile = copy.span.first_tile(), last_tile = copy.span.last_tile();
-    const auto load = [&](int tile) { IS_FIRST ? copy.load_keys(tile) : copy.load_values(tile); };
-    const auto store = [&](Tile &to, int tile) { IS_FIRST ? copy.store_keys(to) : copy.store_values(to, tile); };
+    const auto load = [&](int tile) { is_first_group ? copy.load_keys(tile) : copy.load_values(tile); };
+    const auto store = [&](Tile &to, int tile) { is_first_group ? copy.store_keys(to) : copy.store_values(to, tile); };
     load(first_tile);
     store(tiles[0], first_tile);
     meet();
-    if (!IS_FIRST) {
-        // Half a turn behind.
-        meet();
-    }
     wave.score(tiles[0]);
+    const int num_turns = 2 * ((last_tile - first_tile) / TILE + 1);
+    int tile = first_tile;
     unsigned now = 0;
-    for (int tile = first_tile;; tile += TILE, now ^= 1) {
-        meet();
-        // After the last tile nobody reads what is copied.
-        const int next_tile = min(tile + TILE, last_tile);
-        load(next_tile);
-        if (tile % PARTITION == 0 && tile != first_tile) {
+    for (int turn = is_first_group ? 0 : -1; turn <= num_turns - !is_first_group; ++turn) {
+        if (turn > 0 && turn % 2 == 0 && tile % PARTITION == 0 && tile <= last_tile) {
             wave.fold();
         }
-        wave.weigh(tile);
-        store(tiles[now ^ 1], next_tile);
-        if (IS_FIRST || tile < last_tile) {
-            meet();
+        if (turn >= 0 && turn < num_turns) {
+            if (turn % 2 == 0) {
+                // After the last tile nobody needs what is copied.
+                const int next_tile = min(tile + TILE, last_tile);
+                load(next_tile);
+                wave.weigh(tile);
+                store(tiles[now ^ 1], next_tile);
+            } else {
+                __builtin_amdgcn_s_setprio(1);
+                wave.add_values(tiles[now]);
+                wave.score(tiles[now ^ 1]);
+                __builtin_amdgcn_s_setprio(0);
+                tile += TILE;
+                now ^= 1;
+            }
         }
-        __builtin_amdgcn_s_setprio(1);
-        wave.add_values(tiles[now]);
-        if (tile == last_tile) {
-            break;
-        }
-        wave.score(tiles[now ^ 1]);
-        __builtin_amdgcn_s_setprio(0);
+        meet();
     }
     wave.fold();
     wave.wave.store(wave.total);
@@ -121,11 +124,7 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> __device__ inline void pin
     const Span span = attended(args, seq_idx, first_column, num_columns);
     TileCopy<Q, Kv, HEAD_DIM, GROUP_WAVES * WAVE_SIZE> copy(args, wave.wave.table, kv_head, span,
                                                             wave_idx % GROUP_WAVES);
-    if (wave_idx < GROUP_WAVES) {
-        walk<true>(wave, copy, tiles);
-    } else {
-        walk<false>(wave, copy, tiles);
-    }
+    walk(wave, copy, tiles, wave_idx < GROUP_WAVES);
 }
 
 #define KERNEL(q, Q, kv, Kv, D)                                                                                        \

@@ -106,7 +106,7 @@ fn splits_do_not_show() {
     let data = Data::new(&problem);
     for name in names().into_iter().filter(|name| name.contains("split")) {
         let mut attention = pinned(on.0, name);
-        let mut bits = [None, Some(1), Some(2), Some(3), Some(100)].map(|count| {
+        let bits = [None, Some(1), Some(2), Some(3), Some(100)].map(|count| {
             attention.set_partitions_per_workgroup(count).unwrap();
             run(&mut attention, on, &problem, &data).unwrap().bits()
         });
@@ -116,8 +116,11 @@ fn splits_do_not_show() {
             ops::catalogue().iter().find(|row| row.name == name).unwrap().reduction_class
         };
         for other in names().into_iter().filter(|other| class(other) == class(name)) {
-            bits[1] = run(&mut pinned(on.0, other), on, &problem, &data).unwrap().bits();
-            assert!(bits[1] == bits[0], "{other} is not {name}");
+            match run(&mut pinned(on.0, other), on, &problem, &data) {
+                Ok(got) => assert!(got.bits() == bits[0], "{other} is not {name}"),
+                Err(Error::Pin { .. }) => {}
+                Err(error) => panic!("{other}: {error}"),
+            }
         }
     }
 }

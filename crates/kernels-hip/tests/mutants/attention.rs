@@ -350,8 +350,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         PING_PONG,
         "both groups at once",
         PING_PONG_FILE,
-        "        // Half a turn behind.\n        meet();\n",
-        "",
+        "is_first_group ? 0 : -1",
+        "is_first_group ? 0 : 0",
     ),
     text(
         PING_PONG,
