@@ -20,7 +20,9 @@ mod gemm_fp8;
 
 use crate::ops;
 
-pub use attention::{RowErrors, attention, attention_row};
+pub use attention::{
+    RowErrors, attention, attention_row, attention_row_of_query, fp8_query_errors,
+};
 pub use gemm_fp8::gemm_fp8;
 
 /// Unit roundoff of f32.

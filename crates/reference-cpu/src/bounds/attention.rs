@@ -3,9 +3,10 @@
 use core::ops::Range;
 
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Format;
 
 use super::{TINY, U, sum_factor};
-use crate::ops::{AttendedToken, Attention, AttentionRow, attended};
+use crate::ops::{AttendedToken, Attention, AttentionRow, attended, fp8_row_scale};
 
 /// Errors of [`ops::attention`](crate::ops::attention) for the rows `rows`, whose results are `want`:
 /// [`attention_row`] for each.
@@ -68,7 +69,18 @@ pub struct RowErrors {
 ///
 /// `lse = m + ln Σ e^(sⱼ − m)` has the relative error of the sum as its absolute one, and rounds a few times itself.
 pub fn attention_row(row: &AttentionRow<'_>, weights: DType, want: &[f64]) -> RowErrors {
-    let exponents = exponents(row);
+    attention_row_of_query(row, &vec![0.0; row.query.len()], weights, want)
+}
+
+/// The same for a kernel whose query is off by `query_errors`, element by element: a score `s` is off by
+/// `scale · Σ errorᵢ·|kᵢ|` more.
+pub fn attention_row_of_query(
+    row: &AttentionRow<'_>,
+    query_errors: &[f64],
+    weights: DType,
+    want: &[f64],
+) -> RowErrors {
+    let exponents = exponents(row, query_errors);
     let (rounding, least) = weight_rounding(weights);
     let exact: Vec<f64> = exponents.iter().map(|exponent| exponent.relative.exp()).collect();
     let shrunk: f64 = exact.iter().zip(&exponents).map(|(w, e)| w * (-e.delta).exp()).sum();
@@ -106,6 +118,18 @@ pub fn attention_row(row: &AttentionRow<'_>, weights: DType, want: &[f64]) -> Ro
     RowErrors { out, lse }
 }
 
+/// By how much elements of a query are off after it was rounded to e4m3fnuz with the scale `s` of
+/// [`fp8_row_scale`](crate::ops::fp8_row_scale): half of a last place of 3 bits, or of the subnormals' step of 2⁻¹⁰ `s`;
+/// and `u` each for the division, the scale and the product with it.
+pub fn fp8_query_errors(query: &[f64]) -> Vec<f64> {
+    let values: Vec<f32> = query.iter().map(|&q| q as f32).collect();
+    let scale = f64::from(fp8_row_scale(&values, Fp8Format::E4m3Fnuz));
+    let error = |q: &f64| {
+        (q.abs() * f64::exp2(-4.0)).max(scale * f64::exp2(-11.0)) + 4.0 * U * q.abs() + TINY
+    };
+    query.iter().map(error).collect()
+}
+
 /// A logit as a kernel has it.
 struct Exponent {
     max: f64,
@@ -114,18 +138,19 @@ struct Exponent {
 }
 
 /// Of each token, and of the sink.
-fn exponents(row: &AttentionRow<'_>) -> Vec<Exponent> {
+fn exponents(row: &AttentionRow<'_>, query_errors: &[f64]) -> Vec<Exponent> {
     let dot_factor = sum_factor(row.query.len());
     let score = |token: &AttendedToken<'_>| {
-        let (mut dot, mut magnitude) = (0.0, 0.0);
-        for (q, &k) in row.query.iter().zip(token.key) {
+        let (mut dot, mut magnitude, mut moved) = (0.0, 0.0, 0.0);
+        for ((q, error), &k) in row.query.iter().zip(query_errors).zip(token.key) {
             dot += q * f64::from(k);
             magnitude += (q * f64::from(k)).abs();
+            moved += error * f64::from(k.abs());
         }
         let scale = row.scale * token.k_scale;
         let own_scale = if token.k_scale == 1.0 { 0.0 } else { 1.0 };
-        let error =
-            dot_factor * scale.abs() * magnitude + (3.0 + own_scale) * U * (scale * dot).abs();
+        let of_dot = dot_factor * (magnitude + moved) + moved;
+        let error = scale.abs() * of_dot + (3.0 + own_scale) * U * (scale * dot).abs();
         let cap = row.soft_cap.map_or(0.0, |cap| 6.0 * U * cap);
         let bias = if token.bias == 0.0 { 0.0 } else { 3.0 * U * token.bias.abs() };
         let capped = row.cap(scale * dot);
