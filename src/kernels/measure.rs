@@ -82,7 +82,7 @@ fn variant(
 ) -> Result<VariantReport, CompareError> {
     progress(&format!("{}: against the oracle", row.name));
     let found = subject
-        .judge(backend(device, row)?)
+        .judge(backend(device, row)?, row.reduction_class)
         .map_err(|failure| CompareError::Wrong { variant: row.name, failure: Box::new(failure) })?;
     let accuracy = Accuracy {
         num_cases: found.num_cases,

@@ -11,6 +11,24 @@ use crate::ops::{AttendedToken, Attention, AttentionRow, attended, fp8_row_scale
 /// Errors of [`ops::attention`](crate::ops::attention) for the rows `rows`, whose results are `want`:
 /// [`attention_row`] for each.
 pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<f64> {
+    attention_of_queries(args, rows, want, |query| vec![0.0; query.len()])
+}
+
+/// The same for a backend whose queries are off by [`fp8_query_errors`].
+pub fn attention_of_fp8_queries(
+    args: &Attention<'_>,
+    rows: Range<usize>,
+    want: &[f32],
+) -> Vec<f64> {
+    attention_of_queries(args, rows, want, fp8_query_errors)
+}
+
+fn attention_of_queries(
+    args: &Attention<'_>,
+    rows: Range<usize>,
+    want: &[f32],
+    query_errors: fn(&[f64]) -> Vec<f64>,
+) -> Vec<f64> {
     let head_dim = args.shape.head_dim;
     let group = args.num_qo_heads / args.shape.num_kv_heads;
     let mut errors = Vec::with_capacity(want.len());
@@ -33,7 +51,9 @@ pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<
                     sink: None,
                 };
                 let want: Vec<f64> = want.iter().map(|&y| f64::from(y)).collect();
-                errors.extend(attention_row(&row, args.query_dtype, &want).out);
+                let of_query = query_errors(&row.query);
+                let of_row = attention_row(&row, &of_query, args.query_dtype, &want);
+                errors.extend(of_row.out);
             }
         }
     }
@@ -68,13 +88,9 @@ pub struct RowErrors {
 /// (binary16), so at most `ε · Σ|wⱼvⱼ|` and, as above, below `6ε · √Σ(wⱼvⱼ)²`.
 ///
 /// `lse = m + ln Σ e^(sⱼ − m)` has the relative error of the sum as its absolute one, and rounds a few times itself.
-pub fn attention_row(row: &AttentionRow<'_>, weights: DType, want: &[f64]) -> RowErrors {
-    attention_row_of_query(row, &vec![0.0; row.query.len()], weights, want)
-}
-
-/// The same for a kernel whose query is off by `query_errors`, element by element: a score `s` is off by
-/// `scale · Σ errorᵢ·|kᵢ|` more.
-pub fn attention_row_of_query(
+///
+/// A query that is off by `query_errors`, element by element, moves a score by up to `scale · Σ errorᵢ·|kᵢ|`.
+pub fn attention_row(
     row: &AttentionRow<'_>,
     query_errors: &[f64],
     weights: DType,
@@ -175,5 +191,33 @@ fn weight_rounding(dtype: DType) -> (f64, f64) {
         DType::F32 => (0.0, 0.0),
         DType::F16 => (f64::exp2(-11.0), f64::exp2(-25.0)),
         DType::BF16 => (f64::exp2(-8.0), TINY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::Rng;
+    use crate::ops::fp8_quantize;
+
+    #[test]
+    fn a_query_in_fp8_is_off_by_no_more_and_hardly_less() {
+        const FORMAT: Fp8Format = Fp8Format::E4m3Fnuz;
+        let mut rng = Rng::new(3);
+        let mut closest: f64 = 0.0;
+        for _ in 0..200 {
+            let query: Vec<f32> =
+                (0..128).map(|_| rng.normal() * f32::exp2(-12.0 * rng.uniform() as f32)).collect();
+            let scale = fp8_row_scale(&query, FORMAT);
+            let mut codes = vec![0; query.len()];
+            fp8_quantize(&query, scale, FORMAT, &mut codes);
+            let exact: Vec<f64> = query.iter().map(|&q| f64::from(q)).collect();
+            for ((q, code), error) in exact.iter().zip(codes).zip(fp8_query_errors(&exact)) {
+                let off = (f64::from(FORMAT.decode(code)) * f64::from(scale) - q).abs();
+                assert!(off <= error, "{q} of {scale} is off by {off}, {error} allowed");
+                closest = closest.max(off / error);
+            }
+        }
+        assert!(closest > 0.95, "{closest}");
     }
 }

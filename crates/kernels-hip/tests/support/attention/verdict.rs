@@ -91,7 +91,7 @@ fn within(
     (dtype, out, lse): (DType, &[f32], f32),
 ) -> Result<(), String> {
     let exact = oracle.attend(out.len());
-    let errors = bounds::attention_row_of_query(oracle, query_errors, weights, &exact.out);
+    let errors = bounds::attention_row(oracle, query_errors, weights, &exact.out);
     let want: Vec<f32> = exact.out.iter().map(|&x| x as f32).collect();
     let report = check::compare(dtype, out, &want, &errors.out);
     if !report.is_ok() {
