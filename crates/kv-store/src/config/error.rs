@@ -109,6 +109,14 @@ pub enum ConfigError {
         /// Why.
         error: std::io::Error,
     },
+    /// A bucket, which no tier of this build keeps chunks in.
+    #[error(
+        "storage is the bucket {bucket}, and this build has no tier of objects; name a directory"
+    )]
+    NoObjectTier {
+        /// The bucket.
+        bucket: String,
+    },
     /// Neither host memory nor storage.
     #[error(
         "the configuration names no place to keep chunks in; set local_host: \"cpu\", or storage_backend and storage_path"

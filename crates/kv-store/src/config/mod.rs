@@ -3,6 +3,7 @@
 //! Every key has an effect here or is refused; what the machine lacks becomes a [`Note`] with the reason and
 //! what is done instead. A missing cap is 80 % of what is free, and a note says how much that is.
 
+mod apply;
 mod error;
 mod keys;
 mod machine;
@@ -68,8 +69,6 @@ pub struct StorageConfig {
     pub place: Place,
     /// The most bytes that all processes together keep there; `None`, for buckets alone: no cap.
     pub cap_bytes: Option<u64>,
-    /// The page cache is passed by where the file system allows it.
-    pub direct: bool,
 }
 
 /// Where chunks are kept, as this machine reaches it.

@@ -307,8 +307,13 @@ impl<M: Machine> Resolver<'_, M> {
             let free = self.machine.storage_bytes(path);
             cap_bytes = Some(self.share_of("max_cache_size", "storage", free)?);
         }
-        let direct = keys.gds_enable_direct.unwrap_or(false);
-        Ok(StorageConfig { place, cap_bytes, direct })
+        if keys.gds_enable_direct == Some(true) {
+            self.note(
+                Level::Warning,
+                "gds_enable_direct has no effect: without GDS, storage is read into host memory, through the page cache",
+            );
+        }
+        Ok(StorageConfig { place, cap_bytes })
     }
 
     fn directory(&self, path: PathBuf) -> Place {

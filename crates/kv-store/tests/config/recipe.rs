@@ -70,13 +70,13 @@ fn gds_is_missed_aloud_and_replaced() {
     let storage = config.storage.as_ref().unwrap();
     assert_eq!(storage.place, directory("{mnt}/vast_gds", false));
     assert_eq!(storage.cap_bytes, Some(FREE_STORAGE / 5 * 4));
-    assert!(storage.direct);
     assert_eq!(config.num_io_threads.map(NonZero::get), Some(32));
-    let [warning] = texts(&resolved, Level::Warning)[..] else {
-        panic!("one warning, not {:?}", resolved.notes);
+    let [warning, direct] = texts(&resolved, Level::Warning)[..] else {
+        panic!("two warnings, not {:?}", resolved.notes);
     };
     assert!(warning.contains("GDS is not there") && warning.contains("hipFile"), "{warning}");
     assert!(warning.contains("through host memory"), "{warning}");
+    assert!(direct.contains("gds_enable_direct has no effect"), "{direct}");
     let [info] = texts(&resolved, Level::Info)[..] else {
         panic!("one choice, not {:?}", resolved.notes);
     };

@@ -40,6 +40,9 @@ impl DirectoryTier {
         let codec = self.codecs.write();
         let record = record::encode(chunk, &self.expected, codec, self.writer, sequence);
         let num_bytes = record.len() as u64;
+        if !self.admit(num_bytes, chunk.meta().tenant) {
+            return Put::Rejected(Reject::Policy);
+        }
         if let Err(put) = self.reserve(num_bytes) {
             return put;
         }
