@@ -1,6 +1,19 @@
 //! What leaves when a tier is full.
 
+mod lfu;
+mod pins;
+mod s3_fifo;
+mod tenants;
+
 use std::collections::{BTreeMap, HashMap};
+
+pub use lfu::Lfu;
+pub use pins::Pins;
+pub use s3_fifo::S3Fifo;
+pub use tenants::TenantRule;
+
+use pins::Pinned;
+use tenants::Tenants;
 
 use crate::keys::{ChunkKey, TenantTag};
 
@@ -27,6 +40,22 @@ pub trait EvictionPolicy: Send {
 
     /// The entry that should leave next, if any may; it stays known until [`EvictionPolicy::removed`].
     fn victim(&mut self) -> Option<ChunkKey>;
+
+    /// Whether an entry that is not there may come, room aside. To be asked until it says yes or never.
+    fn admit(&mut self, _: &Entry) -> Admission {
+        Admission::Yes
+    }
+}
+
+/// What a policy says of a new entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may come.
+    Yes,
+    /// It may come when this one has left.
+    After(ChunkKey),
+    /// It may not.
+    Never,
 }
 
 /// Makes a policy for each tier.
@@ -35,6 +64,23 @@ pub type PolicyFactory = std::sync::Arc<dyn Fn() -> Box<dyn EvictionPolicy> + Se
 /// A factory of [`Lru`].
 pub fn lru() -> PolicyFactory {
     std::sync::Arc::new(|| Box::new(Lru::default()))
+}
+
+/// A factory of [`Lfu`].
+pub fn lfu() -> PolicyFactory {
+    std::sync::Arc::new(|| Box::new(Lfu::default()))
+}
+
+/// A factory of [`S3Fifo`].
+pub fn s3_fifo() -> PolicyFactory {
+    std::sync::Arc::new(|| Box::new(S3Fifo::default()))
+}
+
+/// Policies of `factory` for each tenant that has a rule, and one for all others, none of which names what is pinned.
+pub fn governed(factory: PolicyFactory, pins: Pins, rules: Vec<TenantRule>) -> PolicyFactory {
+    let pinned: PolicyFactory =
+        std::sync::Arc::new(move || Box::new(Pinned::new(pins.clone(), factory())));
+    std::sync::Arc::new(move || Box::new(Tenants::new(&rules, &pinned)))
 }
 
 /// The entry that was not used for the longest time leaves first.

@@ -9,7 +9,7 @@ use super::{Chunk, Expected, Tier, Usage, tokens_of};
 use crate::clock::Clock;
 use crate::counters::{Counters, TierStats};
 use crate::digest::copy_and_digest;
-use crate::eviction::{Entry, EvictionPolicy, PolicyFactory, lru};
+use crate::eviction::{Admission, Entry, EvictionPolicy, PolicyFactory, lru};
 use crate::keys::ChunkKey;
 use crate::outcome::{Corruption, Found, Lookup, Miss, Put, Reject, TierKind};
 
@@ -108,6 +108,18 @@ impl HostTier {
         if inner.find(chunk.key()).is_some() {
             return Put::AlreadyThere;
         }
+        let entry = Entry { bytes, tenant: Some(chunk.meta().tenant) };
+        loop {
+            let victim = match inner.policy.admit(&entry) {
+                Admission::Yes => break,
+                Admission::After(victim) => inner.take(&victim),
+                Admission::Never => None,
+            };
+            match victim {
+                Some(evicted) => self.counters.count_eviction(evicted.bytes().len() as u64),
+                None => return Put::Rejected(Reject::Policy),
+            }
+        }
         while inner.bytes + bytes > self.cap_bytes {
             let victim = inner.policy.victim();
             match victim.and_then(|victim| inner.take(&victim)) {
@@ -117,7 +129,6 @@ impl HostTier {
             }
         }
         inner.bytes += bytes;
-        let entry = Entry { bytes, tenant: Some(chunk.meta().tenant) };
         inner.policy.inserted(chunk.key(), entry);
         inner.chunks.insert(*chunk.key(), Arc::clone(chunk));
         Put::Stored

@@ -9,6 +9,8 @@ use std::io;
 use super::layout::parse_writer;
 use super::space::Space;
 use super::{DirectoryTier, lock};
+use crate::eviction::Admission;
+use crate::keys::TenantTag;
 use crate::record::WriterId;
 
 const WRITER_HEX_BYTES: usize = 32;
@@ -42,6 +44,27 @@ impl DirectoryTier {
             }
         }
         true
+    }
+
+    /// Lets the policy make room for a record among its own tenant's: whoever writes may do so, for a tenant's quota is
+    /// each process's own business. Whether the record may come.
+    pub(super) fn admit(&self, num_bytes: u64, tenant: TenantTag) -> bool {
+        loop {
+            let mut index = lock(&self.index);
+            let victim = match index.admit(num_bytes, tenant) {
+                Admission::Yes => return true,
+                Admission::Never => return false,
+                Admission::After(victim) => victim,
+            };
+            let bytes = index.remove(&victim);
+            drop(index);
+            match self.disk.remove(&self.layout.record(&victim)) {
+                Ok(()) => self.counters.count_eviction(bytes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // The next look finds it again.
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Whether this process is the evictor, after becoming it if nobody is.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::eviction::{Entry, EvictionPolicy};
+use crate::eviction::{Admission, Entry, EvictionPolicy};
 use crate::keys::{ChunkKey, TenantTag};
 
 pub(super) struct Index {
@@ -43,6 +43,14 @@ impl Index {
         let bytes = self.entries.remove(key).unwrap_or(0);
         self.bytes -= bytes;
         bytes
+    }
+
+    /// Whether a record may come, room aside.
+    pub(super) fn admit(&mut self, bytes: u64, tenant: TenantTag) -> Admission {
+        match self.policy.admit(&Entry { bytes, tenant: Some(tenant) }) {
+            Admission::After(victim) if !self.contains(&victim) => Admission::Never,
+            admission => admission,
+        }
     }
 
     /// What should leave next.

@@ -44,6 +44,9 @@ impl DirectoryTier {
         let origin = Origin { writer: self.writer, sequence, is_durable };
         let record = record::encode(chunk, &self.expected, self.codecs.write(), origin);
         let num_bytes = record.len() as u64;
+        if !self.admit(num_bytes, chunk.meta().tenant) {
+            return Put::Rejected(Reject::Policy);
+        }
         if let Err(put) = self.reserve(num_bytes) {
             return put;
         }
