@@ -10,6 +10,7 @@
 mod activation;
 mod dense;
 mod independence;
+mod kv_run;
 mod norms;
 mod paged;
 mod paging;
@@ -182,6 +183,7 @@ pub fn run<O: Ops>(make: impl Fn() -> O, kv_dtypes: &[KvDType]) -> Result<Vec<Op
         attention(make(), kv_dtypes)?,
         silu_mul(make())?,
         kv_blocks(make(), kv_dtypes)?,
+        kv_run(make(), kv_dtypes)?,
     ])
 }
 
@@ -264,6 +266,15 @@ pub fn silu_mul<O: Ops>(backend: O) -> Result<OpReport, Failure> {
 /// The first [`Failure`].
 pub fn kv_blocks<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
     transfer::kv_blocks(Rig::new("kv_blocks", backend), kv_dtypes)
+}
+
+/// [`engine_core::device::Device::read_kv_run`] and its counterpart over [`crate::cases::kv_run`] in each
+/// format: the canonical order, bit for bit, and attention's bits on the other side.
+///
+/// # Errors
+/// The first [`Failure`].
+pub fn kv_run<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
+    kv_run::kv_run(Rig::new("kv_run", backend), kv_dtypes)
 }
 
 /// As the op's own function, but a case that the backend calls unsupported is
