@@ -1,6 +1,6 @@
 //! How the kernels of a variant are named and how many work-groups they need.
 
-use super::shape::{AttentionShape, PARTITION, PING_PONG, SPLIT};
+use super::shape::{AttentionShape, FP8_WORK_LIST, PARTITION, PING_PONG, SPLIT, WORK_LIST};
 use crate::kv_layout::require_kernel_name;
 use crate::launch::Geometry;
 use crate::ops::{WAVE_SIZE, count};
@@ -20,6 +20,8 @@ pub(super) enum Mapping {
     Split(usize),
     /// This many times as many, with a wave for each sixteen.
     Waves(usize),
+    /// What a list says, for this many work-groups.
+    Work(usize),
 }
 
 impl Mapping {
@@ -28,7 +30,9 @@ impl Mapping {
         match variant {
             SPLIT => Mapping::Split(1),
             PING_PONG => Mapping::Waves(8),
+            WORK_LIST | FP8_WORK_LIST => Mapping::Work(0),
             _ if variant.starts_with("prefill_attention_v2") => Mapping::Waves(4),
+            _ if variant.starts_with("prefill_attention_v4") => Mapping::Waves(4),
             _ if variant.contains("_mfma") => Mapping::Columns,
             _ => Mapping::RowHead,
         }
@@ -40,9 +44,7 @@ impl Mapping {
         let kv = require_kernel_name(shape.kv_dtype)?;
         Ok(match self {
             Mapping::RowHead => format!("{variant}__{q}_{kv}"),
-            Mapping::Columns | Mapping::Split(_) | Mapping::Waves(_) => {
-                format!("{variant}__{q}_{kv}_d{}", shape.head_dim)
-            }
+            _ => format!("{variant}__{q}_{kv}_d{}", shape.head_dim),
         })
     }
 
@@ -64,6 +66,7 @@ impl Mapping {
                 let tiles = num_column_tiles(shape).saturating_mul(shape.num_kv_heads);
                 [num_partitions.div_ceil(partitions), tiles, num_seqs]
             }
+            Mapping::Work(num_workgroups) => [num_workgroups, 1, 1],
         };
         let num_waves = if let Mapping::Waves(num_waves) = self { num_waves } else { 1 };
         let what = "the number of work-groups";
