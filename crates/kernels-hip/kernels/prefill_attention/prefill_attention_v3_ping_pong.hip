@@ -13,8 +13,8 @@
 // Cost: K and V once per 128 packed queries from L2; 32 KiB of bf16 from LDS per wave and tile.
 // Code object: 16-byte loads, MFMA, 2 waves per SIMD.
 // Measured: not on hardware. Executed in the emulator, bit-equal to v2. Emulated, bf16, nothing masked, per 2048 cycles of
-// matrix instructions: 1828 of vector ones, in all 0.88 of the 4424 of AITER's loop (v2: 2255). Of these 3876 the two
-// groups can overlap 1828. LDS has 576 cycles of work where the matrix units of a compute unit have 512, without bank
+// matrix instructions: 2022 of vector ones, in all 0.92 of the 4424 of AITER's loop (v2: 0.97). Of these 4070 the two
+// groups can overlap 2022. LDS has 576 cycles of work where the matrix units of a compute unit have 512, without bank
 // conflicts: it is what limits, for each wave reads all of K and V for 16 queries; for 32 there are not enough registers
 // beside a partition's result and the total.
 // Lost to: v2 for chunks of no more than 16 packed queries, where seven waves would have nothing to do.
