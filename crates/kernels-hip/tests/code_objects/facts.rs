@@ -4,22 +4,33 @@ use std::collections::BTreeMap;
 
 use code_object::{CodeObject, Kernel, Resources, WorkGroupShape};
 use gfx942_emulator::isa::decode;
+use serde::Serialize;
+
 /// Lanes of a wave.
 const WAVE_SIZE: u32 = 64;
 
 /// What the compiler made of a kernel.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Facts {
+    pub vgprs: u32,
+    pub agprs: u32,
+    pub sgprs: u32,
     pub vgpr_spills: u32,
     pub sgpr_spills: u32,
     pub scratch_bytes: u32,
+    pub lds_bytes: u32,
     /// With the largest work-group that the kernel is compiled for, and no LDS beside its own.
     pub waves_per_simd: u32,
+    /// Instructions in the code, each once.
+    pub instructions: u32,
+    pub vector: u32,
     pub matrix: u32,
     /// Loads from device memory of 16 bytes a lane.
     pub wide_loads: u32,
     /// Other loads from device memory.
     pub narrow_loads: u32,
+    pub lds: u32,
+    pub barriers: u32,
 }
 
 /// Of every kernel of a code object, by name.
@@ -39,14 +50,26 @@ fn kernel_facts(object: &CodeObject, kernel: &Kernel) -> Facts {
         mnemonics.iter().filter(|(name, _)| is_one(name)).map(|(_, count)| count).sum()
     };
     Facts {
+        vgprs: resources.vgprs.unwrap(),
+        agprs: resources.agprs.unwrap(),
+        sgprs: resources.sgprs.unwrap(),
         vgpr_spills: resources.vgpr_spills.unwrap(),
         sgpr_spills: resources.sgpr_spills.unwrap(),
         scratch_bytes: resources.scratch_bytes,
+        lds_bytes: resources.lds_bytes,
         waves_per_simd: resources.waves_per_simd,
-        matrix: count(|name| name.contains("mfma") || name.contains("smfmac")),
+        instructions: count(|_| true),
+        vector: count(|name| name.starts_with("v_") && !is_matrix(name)),
+        matrix: count(is_matrix),
         wide_loads: count(|name| is_load(name) && name.ends_with("_dwordx4")),
         narrow_loads: count(|name| is_load(name) && !name.ends_with("_dwordx4")),
+        lds: count(|name| name.starts_with("ds_")),
+        barriers: count(|name| name == "s_barrier"),
     }
+}
+
+fn is_matrix(name: &str) -> bool {
+    name.contains("mfma") || name.contains("smfmac")
 }
 
 fn is_load(name: &str) -> bool {

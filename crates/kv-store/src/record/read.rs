@@ -1,0 +1,227 @@
+//! Reading a record: everything is compared and digested before any byte counts.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::codec::{Codec, Codecs};
+use super::header::{Header, LayerEntry, TRAILER_BYTES, header_bytes, trailer};
+use crate::digest::Digest;
+use crate::keys::ChunkKey;
+use crate::outcome::{ChunkMeta, Corruption, Miss};
+use crate::tier::{Expected, tokens_of};
+
+/// Bytes that can be read from any place.
+pub trait ReadAt {
+    /// Reads up to `out.len()` bytes from `offset` on; fewer at the end, or whenever the storage pleases.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+
+    /// How long it is, by what the storage says now.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn num_bytes(&self) -> io::Result<u64>;
+}
+
+impl ReadAt for &[u8] {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(<[u8]>::len(self));
+        let from = &self[start..];
+        let num_bytes = from.len().min(out.len());
+        out[..num_bytes].copy_from_slice(&from[..num_bytes]);
+        Ok(num_bytes)
+    }
+
+    fn num_bytes(&self) -> io::Result<u64> {
+        Ok(<[u8]>::len(self) as u64)
+    }
+}
+
+/// What reading a record came to.
+#[derive(Clone, Debug)]
+pub enum ReadOutcome {
+    /// The bytes are there and verified.
+    Exact(ChunkMeta, Arc<[Digest]>),
+    /// No bytes, though the record may be good.
+    Miss(Miss),
+    /// It is not the record that it should be.
+    Corrupt(Corruption),
+}
+
+enum Fault {
+    Miss(Miss),
+    Corrupt(Corruption),
+}
+
+impl From<Corruption> for Fault {
+    fn from(corruption: Corruption) -> Self {
+        Fault::Corrupt(corruption)
+    }
+}
+
+/// Reads the records of one store.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// What every record must say.
+    pub expected: &'a Expected,
+    /// The codecs that it may be encoded with.
+    pub codecs: &'a Codecs,
+    /// What time it is, milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+impl Reader<'_> {
+    /// Reads a range of layers of the record of `key` into `out`, which is as long as these layers are, and
+    /// verifies them there.
+    pub fn layers(
+        &self,
+        source: &dyn ReadAt,
+        key: &ChunkKey,
+        layers: Range<usize>,
+        out: &mut [u8],
+    ) -> ReadOutcome {
+        match self.try_layers(source, key, layers, out) {
+            Ok(header) => {
+                let digests = header.layers.iter().map(|layer| layer.raw).collect();
+                ReadOutcome::Exact(header.meta, digests)
+            }
+            Err(Fault::Miss(miss)) => ReadOutcome::Miss(miss),
+            Err(Fault::Corrupt(corruption)) => ReadOutcome::Corrupt(corruption),
+        }
+    }
+
+    /// Verifies the whole record of `key`, as a reader of all its layers would.
+    pub fn verify(&self, source: &dyn ReadAt, key: &ChunkKey) -> ReadOutcome {
+        let head = match self.header(source, key) {
+            Ok((header, _)) => header,
+            Err(Fault::Miss(miss)) => return ReadOutcome::Miss(miss),
+            Err(Fault::Corrupt(corruption)) => return ReadOutcome::Corrupt(corruption),
+        };
+        let shape = &self.expected.shape;
+        let mut out = vec![0; shape.chunk_bytes(head.meta.num_tokens as usize)];
+        self.layers(source, key, 0..shape.num_layers as usize, &mut out)
+    }
+
+    fn header(&self, source: &dyn ReadAt, key: &ChunkKey) -> Result<(Header, Vec<u8>), Fault> {
+        let mut head = vec![0; header_bytes(self.expected.shape.num_layers)];
+        read_exact(source, 0, &mut head)?;
+        let header = Header::decode(&head)?;
+        header.check(self.expected, key)?;
+        Ok((header, head))
+    }
+
+    fn try_layers(
+        &self,
+        source: &dyn ReadAt,
+        key: &ChunkKey,
+        layers: Range<usize>,
+        out: &mut [u8],
+    ) -> Result<Header, Fault> {
+        let shape = &self.expected.shape;
+        let num_tokens = tokens_of(shape, &layers, out.len()).map_err(Fault::Miss)?;
+        let (header, head) = self.header(source, key)?;
+        if header.meta.is_expired(self.unix_ms) {
+            return Err(Fault::Miss(Miss::Expired));
+        }
+        if header.meta.num_tokens as usize != num_tokens {
+            return Err(Fault::Miss(Miss::Request));
+        }
+        let codec = self.codecs.find(&header.codec).ok_or(Corruption::Codec)?;
+        // The end was written last: without it the writer did not finish, whatever the bytes before say.
+        let mut end = [0; TRAILER_BYTES];
+        read_exact(source, header.record_bytes() - TRAILER_BYTES as u64, &mut end)?;
+        if end != trailer(&head) {
+            return Err(Fault::Corrupt(Corruption::Trailer));
+        }
+        let at = header.payload_range(layers.clone());
+        let layer_bytes = shape.layer_bytes(num_tokens);
+        let entries = layers.clone().zip(&header.layers[layers]);
+        let parts = entries.zip(out.chunks_exact_mut(layer_bytes));
+        if codec.is_plain() {
+            self.plain(source, at.start, parts)?;
+        } else {
+            self.encoded(source, at, codec, parts)?;
+        }
+        Ok(header)
+    }
+
+    /// Layers that are stored as they are go straight into the reader's buffer.
+    fn plain<'a>(
+        &self,
+        source: &dyn ReadAt,
+        mut at: u64,
+        parts: impl Iterator<Item = ((usize, &'a LayerEntry), &'a mut [u8])>,
+    ) -> Result<(), Fault> {
+        for ((layer, entry), out) in parts {
+            if entry.num_bytes != out.len() as u64 {
+                return Err(Fault::Corrupt(Corruption::Shape));
+            }
+            read_exact(source, at, out)?;
+            let digest = Digest::of(out);
+            verify(layer, entry, digest, digest)?;
+            at += entry.num_bytes;
+        }
+        Ok(())
+    }
+
+    fn encoded<'a>(
+        &self,
+        source: &dyn ReadAt,
+        at: Range<u64>,
+        codec: &dyn Codec,
+        parts: impl Iterator<Item = ((usize, &'a LayerEntry), &'a mut [u8])>,
+    ) -> Result<(), Fault> {
+        let mut encoded = vec![0; (at.end - at.start) as usize];
+        read_exact(source, at.start, &mut encoded)?;
+        let mut rest = encoded.as_slice();
+        for ((layer, entry), out) in parts {
+            let (stored, others) = rest.split_at(entry.num_bytes as usize);
+            rest = others;
+            let stored_digest = Digest::of(stored);
+            if stored_digest != entry.encoded {
+                return Err(Fault::Corrupt(Corruption::Encoded { layer: layer as u32 }));
+            }
+            let decoded = codec.decode(stored, self.expected.shape.element_bytes, out);
+            decoded.map_err(|_| Corruption::Raw { layer: layer as u32 })?;
+            verify(layer, entry, stored_digest, Digest::of(out))?;
+        }
+        Ok(())
+    }
+}
+
+fn verify(layer: usize, entry: &LayerEntry, encoded: Digest, raw: Digest) -> Result<(), Fault> {
+    let layer = layer as u32;
+    if encoded != entry.encoded {
+        return Err(Fault::Corrupt(Corruption::Encoded { layer }));
+    }
+    if raw != entry.raw {
+        return Err(Fault::Corrupt(Corruption::Raw { layer }));
+    }
+    Ok(())
+}
+
+/// Fills `out`. Storage that answers with less than it says it has is failing; what says that it is shorter is
+/// a record that ends early.
+fn read_exact(source: &dyn ReadAt, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+    let mut done = 0;
+    while done < out.len() {
+        match source.read_at(offset + done as u64, &mut out[done..]) {
+            Ok(0) => {
+                let end = offset + out.len() as u64;
+                let is_shorter = source.num_bytes().is_ok_and(|len| len < end);
+                return Err(if is_shorter {
+                    Fault::Corrupt(Corruption::Truncated)
+                } else {
+                    Fault::Miss(Miss::Io)
+                });
+            }
+            Ok(num_bytes) => done += num_bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(Fault::Miss(Miss::Io)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Opening a store.
+
+use std::sync::Arc;
+
+use super::workers::Workers;
+use super::{Shared, Store};
+use crate::chunk::{ChunkShape, ShapeError};
+use crate::clock::{Clock, SystemClock};
+use crate::identity::Identity;
+use crate::tier::{
+    DirectoryConfig, DirectoryError, DirectoryTier, Expected, HostConfig, HostTier, Tier,
+};
+
+/// How a store is made. Sizes are tokens.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// Tokens of a full chunk.
+    pub chunk_size: usize,
+    /// A prompt's tail is stored in a multiple of so many tokens: the engine's kv_block.
+    pub tail_granularity: usize,
+    /// Threads that work on submitted requests.
+    pub num_workers: usize,
+    /// Most requests that wait for a worker.
+    pub max_queued: usize,
+    /// Whether what a far tier had is given to the nearer ones.
+    pub promote: bool,
+    /// Time to live of chunks that do not bring their own, milliseconds.
+    pub ttl_ms: Option<u64>,
+    /// The tier of host memory, if any.
+    pub host: Option<HostConfig>,
+    /// The tier of a directory, if any.
+    pub directory: Option<DirectoryConfig>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for StoreConfig {
+    /// Chunks of 256 tokens, tails of 16, two workers, and no tier.
+    fn default() -> Self {
+        StoreConfig {
+            chunk_size: 256,
+            tail_granularity: 16,
+            num_workers: 2,
+            max_queued: 4096,
+            promote: true,
+            ttl_ms: None,
+            host: None,
+            directory: None,
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+/// A store that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A number that must not be zero.
+    #[error("{option} is 0; it must be at least 1")]
+    Zero {
+        /// The option.
+        option: &'static str,
+    },
+    /// Chunks of this shape cannot exist.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// A thread could not be started.
+    #[error("cannot start a worker thread of the KV store: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Store {
+    /// Opens a store with the tiers of `config`.
+    ///
+    /// # Errors
+    /// [`StoreError`], with what to change.
+    pub fn open(
+        config: StoreConfig,
+        identity: Identity,
+        shape: ChunkShape,
+    ) -> Result<Self, StoreError> {
+        let expected = Arc::new(Expected { identity, shape });
+        let mut tiers: Vec<Arc<dyn Tier>> = Vec::new();
+        if let Some(host) = &config.host {
+            let clock = Arc::clone(&config.clock);
+            tiers.push(Arc::new(HostTier::new(host, Arc::clone(&expected), clock)));
+        }
+        if let Some(directory) = &config.directory {
+            let clock = Arc::clone(&config.clock);
+            tiers.push(Arc::new(DirectoryTier::open(directory, Arc::clone(&expected), clock)?));
+        }
+        Store::with_tiers(config, expected, tiers)
+    }
+
+    /// Opens a store with tiers that were made elsewhere, from the nearest on; those of `config` are not made.
+    ///
+    /// # Errors
+    /// [`StoreError`], with what to change.
+    pub fn with_tiers(
+        config: StoreConfig,
+        expected: Arc<Expected>,
+        tiers: Vec<Arc<dyn Tier>>,
+    ) -> Result<Self, StoreError> {
+        let numbers = [
+            ("chunk_size", config.chunk_size),
+            ("tail_granularity", config.tail_granularity),
+            ("num_workers", config.num_workers),
+            ("max_queued", config.max_queued),
+        ];
+        if let Some((option, _)) = numbers.iter().find(|(_, number)| *number == 0) {
+            return Err(StoreError::Zero { option });
+        }
+        expected.shape.check(config.chunk_size as u64)?;
+        let shared = Arc::new(Shared { expected, config, tiers });
+        let workers = Workers::start(&shared).map_err(StoreError::Thread)?;
+        Ok(Store { shared, workers })
+    }
+}

@@ -1,0 +1,254 @@
+//! Chunks over several tiers, looked up by prompt.
+//!
+//! Tiers are asked from the nearest to the farthest, and what a far one had goes to those before it. Every
+//! read is verified by the tier that gives it.
+
+mod config;
+mod workers;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_core::request::TokenId;
+
+pub use config::{StoreConfig, StoreError};
+pub use workers::{Completion, Done, Request, SubmitError, Ticket};
+
+use crate::counters::TierStats;
+use crate::keys::{self, ChunkKey, ChunkOf, Salt, TenantTag};
+use crate::outcome::{ChunkMeta, Lookup, Miss, Put, Reject, TierKind};
+use crate::tier::{Chunk, Expected, Tier, Usage};
+use workers::Workers;
+
+/// A chunk that a prompt begins with, and the nearest tier that may have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Its name.
+    pub key: ChunkKey,
+    /// Which tokens of the prompt it has.
+    pub tokens: Range<usize>,
+    /// Where it should be.
+    pub tier: TierKind,
+}
+
+/// The chunks that a prompt begins with, without a gap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// In the prompt's order.
+    pub chunks: Vec<Hit>,
+}
+
+impl Hits {
+    /// Tokens of the prompt that need not be computed if all chunks can be read.
+    pub fn num_tokens(&self) -> usize {
+        self.chunks.last().map_or(0, |hit| hit.tokens.end)
+    }
+}
+
+/// What is to be stored besides its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewChunk {
+    /// Its name.
+    pub key: ChunkKey,
+    /// Which tokens of the prompt it has.
+    pub tokens: Range<usize>,
+    /// Whose it is.
+    pub tenant: TenantTag,
+    /// Time to live, milliseconds.
+    pub ttl_ms: Option<u64>,
+}
+
+/// The outcome of a write in each tier, from the nearest on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Puts(pub Vec<(TierKind, Put)>);
+
+impl Puts {
+    /// What came of it in a tier.
+    pub fn of(&self, kind: TierKind) -> Option<Put> {
+        self.0.iter().find(|(tier, _)| *tier == kind).map(|(_, put)| *put)
+    }
+
+    /// Whether any tier has the chunk now.
+    pub fn is_there(&self) -> bool {
+        self.0.iter().any(|(_, put)| put.is_there())
+    }
+}
+
+/// Chunks of KV over several tiers. Dropping it waits for what is being done, not for what is queued
+/// ([`Store::flush`]).
+pub struct Store {
+    shared: Arc<Shared>,
+    workers: Workers,
+}
+
+/// What the caller's threads and the workers use.
+struct Shared {
+    expected: Arc<Expected>,
+    config: StoreConfig,
+    tiers: Vec<Arc<dyn Tier>>,
+}
+
+impl Store {
+    /// The tokens of full chunks.
+    pub fn chunk_size(&self) -> usize {
+        self.shared.config.chunk_size
+    }
+
+    /// Whose KV it has, of which shape.
+    pub fn expected(&self) -> &Expected {
+        &self.shared.expected
+    }
+
+    /// The tiers, from the nearest on.
+    pub fn tiers(&self) -> &[Arc<dyn Tier>] {
+        &self.shared.tiers
+    }
+
+    /// The chunks that `tokens` begin with and that some tier may have: full ones first, then the longest tail.
+    /// Asks no storage.
+    pub fn lookup(&self, salt: &Salt, tokens: &[TokenId]) -> Hits {
+        let shared = &self.shared;
+        let identity = &shared.expected.identity;
+        let mut hits = Hits::default();
+        let mut parent = ChunkKey::root(identity, salt);
+        let chunk_size = shared.config.chunk_size;
+        for start in (0..).step_by(chunk_size) {
+            let Some(chunk) = tokens.get(start..start + chunk_size) else { break };
+            let key = parent.child(chunk);
+            let Some(tier) = shared.nearest(&key) else { break };
+            hits.chunks.push(Hit { key, tokens: start..start + chunk_size, tier });
+            parent = key;
+        }
+        let start = hits.num_tokens();
+        // A full chunk here is missing, or there are not enough tokens for one.
+        let longest = tokens.len().min(start + chunk_size - 1);
+        let mut tail =
+            keys::tail(&parent, start, &tokens[start..longest], shared.config.tail_granularity);
+        let found = tail.find_map(|ChunkOf { key, tokens }| {
+            shared.nearest(&key).map(|tier| Hit { key, tokens, tier })
+        });
+        hits.chunks.extend(found);
+        hits
+    }
+
+    /// The chunks that `tokens` should be stored as: full ones, then one tail of as many whole granules as
+    /// are left.
+    pub fn chunks_of(&self, salt: &Salt, tokens: &[TokenId]) -> Vec<ChunkOf> {
+        let config = &self.shared.config;
+        let identity = &self.shared.expected.identity;
+        let mut chunks = keys::chain(identity, salt, tokens, config.chunk_size);
+        let start = chunks.last().map_or(0, |chunk| chunk.tokens.end);
+        let parent =
+            chunks.last().map_or_else(|| ChunkKey::root(identity, salt), |chunk| chunk.key);
+        chunks.extend(keys::tail(&parent, start, &tokens[start..], config.tail_granularity).next());
+        chunks
+    }
+
+    /// Reads a range of layers of a chunk into `out`, which is as long as these layers are, from the nearest
+    /// tier that gives them. `Hit` means that the bytes in `out` were verified there.
+    pub fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+        self.shared.get(key, layers, out)
+    }
+
+    /// Writes a chunk's canonical bytes to every tier.
+    pub fn put(&self, new: NewChunk, bytes: Vec<u8>) -> Puts {
+        self.shared.put(new, bytes)
+    }
+
+    /// Queues a request for the workers. Loads go before stores.
+    ///
+    /// # Errors
+    /// [`SubmitError`] with the request, when the queue is full.
+    pub fn submit(&self, request: Request) -> Result<Ticket, SubmitError> {
+        self.workers.submit(request)
+    }
+
+    /// What has been completed since the last call.
+    pub fn poll(&self) -> Vec<Completion> {
+        self.workers.poll()
+    }
+
+    /// Waits until there is something to [`Store::poll`], at most `timeout`; whether there is.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        self.workers.wait(timeout)
+    }
+
+    /// Waits until every submitted request is completed.
+    pub fn flush(&self) {
+        self.workers.flush();
+    }
+
+    /// How full each tier is and what it has done, from the nearest on.
+    pub fn stats(&self) -> Vec<(TierKind, Usage, TierStats)> {
+        let tiers = self.shared.tiers.iter();
+        tiers.map(|tier| (tier.kind(), tier.usage(), tier.stats())).collect()
+    }
+}
+
+impl Shared {
+    fn nearest(&self, key: &ChunkKey) -> Option<TierKind> {
+        self.tiers.iter().find(|tier| tier.may_have(key)).map(|tier| tier.kind())
+    }
+
+    fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+        let mut outcome = Lookup::Miss(Miss::Absent);
+        for (i, tier) in self.tiers.iter().enumerate() {
+            let lookup = tier.get(key, layers.clone(), out);
+            match (&lookup, &outcome) {
+                (Lookup::Hit(found), _) => {
+                    let is_whole = layers.len() == self.expected.shape.num_layers as usize;
+                    if is_whole && self.config.promote && i > 0 {
+                        let digests = Arc::clone(&found.layer_digests);
+                        let meta = found.meta.clone();
+                        let chunk = Chunk::from_found(*key, meta, out.to_vec(), digests);
+                        self.promote(&Arc::new(chunk), i);
+                    }
+                    return lookup;
+                }
+                // Of several tiers' reasons the worst is told.
+                (Lookup::Corrupt(_), _) | (Lookup::Miss(_), Lookup::Miss(Miss::Absent)) => {
+                    outcome = lookup;
+                }
+                (Lookup::Miss(_), _) => {}
+            }
+        }
+        outcome
+    }
+
+    /// Brings a chunk to the nearest tier.
+    fn prefetch(&self, key: &ChunkKey, num_tokens: usize) -> Lookup {
+        let shape = &self.expected.shape;
+        if shape.check(num_tokens as u64).is_err() {
+            return Lookup::Miss(Miss::Request);
+        }
+        let mut buffer = vec![0; shape.chunk_bytes(num_tokens)];
+        self.get(key, 0..shape.num_layers as usize, &mut buffer)
+    }
+
+    /// Gives a chunk to the tiers before number `i`.
+    fn promote(&self, chunk: &Arc<Chunk>, i: usize) {
+        for tier in &self.tiers[..i] {
+            // A tier that does not take it has counted that.
+            tier.put(chunk);
+        }
+    }
+
+    fn put(&self, new: NewChunk, bytes: Vec<u8>) -> Puts {
+        let created_ms = self.config.clock.unix_ms();
+        let ttl_ms = new.ttl_ms.or(self.config.ttl_ms);
+        let meta = ChunkMeta {
+            first_token: new.tokens.start as u64,
+            num_tokens: u32::try_from(new.tokens.len()).unwrap_or(u32::MAX),
+            tenant: new.tenant,
+            created_ms,
+            expires_ms: ttl_ms.map(|ttl_ms| created_ms.saturating_add(ttl_ms)),
+        };
+        let Some(chunk) = Chunk::seal(&self.expected.shape, new.key, meta, bytes) else {
+            let refused = |tier: &Arc<dyn Tier>| (tier.kind(), Put::Rejected(Reject::Request));
+            return Puts(self.tiers.iter().map(refused).collect());
+        };
+        let chunk = Arc::new(chunk);
+        Puts(self.tiers.iter().map(|tier| (tier.kind(), tier.put(&chunk))).collect())
+    }
+}

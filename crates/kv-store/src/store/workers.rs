@@ -1,0 +1,246 @@
+//! Requests that the store's own threads work on.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::{NewChunk, Puts, Shared};
+use crate::keys::ChunkKey;
+use crate::outcome::Lookup;
+use crate::tier::MAINTENANCE_MS;
+
+/// What a worker can do. Buffers belong to the store meanwhile and come back with the completion.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Request {
+    /// Read a range of layers.
+    Load {
+        /// The chunk.
+        key: ChunkKey,
+        /// Which layers.
+        layers: Range<usize>,
+        /// As long as they are.
+        buffer: Vec<u8>,
+    },
+    /// Write a chunk to every tier.
+    Store {
+        /// The chunk.
+        chunk: NewChunk,
+        /// Its canonical bytes.
+        bytes: Vec<u8>,
+    },
+    /// Bring a chunk of so many tokens to the nearest tier.
+    Prefetch {
+        /// The chunk.
+        key: ChunkKey,
+        /// Its tokens.
+        num_tokens: usize,
+    },
+}
+
+/// Which request a completion belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A request that was worked on.
+#[derive(Debug)]
+pub struct Completion {
+    /// What [`Store::submit`](super::Store::submit) gave.
+    pub ticket: Ticket,
+    /// What came of it.
+    pub done: Done,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Done {
+    /// Of a load.
+    Loaded {
+        /// Whether the buffer holds the layers.
+        lookup: Lookup,
+        /// The request's buffer.
+        buffer: Vec<u8>,
+    },
+    /// Of a store.
+    Stored(Puts),
+    /// Of a prefetch: how the read went.
+    Prefetched(Lookup),
+    /// A defect of the store ended the work; nothing was read, and nothing is promised.
+    Panicked,
+}
+
+/// A request that was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// As many wait already as may.
+    #[error("{max_queued} requests wait for the KV store already; poll, and submit again")]
+    Full {
+        /// The limit.
+        max_queued: usize,
+        /// The request, for another try.
+        request: Box<Request>,
+    },
+}
+
+pub(super) struct Workers {
+    queue: Arc<Queue>,
+    max_queued: usize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// Requests came, or the end.
+    work: Condvar,
+    /// Completions came.
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Loads and prefetches, then stores: those delay a token, these do not.
+    urgent: VecDeque<(Ticket, Request)>,
+    stores: VecDeque<(Ticket, Request)>,
+    completed: VecDeque<Completion>,
+    next_ticket: u64,
+    in_progress: usize,
+    is_stopped: bool,
+}
+
+impl State {
+    fn num_queued(&self) -> usize {
+        self.urgent.len() + self.stores.len()
+    }
+
+    fn next(&mut self) -> Option<(Ticket, Request)> {
+        self.urgent.pop_front().or_else(|| self.stores.pop_front())
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Workers {
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
+        let max_queued = shared.config.max_queued;
+        let mut workers = Workers { queue: Arc::default(), max_queued, threads: Vec::new() };
+        for _ in 0..shared.config.num_workers {
+            let (shared, queue) = (Arc::clone(shared), Arc::clone(&workers.queue));
+            workers.spawn("kv-store", move || work(&shared, &queue))?;
+        }
+        let (shared, queue) = (Arc::clone(shared), Arc::clone(&workers.queue));
+        workers.spawn("kv-store-tidy", move || maintain(&shared, &queue))?;
+        Ok(workers)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(Builder::new().name(name.to_owned()).spawn(run)?);
+        Ok(())
+    }
+
+    pub(super) fn submit(&self, request: Request) -> Result<Ticket, SubmitError> {
+        let mut state = self.queue.state();
+        if state.num_queued() >= self.max_queued {
+            let request = Box::new(request);
+            return Err(SubmitError::Full { max_queued: self.max_queued, request });
+        }
+        let ticket = Ticket(state.next_ticket);
+        state.next_ticket += 1;
+        match request {
+            Request::Store { .. } => state.stores.push_back((ticket, request)),
+            _ => state.urgent.push_back((ticket, request)),
+        }
+        // All of them: one that only tidies up may be woken in a worker's stead.
+        self.queue.work.notify_all();
+        Ok(ticket)
+    }
+
+    pub(super) fn poll(&self) -> Vec<Completion> {
+        self.queue.state().completed.drain(..).collect()
+    }
+
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
+        let is_idle = |state: &mut State| state.completed.is_empty();
+        let waited = self.queue.done.wait_timeout_while(self.queue.state(), timeout, is_idle);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !state.completed.is_empty()
+    }
+
+    pub(super) fn flush(&self) {
+        let is_busy = |state: &mut State| state.num_queued() + state.in_progress > 0;
+        drop(self.queue.done.wait_while(self.queue.state(), is_busy));
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.queue.state().is_stopped = true;
+        self.queue.work.notify_all();
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(shared: &Shared, queue: &Queue) {
+    loop {
+        let is_idle = |state: &mut State| state.num_queued() == 0 && !state.is_stopped;
+        let waited = queue.work.wait_while(queue.state(), is_idle);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.is_stopped {
+            return;
+        }
+        let Some((ticket, request)) = state.next() else { continue };
+        state.in_progress += 1;
+        drop(state);
+        // A completion comes even of a request whose work panics: whoever waits for it must go on.
+        let work = std::panic::AssertUnwindSafe(|| execute(shared, request));
+        let done = std::panic::catch_unwind(work).unwrap_or(Done::Panicked);
+        let mut state = queue.state();
+        state.in_progress -= 1;
+        state.completed.push_back(Completion { ticket, done });
+        queue.done.notify_all();
+    }
+}
+
+fn execute(shared: &Shared, request: Request) -> Done {
+    match request {
+        Request::Load { key, layers, mut buffer } => {
+            let lookup = shared.get(&key, layers, &mut buffer);
+            Done::Loaded { lookup, buffer }
+        }
+        Request::Store { chunk, bytes } => Done::Stored(shared.put(chunk, bytes)),
+        Request::Prefetch { key, num_tokens } => {
+            Done::Prefetched(shared.prefetch(&key, num_tokens))
+        }
+    }
+}
+
+fn maintain(shared: &Shared, queue: &Queue) {
+    let every = Duration::from_millis(MAINTENANCE_MS);
+    loop {
+        for tier in &shared.tiers {
+            tier.maintain();
+        }
+        let start = Instant::now();
+        let mut state = queue.state();
+        while !state.is_stopped {
+            let Some(left) = every.checked_sub(start.elapsed()) else { break };
+            let waited = queue.work.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.is_stopped {
+            return;
+        }
+    }
+}

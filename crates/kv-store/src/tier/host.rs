@@ -1,0 +1,189 @@
+//! Chunks in host memory.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::{Chunk, Expected, Tier, Usage, tokens_of};
+use crate::clock::Clock;
+use crate::counters::{Counters, TierStats};
+use crate::digest::copy_and_digest;
+use crate::eviction::{Admission, Entry, EvictionPolicy, PolicyFactory, lru};
+use crate::keys::ChunkKey;
+use crate::outcome::{Corruption, Found, Lookup, Miss, Put, Reject, TierKind};
+
+/// How host memory is used.
+#[derive(Clone)]
+pub struct HostConfig {
+    /// Most bytes of chunks.
+    pub cap_bytes: u64,
+    /// What leaves when it is full.
+    pub policy: PolicyFactory,
+}
+
+impl HostConfig {
+    /// LRU under a cap.
+    pub fn lru(cap_bytes: u64) -> Self {
+        HostConfig { cap_bytes, policy: lru() }
+    }
+}
+
+/// Chunks in host memory, under a byte cap. What is read is verified in the reader's buffer: memory errs too,
+/// and a bug that writes into the tier must not become an answer.
+pub struct HostTier {
+    expected: Arc<Expected>,
+    clock: Arc<dyn Clock>,
+    cap_bytes: u64,
+    inner: Mutex<Inner>,
+    counters: Counters,
+}
+
+struct Inner {
+    chunks: HashMap<ChunkKey, Arc<Chunk>>,
+    policy: Box<dyn EvictionPolicy>,
+    bytes: u64,
+}
+
+impl HostTier {
+    /// An empty tier.
+    pub fn new(config: &HostConfig, expected: Arc<Expected>, clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner { chunks: HashMap::new(), policy: (config.policy)(), bytes: 0 };
+        HostTier {
+            expected,
+            clock,
+            cap_bytes: config.cap_bytes,
+            inner: Mutex::new(inner),
+            counters: Counters::default(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves a map whose chunks are verified all the same.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+        let shape = &self.expected.shape;
+        let num_tokens = match tokens_of(shape, &layers, out.len()) {
+            Ok(num_tokens) => num_tokens,
+            Err(miss) => return Lookup::Miss(miss),
+        };
+        let Some(chunk) = self.inner().find(key) else { return Lookup::Miss(Miss::Absent) };
+        if chunk.meta().is_expired(self.clock.unix_ms()) {
+            self.remove(key);
+            return Lookup::Miss(Miss::Expired);
+        }
+        if chunk.meta().num_tokens as usize != num_tokens {
+            return Lookup::Miss(Miss::Request);
+        }
+        let layer_bytes = shape.layer_bytes(num_tokens);
+        let from = &chunk.bytes()[shape.layers_range(layers.clone(), num_tokens)];
+        let parts = from.chunks_exact(layer_bytes).zip(out.chunks_exact_mut(layer_bytes));
+        for (layer, (from, to)) in layers.zip(parts) {
+            if copy_and_digest(from, to) != chunk.layer_digests()[layer] {
+                self.remove(key);
+                return Lookup::Corrupt(Corruption::Raw { layer: layer as u32 });
+            }
+        }
+        Lookup::Hit(Found {
+            tier: TierKind::Host,
+            meta: chunk.meta().clone(),
+            layer_digests: Arc::clone(chunk.layer_digests()),
+        })
+    }
+
+    fn write(&self, chunk: &Arc<Chunk>) -> Put {
+        let bytes = chunk.bytes().len() as u64;
+        let shape = &self.expected.shape;
+        if chunk.bytes().len() != shape.chunk_bytes(chunk.meta().num_tokens as usize)
+            || chunk.layer_digests().len() != shape.num_layers as usize
+        {
+            return Put::Rejected(Reject::Request);
+        }
+        if bytes > self.cap_bytes {
+            return Put::Rejected(Reject::TooLarge);
+        }
+        let mut inner = self.inner();
+        if inner.find(chunk.key()).is_some() {
+            return Put::AlreadyThere;
+        }
+        let entry = Entry { bytes, tenant: Some(chunk.meta().tenant) };
+        loop {
+            let victim = match inner.policy.admit(&entry) {
+                Admission::Yes => break,
+                Admission::After(victim) => inner.take(&victim),
+                Admission::Never => None,
+            };
+            match victim {
+                Some(evicted) => self.counters.count_eviction(evicted.bytes().len() as u64),
+                None => return Put::Rejected(Reject::Policy),
+            }
+        }
+        while inner.bytes + bytes > self.cap_bytes {
+            let victim = inner.policy.victim();
+            match victim.and_then(|victim| inner.take(&victim)) {
+                Some(evicted) => self.counters.count_eviction(evicted.bytes().len() as u64),
+                // Nothing may leave, or the policy named what is not there.
+                None => return Put::Rejected(Reject::Full),
+            }
+        }
+        inner.bytes += bytes;
+        inner.policy.inserted(chunk.key(), entry);
+        inner.chunks.insert(*chunk.key(), Arc::clone(chunk));
+        Put::Stored
+    }
+}
+
+impl Inner {
+    fn find(&mut self, key: &ChunkKey) -> Option<Arc<Chunk>> {
+        let chunk = self.chunks.get(key)?;
+        self.policy.touched(key);
+        Some(Arc::clone(chunk))
+    }
+
+    fn take(&mut self, key: &ChunkKey) -> Option<Arc<Chunk>> {
+        self.policy.removed(key);
+        let chunk = self.chunks.remove(key)?;
+        self.bytes -= chunk.bytes().len() as u64;
+        Some(chunk)
+    }
+}
+
+impl Tier for HostTier {
+    fn kind(&self) -> TierKind {
+        TierKind::Host
+    }
+
+    fn may_have(&self, key: &ChunkKey) -> bool {
+        self.inner().chunks.contains_key(key)
+    }
+
+    fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+        let start = Instant::now();
+        let lookup = self.read(key, layers, out);
+        self.counters.count_read(&lookup, out.len(), start.elapsed().as_micros() as u64);
+        lookup
+    }
+
+    fn put(&self, chunk: &Arc<Chunk>) -> Put {
+        let start = Instant::now();
+        let put = self.write(chunk);
+        self.counters.count_write(put, chunk.bytes().len(), start.elapsed().as_micros() as u64);
+        put
+    }
+
+    fn remove(&self, key: &ChunkKey) {
+        self.inner().take(key);
+    }
+
+    fn usage(&self) -> Usage {
+        let inner = self.inner();
+        let num_chunks = inner.chunks.len() as u64;
+        Usage { num_chunks, bytes: inner.bytes, cap_bytes: self.cap_bytes }
+    }
+
+    fn stats(&self) -> TierStats {
+        self.counters.stats()
+    }
+}
