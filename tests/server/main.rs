@@ -74,9 +74,8 @@ fn a_completion_is_the_golden_one() {
     });
     let answer = server.post(COMPLETIONS, &request).ok();
     let choice = &answer["choices"][0];
-    let expected = server
-        .post("/detokenize", &json!({ "tokens": row.output_token_ids[..num_tokens] }))
-        .ok();
+    let expected =
+        server.post("/detokenize", &json!({ "tokens": row.output_token_ids[..num_tokens] })).ok();
     assert_eq!(choice["text"], expected["prompt"]);
     assert_eq!(choice["finish_reason"], "length");
     assert_eq!(answer["usage"]["prompt_tokens"], row.prompt_token_ids.len());
@@ -87,13 +86,13 @@ fn a_completion_is_the_golden_one() {
     }
     assert!(logprobs["token_logprobs"][0].as_f64().unwrap() < 0.0);
     // Several prompts at once, in their order.
-    let request = with(request, json!({ "prompt": [row.prompt_token_ids, [1, 2, 3]], "n": 2 }));
+    let request = with(request, json!({ "prompt": [row.prompt_token_ids, [1, 2, 3]] }));
     let several = server.post(COMPLETIONS, &request).ok();
     let choices = several["choices"].as_array().unwrap();
     let indices: Vec<u64> = choices.iter().map(|c| c["index"].as_u64().unwrap()).collect();
-    assert_eq!(indices, [0, 1, 2, 3]);
-    assert_eq!(choices[1]["text"], choice["text"]);
-    assert_ne!(choices[2]["text"], choice["text"]);
+    assert_eq!(indices, [0, 1]);
+    assert_eq!(choices[0]["text"], choice["text"]);
+    assert_ne!(choices[1]["text"], choice["text"]);
 }
 
 #[test]
@@ -121,7 +120,8 @@ fn a_streamed_answer_is_the_whole_one() {
     assert_ne!(texts[0], texts[1], "each of the n draws its own");
     let (last, before) = chunks.split_last().unwrap();
     assert!(before.iter().all(|chunk| chunk["usage"].is_null() && chunk["id"] == last["id"]));
-    let counts = |usage: &Value| (usage["prompt_tokens"].clone(), usage["completion_tokens"].clone());
+    let counts =
+        |usage: &Value| (usage["prompt_tokens"].clone(), usage["completion_tokens"].clone());
     assert_eq!(counts(&last["usage"]), counts(&whole["usage"]));
     for (index, choice) in choices.iter().enumerate() {
         let of_index = |chunk: &&Value| chunk["choices"][0]["index"] == index;
@@ -166,8 +166,14 @@ fn options_do_what_they_say() {
     let (stopped, choice) = text(json!({ "max_tokens": 24, "stop": word }));
     assert!(plain.starts_with(&stopped) && stopped.len() < plain.len());
     assert_eq!((&choice["finish_reason"], &choice["stop_reason"]), (&json!("stop"), &json!(word)));
-    assert_eq!(text(json!({ "max_tokens": null, "max_completion_tokens": 3 })).1["finish_reason"], "length");
-    assert_ne!(text(json!({ "max_tokens": 24, "frequency_penalty": 2.0, "repetition_penalty": 2.0 })).0, plain);
+    assert_eq!(
+        text(json!({ "max_tokens": null, "max_completion_tokens": 3 })).1["finish_reason"],
+        "length"
+    );
+    assert_ne!(
+        text(json!({ "max_tokens": 24, "frequency_penalty": 2.0, "repetition_penalty": 2.0 })).0,
+        plain
+    );
     let schema = json!({
         "type": "object", "properties": { "n": { "type": "integer", "maximum": 99, "minimum": 0 } },
         "required": ["n"], "additionalProperties": false,
@@ -178,7 +184,10 @@ fn options_do_what_they_say() {
     assert!(object["n"].is_u64() && object.as_object().unwrap().len() == 1, "{object}");
     let (choice, _) = text(json!({ "structured_outputs": { "choice": ["red", "blue"] } }));
     assert!(["red", "blue"].contains(&choice.as_str()));
-    assert_eq!(text(json!({ "priority": 5, "user": "me", "metadata": { "a": "b" }, "store": false })).1["index"], 0);
+    assert_eq!(
+        text(json!({ "priority": 5, "user": "me", "metadata": { "a": "b" }, "store": false })).1["index"],
+        0
+    );
     let named = server.post(CHAT, &with(base.clone(), json!({ "request_id": "mine" }))).ok();
     assert_eq!(named["id"], "chatcmpl-mine");
 }
@@ -199,13 +208,17 @@ fn what_cannot_be_done_is_refused_by_name() {
     assert_eq!(refused(json!({ "logit_bias": [] }), "must be an object"), "logit_bias");
     refused(json!({ "stream_options": { "include_usage": true } }), "needs `stream`");
     refused(json!({ "temperature": -1 }), "temperature");
-    refused(json!({ "temperature": "hot" }), "hot");
+    refused(json!({ "temperature": "hot" }), "temperature");
     refused(json!({ "messages": [] }), "at least one message");
     refused(json!({ "n": 0 }), "n ");
     refused(json!({ "priority": 3 }), "policy is fcfs");
-    refused(json!({ "messages": [{ "role": "user", "content": 5 }] }), "content");
-    refused(json!({ "messages": [{ "role": "user", "content": "word ".repeat(4000) }] }), "max_model_len is 2048");
-    let missing = server.post(CHAT, &with(question("Hi"), json!({ "model": "gpt-4" }))).refused(404);
+    refused(json!({ "messages": [{ "role": "user", "content": 5 }] }), "messages[0].content");
+    refused(
+        json!({ "messages": [{ "role": "user", "content": "word ".repeat(4000) }] }),
+        "max_model_len is 2048",
+    );
+    let missing =
+        server.post(CHAT, &with(question("Hi"), json!({ "model": "gpt-4" }))).refused(404);
     assert_eq!((&missing["param"], &missing["type"]), (&json!("model"), &json!("NotFoundError")));
     server.post_text(CHAT, "{\"messages\": [").refused(400);
     server.post_text(CHAT, "[1]").refused(400);
@@ -232,9 +245,12 @@ fn a_key_is_wanted_where_there_is_one() {
 
 /// A request whose client has gone: the server still reads nothing of it.
 fn ask_and_read_a_little(server: &Running, max_tokens: usize) -> TcpStream {
-    let body = with(question("Tell me a long story."), json!({
-        "stream": true, "max_tokens": max_tokens, "ignore_eos": true,
-    }));
+    let body = with(
+        question("Tell me a long story."),
+        json!({
+            "stream": true, "max_tokens": max_tokens, "ignore_eos": true,
+        }),
+    );
     let body = body.to_string();
     let mut client = TcpStream::connect(server.address()).unwrap();
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -281,7 +297,10 @@ fn metrics_are_the_sum_of_the_requests() {
     let server = serve(&[]);
     let (mut prompt, mut generated, mut cached) = (0, 0, 0);
     for num_tokens in [1, 5, 9] {
-        let request = with(question("Count the tokens of this."), json!({ "max_tokens": num_tokens, "n": 2 }));
+        let request = with(
+            question("Count the tokens of this."),
+            json!({ "max_tokens": num_tokens, "n": 2, "temperature": 1 }),
+        );
         let usage = server.post(CHAT, &request).ok()["usage"].clone();
         prompt += usage["prompt_tokens"].as_u64().unwrap();
         generated += usage["completion_tokens"].as_u64().unwrap();

@@ -93,7 +93,8 @@ impl Running {
     }
 
     pub fn post_with_key(&self, path: &str, body: &Value, key: &str) -> Answer {
-        let request = self.agent.post(self.url(path)).header("Authorization", format!("Bearer {key}"));
+        let request =
+            self.agent.post(self.url(path)).header("Authorization", format!("Bearer {key}"));
         read(request.send(body.to_string()).unwrap())
     }
 

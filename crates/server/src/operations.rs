@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::body::{Body, Fields};
+use crate::body::{Body, Record};
 use crate::error::ApiError;
 
 /// Whether the engine's thread works; does not wait for it.
@@ -61,7 +61,7 @@ pub(crate) struct TokenizeRequest {
     messages: Option<Vec<Message>>,
 }
 
-impl Fields for TokenizeRequest {
+impl Record for TokenizeRequest {
     const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
         ("add_special_tokens", "a text has the tokens that a request would give it"),
         ("return_token_strs", "ask /detokenize for the text of tokens"),
@@ -95,9 +95,7 @@ pub(crate) struct DetokenizeRequest {
     tokens: Option<Vec<u32>>,
 }
 
-impl Fields for DetokenizeRequest {
-    const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[];
-}
+impl Record for DetokenizeRequest {}
 
 pub(crate) async fn detokenize(
     State(app): State<Arc<App>>,

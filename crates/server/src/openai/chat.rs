@@ -17,7 +17,7 @@ use super::logprobs;
 use super::sampling::SamplingFields;
 use super::usage::Usage;
 use crate::app::App;
-use crate::body::{Body, Fields};
+use crate::body::{Body, Record};
 use crate::error::ApiError;
 
 /// Most candidates for each token, as in OpenAI's API.
@@ -37,11 +37,9 @@ pub(crate) struct ChatRequest {
     request_id: Option<String>,
     /// Whether the answer is to be kept; it never is.
     store: Option<bool>,
-    #[serde(flatten)]
-    sampling: SamplingFields,
 }
 
-impl Fields for ChatRequest {
+impl Record for ChatRequest {
     const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
         ("tools", "the server cannot call tools yet"),
         ("tool_choice", "the server cannot call tools yet"),
@@ -101,19 +99,19 @@ impl ChatRequest {
 
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
-    Body(request): Body<ChatRequest>,
+    Body((request, sampling)): Body<(ChatRequest, SamplingFields)>,
 ) -> Result<Response, ApiError> {
     app.check_model(request.model.as_deref())?;
     request.check()?;
     let num_top = request.num_top_logprobs()?;
     // Unless the request says so, an answer ends where the model ends it, or where its context is full.
     let max_tokens = request.max_completion_tokens.unwrap_or(app.max_model_len);
-    let mut params = request.sampling.params(&app, max_tokens)?;
+    let mut params = sampling.params(&app, max_tokens)?;
     if request.max_completion_tokens.is_some() {
         params.max_tokens = max_tokens;
     }
     params.logprobs = num_top.map(|num_top| num_top as i32);
-    let options = request.sampling.options();
+    let options = sampling.options();
     let heading = Heading::new(&app, "chatcmpl", request.request_id);
     let running = Running::start(&app, Prompt::Messages(request.messages), params, options).await?;
     if request.stream == Some(true) {

@@ -18,7 +18,7 @@ use super::logprobs;
 use super::sampling::SamplingFields;
 use super::usage::Usage;
 use crate::app::App;
-use crate::body::{Body, Fields};
+use crate::body::{Body, Record};
 use crate::error::ApiError;
 
 /// OpenAI's default.
@@ -38,11 +38,9 @@ pub(crate) struct CompletionRequest {
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     request_id: Option<String>,
-    #[serde(flatten)]
-    sampling: SamplingFields,
 }
 
-impl Fields for CompletionRequest {
+impl Record for CompletionRequest {
     const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
         ("echo", "the prompt is not part of the answer"),
         ("suffix", "the model writes forward only"),
@@ -76,7 +74,7 @@ impl Prompts {
 
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
-    Body(request): Body<CompletionRequest>,
+    Body((request, sampling)): Body<(CompletionRequest, SamplingFields)>,
 ) -> Result<Response, ApiError> {
     app.check_model(request.model.as_deref())?;
     let prompts = request.prompt.map(Prompts::into_list).unwrap_or_default();
@@ -88,10 +86,10 @@ pub(crate) async fn answer(
         let message = "`stream_options` needs `stream`: true";
         return Err(ApiError::bad_field("stream_options", message));
     }
-    let mut params = request.sampling.params(&app, DEFAULT_MAX_TOKENS)?;
+    let mut params = sampling.params(&app, DEFAULT_MAX_TOKENS)?;
     params.logprobs = request.logprobs.map(|num_top| i32::try_from(num_top).unwrap_or(i32::MAX));
     params.prompt_logprobs = request.prompt_logprobs;
-    let (n, options) = (request.sampling.n(), request.sampling.options());
+    let (n, options) = (sampling.n(), sampling.options());
     let heading = Heading::new(&app, "cmpl", request.request_id);
     let start = |prompt| Running::start(&app, prompt, params.clone(), options.clone());
     let running = try_join_all(prompts.into_iter().map(start)).await?;

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::app::App;
+use crate::body::Record;
 use crate::error::ApiError;
 
 /// OpenAI's and vLLM's fields; none of them must be given.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct SamplingFields {
+pub(crate) struct SamplingFields {
     n: Option<usize>,
     max_tokens: Option<usize>,
     min_tokens: Option<usize>,
@@ -69,6 +70,8 @@ struct JsonSchema {
     #[serde(default)]
     strict: Option<bool>,
 }
+
+impl Record for SamplingFields {}
 
 impl SamplingFields {
     /// How many answers are wanted to each prompt.
