@@ -96,16 +96,13 @@ fn parse<T: Fields>(bytes: &[u8]) -> Result<T, ApiError> {
 
 fn refuse_strangers<T: Fields>(fields: &Map<String, Value>) -> Result<(), ApiError> {
     let known = T::known();
-    for name in fields.keys().filter(|name| !known.contains_key(*name)) {
-        if let Some(reason) = T::unsupported(name) {
-            return Err(ApiError::bad_field(name, format!("`{name}` is not supported: {reason}")));
-        }
-        let nearest = nearest_name(name, known.keys().map(String::as_str));
-        let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
-        let message = format!("`{name}` is not a field of this request{hint}");
-        return Err(ApiError::bad_field(name, message));
+    let Some(name) = fields.keys().find(|name| !known.contains_key(*name)) else { return Ok(()) };
+    if let Some(reason) = T::unsupported(name) {
+        return Err(ApiError::bad_field(name, format!("`{name}` is not supported: {reason}")));
     }
-    Ok(())
+    let nearest = nearest_name(name, known.keys().map(String::as_str));
+    let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+    Err(ApiError::bad_field(name, format!("`{name}` is not a field of this request{hint}")))
 }
 
 #[cfg(test)]
