@@ -10,6 +10,7 @@ use super::layout::parse_writer;
 use super::space::Space;
 use super::{DirectoryTier, lock};
 use crate::eviction::Admission;
+use crate::keys::ChunkKey;
 use crate::keys::TenantTag;
 use crate::record::WriterId;
 
@@ -30,7 +31,7 @@ impl DirectoryTier {
             };
             let bytes = index.remove(&victim);
             drop(index);
-            match self.disk.remove(&self.layout.record(&victim)) {
+            match self.unlink(&victim) {
                 Ok(()) => {
                     self.counters.count_eviction(bytes);
                     left = left.saturating_sub(bytes);
@@ -58,13 +59,18 @@ impl DirectoryTier {
             };
             let bytes = index.remove(&victim);
             drop(index);
-            match self.disk.remove(&self.layout.record(&victim)) {
+            match self.unlink(&victim) {
                 Ok(()) => self.counters.count_eviction(bytes),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // The next look finds it again.
                 Err(_) => return false,
             }
         }
+    }
+
+    /// Who reads the record goes on reading it.
+    fn unlink(&self, victim: &ChunkKey) -> io::Result<()> {
+        self.disk.remove(&self.layout.record(victim))
     }
 
     /// Whether this process is the evictor, after becoming it if nobody is.

@@ -98,12 +98,12 @@ impl DirectoryTier {
 
     fn publish(&self, staged: &Path, key: &ChunkKey) -> io::Result<Put> {
         let target = self.layout.record(key);
-        let mut linked = self.disk.link(staged, &target);
+        let mut linked = self.link(staged, &target);
         if is(&linked, io::ErrorKind::AlreadyExists) {
             // Another writer was faster; or a file server answers a repeated request that it has done already.
             match self.what_is_there(key) {
                 There::Good => return Ok(Put::AlreadyThere),
-                There::Nothing | There::Bad => linked = self.disk.link(staged, &target),
+                There::Nothing | There::Bad => linked = self.link(staged, &target),
                 There::Undurable => return self.replace(staged, key),
                 There::Unknown => {}
             }
@@ -111,6 +111,11 @@ impl DirectoryTier {
         linked?;
         self.sync_name(key)?;
         Ok(Put::Stored)
+    }
+
+    /// Replaces nothing.
+    fn link(&self, staged: &Path, target: &Path) -> io::Result<()> {
+        self.disk.link(staged, target)
     }
 
     /// Puts a durable record in the place of one with the same bytes that is not. This is the one replacement:

@@ -238,6 +238,17 @@ impl Machine {
         true
     }
 
+    /// Two names change their files.
+    pub fn swap(&mut self, a: &Path, b: &Path) -> bool {
+        let nodes = [a, b].map(|path| self.names.get(path).copied());
+        let [Some(of_a), Some(of_b)] = nodes else { return false };
+        for (path, node) in [(a, of_b), (b, of_a)] {
+            self.names.insert(path.to_path_buf(), node);
+            self.durable_names.insert(path.to_path_buf(), node);
+        }
+        true
+    }
+
     fn change(&mut self, client: usize, change: Change) {
         change.apply(&mut self.names);
         match &change {

@@ -6,6 +6,7 @@ pub mod scenario;
 
 use std::collections::BTreeSet;
 use std::ops::AddAssign;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -108,6 +109,11 @@ fn key(key: u32) -> ChunkKey {
     ChunkKey([0x11 * (key as u8 + 1); 32])
 }
 
+fn record_path(idx: u32) -> PathBuf {
+    let name = key(idx).to_string();
+    PathBuf::from(format!("{ROOT}/records-v1/{}/{name}", &name[..1]))
+}
+
 fn bytes_of(key: u32) -> Vec<u8> {
     (0..SHAPE.chunk_bytes(NUM_TOKENS) as u32)
         .map(|i| (i * (2 * key + 3) + (i >> 7) + key) as u8)
@@ -181,7 +187,9 @@ fn client_of(action: Action) -> Option<usize> {
         | Action::Maintain { client }
         | Action::Reopen { client }
         | Action::Kill { client } => Some(client),
-        Action::Advance { .. } | Action::PowerLoss | Action::Rot { .. } => None,
+        Action::Advance { .. } | Action::PowerLoss | Action::Rot { .. } | Action::Swap { .. } => {
+            None
+        }
     }
 }
 
@@ -312,11 +320,16 @@ impl<'a> World<'a> {
             Action::Kill { client } => self.kill(client),
             Action::Advance { ms } => drop(self.clock.0.fetch_add(ms, Relaxed)),
             Action::PowerLoss => self.power_loss(),
-            Action::Rot { key: idx } => {
-                let name = key(idx).to_string();
-                let path = format!("{ROOT}/records-v1/{}/{name}", &name[..1]);
-                if self.lock().rot(path.as_ref()) {
-                    self.oracle.lock().unwrap().kept.remove(&idx);
+            Action::Rot { key } => {
+                if self.lock().rot(&record_path(key)) {
+                    self.oracle.lock().unwrap().kept.remove(&key);
+                }
+            }
+            Action::Swap { keys } => {
+                let [a, b] = keys.map(record_path);
+                if a != b && self.lock().swap(&a, &b) {
+                    let mut oracle = self.oracle.lock().unwrap();
+                    oracle.kept.retain(|key| !keys.contains(key));
                 }
             }
         }

@@ -37,6 +37,10 @@ pub enum Action {
     Rot {
         key: u32,
     },
+    /// Two published records change places.
+    Swap {
+        keys: [u32; 2],
+    },
 }
 
 /// What interrupts an action before one of its I/Os.
@@ -135,6 +139,7 @@ fn random_action(chooser: &mut Chooser) -> Action {
         19 => Action::Kill { client },
         20 => Action::Advance { ms: [300, 1_500, LEASE_MS + 1][chooser.choose(3) as usize] },
         21 => Action::PowerLoss,
+        22 => Action::Swap { keys: [key, chooser.choose(NUM_KEYS)] },
         _ => Action::Rot { key },
     }
 }
