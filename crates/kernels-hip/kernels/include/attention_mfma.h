@@ -107,6 +107,13 @@ template <unsigned HEAD_DIM> struct Partial {
 // What an exponent is relative to: a maximum, or 0 where nothing is attended yet.
 __device__ inline float base_of(float maximum) { return maximum == -INFINITY ? 0.0f : maximum; }
 
+// The largest number. Of fmaxf the compiler makes two instructions, the first for signaling NaN, which nobody has.
+__device__ inline float largest(float a, float b, float c) {
+    float largest;
+    asm("v_max3_f32 %0, %1, %2, %3" : "=v"(largest) : "v"(a), "v"(b), "v"(c));
+    return largest;
+}
+
 __device__ inline float exp2_of(float x) { return __builtin_amdgcn_exp2f(x); }
 
 // How two partial results become one: this times `first` plus the other times `second`.
@@ -136,8 +143,26 @@ struct Finish {
     }
 };
 
-// One wave's columns.
-template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
+// q.k with matrix instructions of FP8, for a cache of FP8: A = 16 keys as they are stored, B = 16 queries in e4m3.
+template <typename Kv> struct Fp8Products;
+
+template <> struct Fp8Products<Fp8E4m3> {
+    __device__ static f32x4 multiply_add(Fragment keys, Fragment queries, f32x4 c) {
+        return __builtin_amdgcn_mfma_f32_16x16x32_fp8_fp8(__builtin_bit_cast(long, keys),
+                                                          __builtin_bit_cast(long, queries), c, 0, 0, 0);
+    }
+};
+
+template <> struct Fp8Products<Fp8E5m2> {
+    __device__ static f32x4 multiply_add(Fragment keys, Fragment queries, f32x4 c) {
+        return __builtin_amdgcn_mfma_f32_16x16x32_bf8_fp8(__builtin_bit_cast(long, keys),
+                                                          __builtin_bit_cast(long, queries), c, 0, 0, 0);
+    }
+};
+
+// One wave's columns. With FP8_QUERY, queries are rounded to e4m3 with a scale of each row and head: another reduction
+// class.
+template <typename Q, typename Kv, unsigned HEAD_DIM, bool FP8_QUERY = false> struct MfmaWave {
     using KvBits = typename Kv::Bits;
     using Unit = u32x4;
     static constexpr unsigned SIZE = sizeof(KvBits);
@@ -146,7 +171,9 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
     static constexpr unsigned V_FRAGMENTS = X / 4, V_UNITS = 4 / V_FRAGMENTS;
     // Head elements of a load of K: 16 bytes, or 8 where four lanes' would be too many.
     static constexpr unsigned K_UNIT = HEAD_DIM % (4 * X) == 0 ? X : X / 2;
-    static constexpr unsigned K_FRAGMENTS = K_UNIT / 4, K_STEPS = HEAD_DIM / (4 * K_UNIT);
+    // Head elements of a query that a lane gives a matrix instruction, and such instructions for a load of K.
+    static constexpr unsigned Q_ELEMENTS = FP8_QUERY ? 8 : 4;
+    static constexpr unsigned K_FRAGMENTS = K_UNIT / Q_ELEMENTS, K_STEPS = HEAD_DIM / (4 * K_UNIT);
     using KUnit = Vec<unsigned, K_UNIT * SIZE / 4>;
     static constexpr unsigned D_TILES = HEAD_DIM / 16;
 
@@ -165,6 +192,7 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
     // This lane.
     unsigned column, group;
     Fragment query[K_STEPS][K_FRAGMENTS];
+    float query_scale;
 
     __device__ MfmaWave(const AttentionArgs &args, unsigned seq_idx, unsigned kv_head, unsigned first_column)
         : args(args), kv_head(kv_head), table(args.block_tables + (unsigned long)seq_idx * args.max_num_blocks),
@@ -198,8 +226,38 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
 
     __device__ void load_query() {
         const auto *q = (const unsigned short *)args.q + row * args.q_stride + (unsigned long)head * HEAD_DIM;
+        if constexpr (FP8_QUERY) {
+            quantize_query(q);
+        } else {
+            for (unsigned step = 0; step < K_STEPS; ++step) {
+                __builtin_memcpy(query[step], q + (4 * step + group) * K_UNIT, sizeof(query[step]));
+            }
+        }
+    }
+
+    // The four lanes of a column have its elements between them.
+    __device__ void quantize_query(const unsigned short *q) {
+        float elements[K_STEPS][K_UNIT], largest = 0.0f;
         for (unsigned step = 0; step < K_STEPS; ++step) {
-            __builtin_memcpy(query[step], q + (4 * step + group) * K_UNIT, sizeof(query[step]));
+            typename Q::Bits bits[K_UNIT];
+            __builtin_memcpy(bits, q + (4 * step + group) * K_UNIT, sizeof(bits));
+            for (unsigned i = 0; i < K_UNIT; ++i) {
+                elements[step][i] = Q::load(bits[i]);
+                largest = fmaxf(largest, fabsf(elements[step][i]));
+            }
+        }
+        largest = fmaxf(largest, __shfl_xor(largest, 16, WAVE_SIZE));
+        largest = fmaxf(largest, __shfl_xor(largest, 32, WAVE_SIZE));
+        query_scale = fp8_scale<E4M3Fnuz>(largest);
+        for (unsigned step = 0; step < K_STEPS; ++step) {
+            unsigned words[K_UNIT / 4] = {};
+            for (unsigned i = 0; i < K_UNIT; ++i) {
+                const unsigned code = to_fp8<E4M3Fnuz>(elements[step][i] / query_scale);
+                words[i / 4] |= code << i % 4 * 8;
+            }
+            for (unsigned i = 0; i < K_FRAGMENTS; ++i) {
+                query[step][i] = {words[2 * i], words[2 * i + 1]};
+            }
         }
     }
 
@@ -261,8 +319,13 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
         f32x4 score = {};
         for (unsigned step = 0; step < K_STEPS; ++step) {
             for (unsigned i = 0; i < K_FRAGMENTS; ++i) {
-                const Fragment key = Stored<Q, Kv>::fragment(keys[step], i);
-                score = Matrix<Q>::multiply_add(key, query[step][i], score);
+                if constexpr (FP8_QUERY) {
+                    const Fragment key = {keys[step][2 * i], keys[step][2 * i + 1]};
+                    score = Fp8Products<Kv>::multiply_add(key, query[step][i], score);
+                } else {
+                    const Fragment key = Stored<Q, Kv>::fragment(keys[step], i);
+                    score = Matrix<Q>::multiply_add(key, query[step][i], score);
+                }
             }
         }
         return score;
@@ -275,7 +338,7 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
 
     // Scores to logits in base 2.
     __device__ void logits(f32x4 (&scores)[4], const Places &places, int tile) const {
-        const float scale = args.scale * args.k_scales[kv_head];
+        const float scale = args.scale * args.k_scales[kv_head] * (FP8_QUERY ? query_scale : 1.0f);
         const bool is_plain = args.soft_cap == 0.0f && !args.alibi_slopes;
         const float first_scale = is_plain ? scale * LOG2_E : scale;
         for (unsigned product = 0; product < 4; ++product) {
@@ -316,12 +379,13 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
         return *(const f32x4 *)(scales + at.token_scale + at.slot + product % V_FRAGMENTS * 4);
     }
 
-    // Logits to weights, rounded; the partial result becomes relative to the new maximum.
-    __device__ void weigh(f32x4 (&logits)[4], Fragment (&weights)[4], Partial<HEAD_DIM> &partial, const Places &places,
+    // Logits to weights, rounded; the partial sum becomes relative to the new maximum, and by what is returned the partial
+    // result has to.
+    __device__ float weigh(f32x4 (&logits)[4], Fragment (&weights)[4], Partial<HEAD_DIM> &partial, const Places &places,
                           int tile) const {
         float maximum = partial.maximum;
         for (const f32x4 &some : logits) {
-            maximum = fmaxf(fmaxf(maximum, fmaxf(some[0], some[1])), fmaxf(some[2], some[3]));
+            maximum = largest(largest(maximum, some[0], some[1]), some[2], some[3]);
         }
         maximum = fmaxf(maximum, __shfl_xor(maximum, 16, WAVE_SIZE));
         maximum = fmaxf(maximum, __shfl_xor(maximum, 32, WAVE_SIZE));
@@ -347,6 +411,10 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
             weights[product] = {Matrix<Q>::round(some[0], some[1]), Matrix<Q>::round(some[2], some[3])};
         }
         partial.sum = fmaf(partial.sum, shrink, sum);
+        return shrink;
+    }
+
+    __device__ static void rescale(Partial<HEAD_DIM> &partial, float shrink) {
         for (f32x4 &out : partial.out) {
             out *= shrink;
         }
@@ -425,7 +493,7 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
             }
             this->logits(logits, now, tile);
             Fragment weights[4];
-            weigh(logits, weights, partial, now, tile);
+            rescale(partial, weigh(logits, weights, partial, now, tile));
             for (unsigned unit = 0; unit < V_UNITS; ++unit) {
                 if (!IS_WHOLE) {
                     __builtin_amdgcn_sched_barrier(0);
@@ -485,6 +553,13 @@ __device__ inline void fold_into(Partial<HEAD_DIM> &total, const Partial<HEAD_DI
 #define ATTENTION_MFMA_KERNELS(KERNEL)                                                                                 \
     ATTENTION_MFMA_EVERY_HEAD(KERNEL, bf16, Bf16, bf16, Bf16)                                                          \
     ATTENTION_MFMA_EVERY_HEAD(KERNEL, f16, F16, f16, F16)                                                              \
+    ATTENTION_MFMA_EVERY_HEAD(KERNEL, bf16, Bf16, e4m3fnuz, Fp8E4m3)                                                   \
+    ATTENTION_MFMA_USUAL_HEADS(KERNEL, bf16, Bf16, e5m2fnuz, Fp8E5m2)                                                  \
+    ATTENTION_MFMA_USUAL_HEADS(KERNEL, f16, F16, e4m3fnuz, Fp8E4m3)                                                    \
+    ATTENTION_MFMA_USUAL_HEADS(KERNEL, f16, F16, e5m2fnuz, Fp8E5m2)
+
+// Those whose cache is of FP8.
+#define ATTENTION_MFMA_FP8_KERNELS(KERNEL)                                                                             \
     ATTENTION_MFMA_EVERY_HEAD(KERNEL, bf16, Bf16, e4m3fnuz, Fp8E4m3)                                                   \
     ATTENTION_MFMA_USUAL_HEADS(KERNEL, bf16, Bf16, e5m2fnuz, Fp8E5m2)                                                  \
     ATTENTION_MFMA_USUAL_HEADS(KERNEL, f16, F16, e4m3fnuz, Fp8E4m3)                                                    \

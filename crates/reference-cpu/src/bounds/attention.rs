@@ -3,13 +3,32 @@
 use core::ops::Range;
 
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Format;
 
 use super::{TINY, U, sum_factor};
-use crate::ops::{AttendedToken, Attention, AttentionRow, attended};
+use crate::ops::{AttendedToken, Attention, AttentionRow, attended, fp8_row_scale};
 
 /// Errors of [`ops::attention`](crate::ops::attention) for the rows `rows`, whose results are `want`:
 /// [`attention_row`] for each.
 pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<f64> {
+    attention_of_queries(args, rows, want, |query| vec![0.0; query.len()])
+}
+
+/// The same for a backend whose queries are off by [`fp8_query_errors`].
+pub fn attention_of_fp8_queries(
+    args: &Attention<'_>,
+    rows: Range<usize>,
+    want: &[f32],
+) -> Vec<f64> {
+    attention_of_queries(args, rows, want, fp8_query_errors)
+}
+
+fn attention_of_queries(
+    args: &Attention<'_>,
+    rows: Range<usize>,
+    want: &[f32],
+    query_errors: fn(&[f64]) -> Vec<f64>,
+) -> Vec<f64> {
     let head_dim = args.shape.head_dim;
     let group = args.num_qo_heads / args.shape.num_kv_heads;
     let mut errors = Vec::with_capacity(want.len());
@@ -32,7 +51,9 @@ pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<
                     sink: None,
                 };
                 let want: Vec<f64> = want.iter().map(|&y| f64::from(y)).collect();
-                errors.extend(attention_row(&row, args.query_dtype, &want).out);
+                let of_query = query_errors(&row.query);
+                let of_row = attention_row(&row, &of_query, args.query_dtype, &want);
+                errors.extend(of_row.out);
             }
         }
     }
@@ -53,7 +74,7 @@ pub struct RowErrors {
 /// With `δⱼ` a bound on the error of the exponent `sⱼ − m` and of the exponential, every weight
 /// is off by a factor between `e^−δⱼ` and `e^δⱼ`. An error that all weights share drops out of the
 /// quotient `y = Σ wⱼvⱼ / Σ wⱼ`, so with `Pⱼ` the exact probabilities
-/// `|δy| ≤ Σ Pⱼ·(e^δⱼ − 1)·|vⱼ − y| / Σ Pⱼ·e^−δⱼ`. Numerator and denominator are sums of `n` terms
+/// `|δy| ≤ Σ Pⱼ·(e^δⱼ − 1)·|vⱼ − y| / Σ Pⱼ·e^−δⱼ`; and, whatever the weights, at most the largest `|vⱼ − y|`. Numerator and denominator are sums of `n` terms
 /// each, and an online softmax may rescale them once per term: 2n roundings. `δⱼ` is the dot
 /// product's error, three roundings of `sⱼ` (its last sum, the scale, the scale of the keys), three
 /// of `sⱼ − m` (the difference and a base-2 exponential's product), and 4 `u` for the exponential.
@@ -66,9 +87,17 @@ pub struct RowErrors {
 /// to that format before they meet V: independent roundings of `ε = 2⁻⁸` (bfloat16) or `2⁻¹¹`
 /// (binary16), so at most `ε · Σ|wⱼvⱼ|` and, as above, below `6ε · √Σ(wⱼvⱼ)²`.
 ///
-/// `lse = m + ln Σ e^(sⱼ − m)` has the relative error of the sum as its absolute one, and rounds a few times itself.
-pub fn attention_row(row: &AttentionRow<'_>, weights: DType, want: &[f64]) -> RowErrors {
-    let exponents = exponents(row);
+/// `lse = m + ln Σ e^(sⱼ − m)` has the relative error of the sum as its absolute one, at most the largest `δⱼ`, and rounds
+/// a few times itself.
+///
+/// A query that is off by `query_errors`, element by element, moves a score by up to `scale · Σ errorᵢ·|kᵢ|`.
+pub fn attention_row(
+    row: &AttentionRow<'_>,
+    query_errors: &[f64],
+    weights: DType,
+    want: &[f64],
+) -> RowErrors {
+    let exponents = exponents(row, query_errors);
     let (rounding, least) = weight_rounding(weights);
     let exact: Vec<f64> = exponents.iter().map(|exponent| exponent.relative.exp()).collect();
     let shrunk: f64 = exact.iter().zip(&exponents).map(|(w, e)| w * (-e.delta).exp()).sum();
@@ -84,12 +113,14 @@ pub fn attention_row(row: &AttentionRow<'_>, weights: DType, want: &[f64]) -> Ro
     let one = |(i, &y): (usize, &f64)| {
         let y = y / row.v_scale;
         let (mut shifted, mut magnitude, mut squares, mut largest) = (0.0, 0.0, 0.0_f64, 0.0_f64);
+        let mut farthest = 0.0_f64;
         for (term, (weight, shift)) in exact.iter().zip(&shifts).enumerate() {
             // The sink, which is the last, has no token.
             let token = row.tokens.get(term);
             let value = token.map_or(0.0, |token| token.v_scale * f64::from(token.value[i]));
             let stored = token.map_or(0.0, |token| f64::from(token.value[i].abs()));
             shifted += shift * (value - y).abs();
+            farthest = farthest.max((value - y).abs());
             magnitude += weight * value.abs();
             squares += (weight * value).powi(2);
             largest = largest.max(stored);
@@ -97,13 +128,28 @@ pub fn attention_row(row: &AttentionRow<'_>, weights: DType, want: &[f64]) -> Ro
         let sums = (sum_factor + U) * (magnitude / weight_sum + y.abs()) + 4.0 * U * y.abs();
         let rounded = rounding * magnitude.min(6.0 * squares.sqrt()) / weight_sum;
         let flushed = 2.0 * num_terms * (TINY + least) * (1.0 + largest);
-        row.v_scale * (shifted / shrunk + sums + rounded + flushed) + TINY
+        // The first is not a number where e^δ is infinite.
+        let shifted = (shifted / shrunk).min(farthest);
+        row.v_scale * (shifted + sums + rounded + flushed) + TINY
     };
     let out = want.iter().enumerate().map(one).collect();
-    let sum_error = shifts.iter().sum::<f64>() / shrunk + sum_factor;
+    let largest_delta = exponents.iter().map(|exponent| exponent.delta).fold(0.0, f64::max);
+    let sum_error = (shifts.iter().sum::<f64>() / shrunk).min(largest_delta) + sum_factor;
     let max = exponents.first().map_or(0.0, |exponent| exponent.max.abs());
     let lse = sum_error + 4.0 * U * (1.0 + max + weight_sum.ln().abs());
     RowErrors { out, lse }
+}
+
+/// By how much elements of a query are off after it was rounded to e4m3fnuz with the scale `s` of
+/// [`fp8_row_scale`](crate::ops::fp8_row_scale): half of a last place of 3 bits, or of the subnormals' step of 2⁻¹⁰ `s`;
+/// and `u` each for the division, the scale and the product with it.
+pub fn fp8_query_errors(query: &[f64]) -> Vec<f64> {
+    let values: Vec<f32> = query.iter().map(|&q| q as f32).collect();
+    let scale = f64::from(fp8_row_scale(&values, Fp8Format::E4m3Fnuz));
+    let error = |q: &f64| {
+        (q.abs() * f64::exp2(-4.0)).max(scale * f64::exp2(-11.0)) + 4.0 * U * q.abs() + TINY
+    };
+    query.iter().map(error).collect()
 }
 
 /// A logit as a kernel has it.
@@ -114,18 +160,19 @@ struct Exponent {
 }
 
 /// Of each token, and of the sink.
-fn exponents(row: &AttentionRow<'_>) -> Vec<Exponent> {
+fn exponents(row: &AttentionRow<'_>, query_errors: &[f64]) -> Vec<Exponent> {
     let dot_factor = sum_factor(row.query.len());
     let score = |token: &AttendedToken<'_>| {
-        let (mut dot, mut magnitude) = (0.0, 0.0);
-        for (q, &k) in row.query.iter().zip(token.key) {
+        let (mut dot, mut magnitude, mut moved) = (0.0, 0.0, 0.0);
+        for ((q, error), &k) in row.query.iter().zip(query_errors).zip(token.key) {
             dot += q * f64::from(k);
             magnitude += (q * f64::from(k)).abs();
+            moved += error * f64::from(k.abs());
         }
         let scale = row.scale * token.k_scale;
         let own_scale = if token.k_scale == 1.0 { 0.0 } else { 1.0 };
-        let error =
-            dot_factor * scale.abs() * magnitude + (3.0 + own_scale) * U * (scale * dot).abs();
+        let of_dot = dot_factor * (magnitude + moved) + moved;
+        let error = scale.abs() * of_dot + (3.0 + own_scale) * U * (scale * dot).abs();
         let cap = row.soft_cap.map_or(0.0, |cap| 6.0 * U * cap);
         let bias = if token.bias == 0.0 { 0.0 } else { 3.0 * U * token.bias.abs() };
         let capped = row.cap(scale * dot);
@@ -150,5 +197,33 @@ fn weight_rounding(dtype: DType) -> (f64, f64) {
         DType::F32 => (0.0, 0.0),
         DType::F16 => (f64::exp2(-11.0), f64::exp2(-25.0)),
         DType::BF16 => (f64::exp2(-8.0), TINY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::Rng;
+    use crate::ops::fp8_quantize;
+
+    #[test]
+    fn a_query_in_fp8_is_off_by_no_more_and_hardly_less() {
+        const FORMAT: Fp8Format = Fp8Format::E4m3Fnuz;
+        let mut rng = Rng::new(3);
+        let mut closest: f64 = 0.0;
+        for _ in 0..200 {
+            let query: Vec<f32> =
+                (0..128).map(|_| rng.normal() * f32::exp2(-12.0 * rng.uniform() as f32)).collect();
+            let scale = fp8_row_scale(&query, FORMAT);
+            let mut codes = vec![0; query.len()];
+            fp8_quantize(&query, scale, FORMAT, &mut codes);
+            let exact: Vec<f64> = query.iter().map(|&q| f64::from(q)).collect();
+            for ((q, code), error) in exact.iter().zip(codes).zip(fp8_query_errors(&exact)) {
+                let off = (f64::from(FORMAT.decode(code)) * f64::from(scale) - q).abs();
+                assert!(off <= error, "{q} of {scale} is off by {off}, {error} allowed");
+                closest = closest.max(off / error);
+            }
+        }
+        assert!(closest > 0.95, "{closest}");
     }
 }

@@ -287,6 +287,9 @@ pub fn part_of<O: Ops>(op: PartOf, backend: O, kv_dtypes: &[KvDType]) -> Result<
         PartOf::Linear => dense::linear(Rig::of_a_part("linear", backend)),
         PartOf::RmsNorm => norms::rms_norm(Rig::of_a_part("rms_norm", backend)),
         PartOf::Attention => paged::attention(Rig::of_a_part("attention", backend), kv_dtypes),
+        PartOf::AttentionOfFp8Queries => {
+            paged::attention_of_fp8_queries(Rig::of_a_part("attention", backend), kv_dtypes)
+        }
         PartOf::SiluMul => activation::silu_mul(Rig::of_a_part("silu_mul", backend)),
     }
 }
@@ -300,6 +303,9 @@ pub enum PartOf {
     RmsNorm,
     /// [`attention`].
     Attention,
+    /// [`attention`] by a backend that rounds queries to e4m3fnuz, with a scale of each row and head, and may err by as
+    /// much more.
+    AttentionOfFp8Queries,
     /// [`silu_mul`].
     SiluMul,
 }

@@ -6,6 +6,7 @@ use engine_core::dtype::DType;
 use engine_core::formats::Fp8Format;
 use engine_core::kv_dtype::KvDType;
 
+use super::mapping::COLUMNS;
 use crate::variant::Variant;
 
 /// The shape of a launch of attention.
@@ -57,6 +58,9 @@ const NAIVE_MAX_HEAD_DIM: usize = 256;
 const MFMA: &str =
     "attention: mfma 16x16x16, tiles of 64 and partitions of 512 positions, 16-bit weights";
 
+/// The same with another q.k: lower precision, and so taken by pin alone.
+const MFMA_FP8: &str = "attention: queries in fp8 and mfma 16x16x32, then as mfma 16x16x16";
+
 const fn paged(
     name: &'static str,
     reduction_class: &'static str,
@@ -74,14 +78,19 @@ const fn prefill(
 }
 
 pub(in crate::ops) const PAGED: &[Variant<AttentionShape>] = &[
+    paged(WORK_LIST, MFMA, split),
     paged(SPLIT, MFMA, split),
-    paged("paged_attention_v3_mfma_one_shot", MFMA, mfma),
+    paged(ONE_SHOT, MFMA, mfma),
+    paged("paged_attention_v2_wave", NAIVE, vectors),
     paged("paged_attention_v1_naive", NAIVE, naive),
+    paged(FP8_WORK_LIST, MFMA_FP8, mfma_fp8),
 ];
 
 pub(in crate::ops) const PREFILL: &[Variant<AttentionShape>] = &[
+    prefill(PING_PONG, MFMA, ping_pong),
     prefill("prefill_attention_v2_mfma_direct", MFMA, mfma),
     prefill("prefill_attention_v1_naive", NAIVE, naive),
+    prefill("prefill_attention_v4_mfma_fp8", MFMA_FP8, mfma_fp8),
 ];
 
 /// What merges the partial results of those that split.
@@ -100,8 +109,16 @@ pub(in crate::ops) const REPACK: &[Variant<AttentionShape>] = &[Variant {
     supports: formats,
 }];
 
-/// The variant of `paged_attention` that needs a merge.
+/// The variant of `paged_attention` that serves every length with one launch of matrix instructions.
+pub(super) const ONE_SHOT: &str = "paged_attention_v3_mfma_one_shot";
+
+/// The variants of `paged_attention` that need a merge.
 pub(super) const SPLIT: &str = "paged_attention_v4_mfma_split";
+pub(super) const WORK_LIST: &str = "paged_attention_v5_mfma_work_list";
+pub(super) const FP8_WORK_LIST: &str = "paged_attention_v6_mfma_fp8";
+
+/// The variant of `prefill_attention` whose waves take turns.
+pub(super) const PING_PONG: &str = "prefill_attention_v3_ping_pong";
 
 /// Positions of a partition.
 pub(super) const PARTITION: usize = 512;
@@ -110,6 +127,20 @@ fn split(shape: &AttentionShape) -> Result<(), String> {
     mfma(shape)?;
     if shape.max_seq_len <= PARTITION {
         return Err(format!("no sequence is longer than a partition of {PARTITION}"));
+    }
+    Ok(())
+}
+
+fn ping_pong(shape: &AttentionShape) -> Result<(), String> {
+    mfma(shape)?;
+    if shape.head_dim != 128 {
+        return Err("head_dim is not 128".to_owned());
+    }
+    if shape.has_token_scales {
+        return Err("tokens have scales".to_owned());
+    }
+    if shape.num_packed_queries() <= COLUMNS {
+        return Err(format!("one wave has room for all queries: there are at most {COLUMNS}"));
     }
     Ok(())
 }
@@ -128,6 +159,24 @@ fn mfma(shape: &AttentionShape) -> Result<(), String> {
     Ok(())
 }
 
+/// Keys go to matrix instructions as they are stored.
+fn mfma_fp8(shape: &AttentionShape) -> Result<(), String> {
+    if shape.kv_dtype.fp8().is_none() {
+        return Err("the cache is not of FP8".to_owned());
+    }
+    mfma(shape)
+}
+
+/// A lane loads 16 bytes of values: neighbouring slots of one kv_block.
+fn vectors(shape: &AttentionShape) -> Result<(), String> {
+    naive(shape)?;
+    let num_slots = 16 / shape.kv_dtype.size_bytes();
+    if !shape.block_size.is_multiple_of(num_slots) {
+        return Err(format!("kv_block is no multiple of the {num_slots} slots of a load"));
+    }
+    Ok(())
+}
+
 /// Heads that kernels are compiled for with the formats of most models.
 const EVERY_HEAD_DIM: &[usize] = &[64, 96, 128, 192, 256];
 
@@ -138,6 +187,11 @@ const USUAL_HEAD_DIMS: &[usize] = &[64, 128];
 const MIN_BLOCK_SIZE: usize = 16;
 
 impl AttentionShape {
+    /// Queries of the longest chunk that share a KV head.
+    pub(super) fn num_packed_queries(&self) -> usize {
+        self.max_num_rows.saturating_mul(self.num_qo_heads / self.num_kv_heads)
+    }
+
     /// Whether kernels with matrix instructions read kv_blocks of this size as they are; others are repacked first.
     pub(super) fn has_even_blocks(&self) -> bool {
         self.block_size.is_power_of_two() && self.block_size >= MIN_BLOCK_SIZE
