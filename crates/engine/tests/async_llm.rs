@@ -125,7 +125,9 @@ fn a_refused_request_is_an_error_and_the_next_one_runs() {
 #[test]
 fn an_engine_that_is_dropped_ends_its_streams() {
     let llm = AsyncLlm::new(llm()).unwrap();
-    let stream = block_on(llm.generate(vec![1, 2, 3], greedy(100))).unwrap();
+    // So much to do that it cannot be done before the engine is gone.
+    let many = SamplingParams { n: 128, temperature: 1.0, ..greedy(100) };
+    let stream = block_on(llm.generate(vec![1, 2, 3], many)).unwrap();
     drop(llm);
     let ended = block_on(read_all(stream));
     assert!(matches!(ended, Err(LlmError::Stopped)), "{ended:?}");

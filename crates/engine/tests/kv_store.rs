@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{
     Fp8Flavour, KvCacheDType, KvStoreConfig, KvTierStats, Llm, LlmBuilder, Prompt, Replay,
     RequestOptions, RequestOutput, SamplingParams,
 };
+use kv_store::clock::{Clock, SystemClock};
 use kv_store::tier::{DirectoryConfig, HostConfig};
 use reference_cpu::inputs::Rng;
 
@@ -189,14 +191,29 @@ fn a_prefix_is_attached_before_its_prompts_come() {
     assert_eq!(outputs[0].metrics.num_cached_tokens, (NUM_TOKENS - 1) / 4 * 4);
 }
 
+/// A clock that takes its time: whoever reads a record asks it whether that has expired.
+struct SlowClock(SystemClock);
+
+impl Clock for SlowClock {
+    fn unix_ms(&self) -> u64 {
+        std::thread::sleep(Duration::from_millis(10));
+        self.0.unix_ms()
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.0.monotonic_ms()
+    }
+}
+
 #[test]
 fn a_load_that_takes_too_long_is_computed() {
     let directory = tempfile::tempdir().unwrap();
-    let store = || in_directory(directory.path());
     let expected = expected(builder());
-    generate(&mut builder().kv_store(store()).build().unwrap());
-    let mut llm = builder().kv_store(store()).kv_load_timeout(Duration::ZERO).build().unwrap();
-    for _ in 0..20 {
+    generate(&mut builder().kv_store(in_directory(directory.path())).build().unwrap());
+    let clock = Arc::new(SlowClock(SystemClock::new()));
+    let slow = KvStoreConfig { clock, ..in_directory(directory.path()) };
+    let mut llm = builder().kv_store(slow).kv_load_timeout(Duration::ZERO).build().unwrap();
+    for _ in 0..4 {
         assert_eq!(generate(&mut llm).0, expected);
         assert!(llm.reset_prefix_cache());
     }
