@@ -98,6 +98,14 @@ impl Running {
         read(request.send(body.to_string()).unwrap())
     }
 
+    /// Which origin a browser is told that it may show the answer to.
+    pub fn allowed_origin(&self, origin: &str) -> Option<String> {
+        let request = self.agent.get(self.url("/v1/models")).header("Origin", origin);
+        let response = request.call().unwrap();
+        let allowed = response.headers().get("access-control-allow-origin")?;
+        Some(allowed.to_str().unwrap().to_owned())
+    }
+
     /// The chunks of a streamed answer, whose end must be marked.
     pub fn stream(&self, path: &str, body: &Value) -> Vec<Value> {
         let mut response = self.agent.post(self.url(path)).send(body.to_string()).unwrap();
