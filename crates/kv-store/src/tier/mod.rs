@@ -2,12 +2,14 @@
 
 mod directory;
 mod host;
+mod object;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use directory::{DirectoryConfig, DirectoryError, DirectoryTier, Durability};
 pub use host::{HostConfig, HostTier};
+pub use object::{ObjectConfig, ObjectError, ObjectTier};
 
 use crate::chunk::ChunkShape;
 use crate::counters::TierStats;
