@@ -3,7 +3,7 @@
 use engine_core::device::OpError;
 use engine_core::dtype::DType;
 use kernels_hip::time_model::MI300X;
-use kernels_hip::variant::{Choices, VariantInfo};
+use kernels_hip::variant::{Choices, VariantInfo, pins_for};
 use kernels_hip::{Device, KernelsHip, registry};
 use reference_cpu::conformance::Failure;
 
@@ -82,7 +82,7 @@ fn variant(
 ) -> Result<VariantReport, CompareError> {
     progress(&format!("{}: against the oracle", row.name));
     let found = subject
-        .judge(backend(device, row)?)
+        .judge(backend(device, row)?, row.reduction_class)
         .map_err(|failure| CompareError::Wrong { variant: row.name, failure: Box::new(failure) })?;
     let accuracy = Accuracy {
         num_cases: found.num_cases,
@@ -107,8 +107,7 @@ fn variant(
 
 /// A backend that takes this variant, and no other, for its op.
 fn backend(device: &Device, row: VariantInfo) -> Result<KernelsHip, CompareError> {
-    let pins = [format!("{}={}", row.op, row.name)];
-    let choices = Choices::new(&pins, Box::new(|_| ()))?;
+    let choices = Choices::new(&pins_for(&row), Box::new(|_| ()))?;
     Ok(KernelsHip::new(device, DType::BF16, choices)?)
 }
 

@@ -17,6 +17,9 @@ pub struct Subject {
     shapes: &'static [Shape],
 }
 
+/// What reduction classes say that round queries.
+const FP8_QUERIES: &str = "queries in fp8";
+
 const BF16: KvDType = KvDType::Float(DType::BF16);
 const E4M3: KvDType = KvDType::Fp8(Fp8Format::E4m3Fnuz);
 
@@ -70,13 +73,20 @@ impl Subject {
         self.shapes.iter().map(move |&shape| Workload { op, shape })
     }
 
-    /// Holds a backend against the oracle over the op's cases, leaving out those that it does not serve.
+    /// Holds a backend, which sums as `reduction_class` says, against the oracle over the op's cases, leaving out those that
+    /// it does not serve.
     ///
     /// # Errors
     ///
     /// The first case that is wrong.
-    pub fn judge<O: Ops>(&self, backend: O) -> Result<OpReport, Failure> {
+    pub fn judge<O: Ops>(&self, backend: O, reduction_class: &str) -> Result<OpReport, Failure> {
         let kv_dtypes = [BF16, E4M3, KvDType::Fp8(Fp8Format::E5m2Fnuz)];
-        conformance::part_of(self.cases, backend, &kv_dtypes)
+        let cases = match self.cases {
+            PartOf::Attention if reduction_class.contains(FP8_QUERIES) => {
+                PartOf::AttentionOfFp8Queries
+            }
+            cases => cases,
+        };
+        conformance::part_of(cases, backend, &kv_dtypes)
     }
 }

@@ -7,6 +7,7 @@ use crate::batch::Batch;
 use crate::dtype::DType;
 use crate::formats::Fp8Flavour;
 use crate::kv_dtype::KvDType;
+use crate::kv_run::KvRun;
 use crate::kv_scales::KvScales;
 
 /// Shape of the paged KV cache. One K and one V pool per layer; the order of elements inside a
@@ -217,6 +218,30 @@ pub trait Device {
         &mut self,
         kv_cache: &mut Self::KvCache,
         block_ids: &[u32],
+        data: &[u8],
+    ) -> Result<(), OpError>;
+
+    /// Copies the keys and values of a run of tokens to `out` in the canonical form that
+    /// [`kv_run`](crate::kv_run) defines, bit for bit, after all work so far.
+    ///
+    /// # Errors
+    /// As [`KvRun::check`]; whatever earlier work failed with.
+    fn read_kv_run(
+        &mut self,
+        kv_cache: &Self::KvCache,
+        run: &KvRun<'_>,
+        out: &mut [u8],
+    ) -> Result<(), OpError>;
+
+    /// Copies what [`Device::read_kv_run`] gave, on any device, to the slots of a run of tokens,
+    /// bit for bit, and to no other; ahead of all later work.
+    ///
+    /// # Errors
+    /// As [`KvRun::check`].
+    fn write_kv_run(
+        &mut self,
+        kv_cache: &mut Self::KvCache,
+        run: &KvRun<'_>,
         data: &[u8],
     ) -> Result<(), OpError>;
 }

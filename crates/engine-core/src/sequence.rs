@@ -45,6 +45,10 @@ pub struct Sequence {
     pub(crate) host_blocks: Vec<HostBlockId>,
     /// Tokens whose KV is in `host_blocks`; 0 unless it is swapped out.
     num_swapped_tokens: usize,
+    /// Leading tokens whose KV can be had from outside; 0 unless it waits.
+    num_offered_tokens: usize,
+    /// Where its load ends; 0 unless it loads.
+    load_end: usize,
     draft_token_ids: Vec<TokenId>,
     stop_rules: StopRules,
     stop: Option<Stop>,
@@ -66,6 +70,8 @@ pub struct SeqStats {
     pub num_cached_tokens: usize,
     /// Tokens found in the prefix cache in all, also after preemptions.
     pub num_hit_tokens: usize,
+    /// Tokens whose KV was loaded from outside in all, also after preemptions.
+    pub num_loaded_tokens: usize,
     /// Tokens guessed for it.
     pub num_draft_tokens: usize,
     /// Those that were right.
@@ -95,6 +101,8 @@ impl Sequence {
             num_published_blocks: 0,
             host_blocks: Vec::new(),
             num_swapped_tokens: 0,
+            num_offered_tokens: 0,
+            load_end: 0,
             draft_token_ids: Vec::new(),
             stop_rules: request.stop_rules,
             stop: None,
@@ -189,6 +197,16 @@ impl Sequence {
         self.num_swapped_tokens
     }
 
+    /// Leading tokens whose KV can be had from outside; 0 unless it waits.
+    pub fn num_offered_tokens(&self) -> usize {
+        self.num_offered_tokens
+    }
+
+    /// Where what it loads from outside ends; 0 unless it loads.
+    pub fn load_end(&self) -> usize {
+        self.load_end
+    }
+
     /// When it ends.
     pub fn stop_rules(&self) -> &StopRules {
         &self.stop_rules
@@ -281,12 +299,52 @@ impl Sequence {
         self.num_computed_tokens = num_computed_tokens;
         self.num_published_blocks = hits.len();
         self.num_swapped_tokens = 0;
+        self.num_offered_tokens = 0;
         let num_hit_tokens = hits.len() * self.block_size;
         self.stats.num_hit_tokens += num_hit_tokens;
         if self.max_num_computed_tokens == 0 && self.stats.num_preemptions == 0 {
             self.stats.num_cached_tokens = num_hit_tokens;
         }
         self.count_blocks();
+    }
+
+    /// Takes note of what can be had from outside, if it may use it.
+    pub(crate) fn offer(&mut self, num_tokens: usize) -> bool {
+        if self.skip_reading_prefix_cache {
+            return false;
+        }
+        self.num_offered_tokens = num_tokens;
+        true
+    }
+
+    /// Gets the blocks `hits` and new ones for its first `end` tokens, to be loaded into.
+    pub(crate) fn begin_load(&mut self, hits: &[BlockId], end: usize, block_pool: &mut BlockPool) {
+        self.admit(hits, end, hits.len() * self.block_size, block_pool);
+        self.load_end = end;
+    }
+
+    /// Index and hash of each full block that a load brings.
+    pub(crate) fn loading_blocks(&self) -> impl Iterator<Item = (usize, &BlockHash)> {
+        let end = self.load_end / self.block_size;
+        self.block_hashes.iter().enumerate().take(end).skip(self.num_published_blocks)
+    }
+
+    /// The KV of its first `num_tokens` tokens is there; blocks beyond it are given back. Answers how many
+    /// tokens came.
+    pub(crate) fn end_load(&mut self, num_tokens: usize, block_pool: &mut BlockPool) -> usize {
+        let num_loaded = num_tokens.saturating_sub(self.num_computed_tokens);
+        self.num_computed_tokens += num_loaded;
+        self.stats.num_loaded_tokens += num_loaded;
+        self.load_end = 0;
+        self.publish(block_pool);
+        self.trim(block_pool);
+        num_loaded
+    }
+
+    /// Leaves its blocks to the load that writes to them.
+    pub(crate) fn abandon_load(&mut self) -> Vec<BlockId> {
+        self.load_end = 0;
+        core::mem::take(&mut self.block_table)
     }
 
     /// Gets the kv_blocks for its next `num_rows` rows; `false`, and nothing changed, when too few

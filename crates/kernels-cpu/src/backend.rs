@@ -12,6 +12,7 @@ use engine_core::checkpoint::RowSource;
 use engine_core::device::{Device, KvCacheShape, OpError};
 use engine_core::dtype::DType;
 use engine_core::formats::Fp8Flavour;
+use engine_core::kv_run::KvRun;
 use engine_core::kv_scales::KvScales;
 use engine_core::ops::{
     Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, SiluMul,
@@ -224,6 +225,28 @@ impl Device for KernelsCpu {
                 rest = tail;
             }
         }
+        Ok(())
+    }
+
+    fn read_kv_run(
+        &mut self,
+        kv_cache: &KvCache,
+        run: &KvRun<'_>,
+        out: &mut [u8],
+    ) -> Result<(), OpError> {
+        run.check("read_kv_run", &kv_cache.layout.shape, out.len())?;
+        kv_cache.read_run(run, out);
+        Ok(())
+    }
+
+    fn write_kv_run(
+        &mut self,
+        kv_cache: &mut KvCache,
+        run: &KvRun<'_>,
+        data: &[u8],
+    ) -> Result<(), OpError> {
+        run.check("write_kv_run", &kv_cache.layout.shape, data.len())?;
+        kv_cache.write_run(run, data);
         Ok(())
     }
 }

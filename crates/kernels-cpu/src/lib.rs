@@ -13,6 +13,7 @@ mod buffer;
 mod fp8;
 mod isa;
 mod kv_layout;
+mod kv_run;
 mod matrix;
 mod ops;
 mod pool;

@@ -61,43 +61,40 @@ use engine_core::ops::Cols;
 
 use crate::buffer::Buffer;
 use crate::result::{Error, Result};
-use crate::variant::{Any, Variant, VariantInfo, everything};
+use crate::variant::{Any, Variant, VariantInfo, everything, infos};
 
 /// Every row of every op's table, compiled in or not; of each op, the best first.
 #[must_use]
 pub fn catalogue() -> Vec<VariantInfo> {
-    fn rows<S>(table: &[Variant<S>]) -> impl Iterator<Item = VariantInfo> {
-        table.iter().map(Variant::info)
-    }
-    rows(add_rms_norm::VARIANTS)
-        .chain(rows(argmax::VARIANTS))
-        .chain(rows(attention::PAGED))
-        .chain(rows(attention::PREFILL))
-        .chain(rows(elementwise::CONVERT_VARIANTS))
-        .chain(rows(elementwise::SILU_MUL_VARIANTS))
-        .chain(rows(embed::VARIANTS))
-        .chain(rows(attention::MERGE))
-        .chain(rows(attention::REPACK))
-        .chain(rows(fp8_convert::VARIANTS))
-        .chain(rows(fp8_quantize::VARIANTS))
-        .chain(rows(gemm::VARIANTS))
-        .chain(rows(head_norm::VARIANTS))
-        .chain(rows(kv_blocks::GATHER_VARIANTS))
-        .chain(rows(kv_blocks::SCATTER_VARIANTS))
-        .chain(rows(gemm_fp8::VARIANTS))
-        .chain(rows(gemm_int4::VARIANTS))
-        .chain(rows(kv_copy::VARIANTS))
-        .chain(rows(kv_read::VARIANTS))
-        .chain(rows(kv_write::VARIANTS))
-        .chain(rows(kv_write_rope::VARIANTS))
-        .chain(rows(mfma_probe::VARIANTS))
-        .chain(rows(rms_norm::VARIANTS))
-        .chain(rows(rope::ANGLES_VARIANTS))
-        .chain(rows(rope::VARIANTS))
-        .chain(rows(rms_norm_fp8_quantize::VARIANTS))
-        .chain(rows(sample::VARIANTS))
-        .chain(rows(silu_mul_fp8_quantize::VARIANTS))
-        .chain(rows(vector_add::VARIANTS))
+    infos(add_rms_norm::VARIANTS)
+        .chain(infos(argmax::VARIANTS))
+        .chain(infos(attention::PAGED))
+        .chain(infos(attention::PREFILL))
+        .chain(infos(elementwise::CONVERT_VARIANTS))
+        .chain(infos(elementwise::SILU_MUL_VARIANTS))
+        .chain(infos(embed::VARIANTS))
+        .chain(infos(attention::MERGE))
+        .chain(infos(attention::REPACK))
+        .chain(infos(fp8_convert::VARIANTS))
+        .chain(infos(fp8_quantize::VARIANTS))
+        .chain(infos(gemm::VARIANTS))
+        .chain(infos(head_norm::VARIANTS))
+        .chain(infos(kv_blocks::GATHER_VARIANTS))
+        .chain(infos(kv_blocks::SCATTER_VARIANTS))
+        .chain(infos(gemm_fp8::VARIANTS))
+        .chain(infos(gemm_int4::VARIANTS))
+        .chain(infos(kv_copy::VARIANTS))
+        .chain(infos(kv_read::VARIANTS))
+        .chain(infos(kv_write::VARIANTS))
+        .chain(infos(kv_write_rope::VARIANTS))
+        .chain(infos(mfma_probe::VARIANTS))
+        .chain(infos(rms_norm::VARIANTS))
+        .chain(infos(rope::ANGLES_VARIANTS))
+        .chain(infos(rope::VARIANTS))
+        .chain(infos(rms_norm_fp8_quantize::VARIANTS))
+        .chain(infos(sample::VARIANTS))
+        .chain(infos(silu_mul_fp8_quantize::VARIANTS))
+        .chain(infos(vector_add::VARIANTS))
         .collect()
 }
 

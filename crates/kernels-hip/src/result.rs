@@ -148,6 +148,24 @@ pub enum Error {
         /// Why not, with what there is.
         reason: String,
     },
+    /// Ops that a token's row may go through either of, with variants that sum in different orders.
+    #[error(
+        "{op} would take {variant} and {other_op} {other_variant}, which sum differently: a token's numbers would depend \
+         on how it is scheduled; {}",
+        partners(other_op, variant, alike)
+    )]
+    ReductionClasses {
+        /// An op.
+        op: &'static str,
+        /// What it would take.
+        variant: &'static str,
+        /// The other op.
+        other_op: &'static str,
+        /// What that would take.
+        other_variant: &'static str,
+        /// The variants of the other op that sum as `variant` does.
+        alike: Vec<&'static str>,
+    },
     /// A number that an op does not accept.
     #[error("{what} is {found}, and must be {allowed}")]
     Value {
@@ -158,6 +176,17 @@ pub enum Error {
         /// What was given.
         found: String,
     },
+}
+
+/// What to do about ops that sum differently.
+fn partners(other_op: &str, variant: &str, alike: &[&str]) -> String {
+    match alike {
+        [] => format!("no variant of {other_op} sums as {variant} does: pin another one"),
+        [first, others @ ..] => {
+            let or = others.iter().map(|name| format!(" or {name}")).collect::<String>();
+            format!("add --pin {other_op}={first}{or}")
+        }
+    }
 }
 
 /// The result of the function `call`, which returned `code`.

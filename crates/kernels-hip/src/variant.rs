@@ -1,13 +1,17 @@
 //! The variants of an op: what each serves, and which one is taken.
 
+mod alike;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Mutex;
 
+pub use self::alike::pins_for;
 use crate::registry;
 use crate::result::{Error, Result};
 
-/// A way to compute an op for shapes `S`. An op's variants are a table, the best first.
+/// A way to compute an op for shapes `S`. An op's variants are a table, the best first, and v1 the last of those that are
+/// taken unasked: what stands behind it, for example for its lower precision, is taken by pin alone.
 pub struct Variant<S> {
     /// The op: `rms_norm`.
     pub op: &'static str,
@@ -43,17 +47,29 @@ pub struct VariantInfo {
     pub name: &'static str,
     /// [`Variant::reduction_class`].
     pub reduction_class: &'static str,
+    /// Whether it is taken only if it is pinned.
+    pub by_pin_alone: bool,
 }
 
-impl<S> Variant<S> {
-    /// The row without its shapes.
-    #[must_use]
-    pub fn info(&self) -> VariantInfo {
-        VariantInfo { op: self.op, name: self.name, reduction_class: self.reduction_class }
-    }
+/// How many rows of a table may be taken without a pin.
+fn num_unasked<S>(variants: &[Variant<S>]) -> usize {
+    let is_first = |variant: &Variant<S>| variant.name[variant.op.len()..].starts_with("_v1_");
+    variants.iter().position(is_first).map_or(variants.len(), |place| place + 1)
 }
 
-/// The first of `variants` that is compiled in for `arch` and serves `shape`; the one that `pin` names, if it does.
+/// The rows of a table without their shapes.
+pub(crate) fn infos<S>(variants: &[Variant<S>]) -> impl Iterator<Item = VariantInfo> {
+    let num_unasked = num_unasked(variants);
+    variants.iter().enumerate().map(move |(place, variant)| VariantInfo {
+        op: variant.op,
+        name: variant.name,
+        reduction_class: variant.reduction_class,
+        by_pin_alone: place >= num_unasked,
+    })
+}
+
+/// The first of `variants`, down to v1, that is compiled in for `arch` and serves `shape`; the one that `pin` names, if it
+/// does.
 ///
 /// # Errors
 ///
@@ -93,12 +109,15 @@ fn choose_built<'a, S: fmt::Display>(
         };
     }
     let mut reasons = Vec::new();
-    for variant in variants {
+    let (unasked, by_pin_alone) = variants.split_at(num_unasked(variants));
+    for variant in unasked {
         match refusal(variant) {
             None => return Ok(variant),
             Some(reason) => reasons.push(format!("{}: {reason}", variant.name)),
         }
     }
+    let pins = by_pin_alone.iter().filter(|variant| refusal(variant).is_none());
+    reasons.extend(pins.map(|variant| format!("{}: it must be pinned", variant.name)));
     Err(Error::NotServed { op, shape: shape.to_string(), reasons })
 }
 
@@ -118,7 +137,8 @@ impl Choices {
     ///
     /// # Errors
     ///
-    /// [`Error::Pin`] if one has another form, names what does not exist, or contradicts another.
+    /// [`Error::Pin`] if one has another form, names what does not exist, or contradicts another;
+    /// [`Error::ReductionClasses`] if decode and prefill would sum differently.
     pub fn new(pins: &[String], log: Box<dyn Fn(&str) + Send + Sync>) -> Result<Self> {
         let catalogue = crate::ops::catalogue();
         let mut parsed = BTreeMap::new();
@@ -142,6 +162,7 @@ impl Choices {
                 return refused("the op has another pin".to_owned());
             }
         }
+        alike::check(&catalogue, &parsed)?;
         Ok(Choices { pins: parsed, taken: Mutex::default(), log })
     }
 
@@ -176,7 +197,7 @@ impl Choices {
         for row in rows {
             let is_taken = match self.pins.get(row.op) {
                 Some(pin) => pin == row.name,
-                None => registry::code_object(row.name, arch).is_ok(),
+                None => !row.by_pin_alone && registry::code_object(row.name, arch).is_ok(),
             };
             if !is_taken {
                 continue;
@@ -204,7 +225,7 @@ mod tests {
         }
     }
 
-    const TABLE: [Variant<Width>; 2] = [
+    const TABLE: [Variant<Width>; 3] = [
         Variant {
             op: "add",
             name: "add_v2_even",
@@ -219,6 +240,7 @@ mod tests {
             reduction_class: "none",
             supports: |shape| if shape.0 < 100 { Ok(()) } else { Err("too wide".to_owned()) },
         },
+        Variant { op: "add", name: "add_v3_rough", reduction_class: "rough", supports: everything },
     ];
 
     fn built(_: &str) -> std::result::Result<(), String> {
@@ -238,6 +260,20 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_behind_v1_is_taken_by_pin_alone() {
+        for width in 0..200 {
+            let taken = choose_built(&TABLE, built, &Width(width), None);
+            assert!(taken.is_err() || taken.unwrap().name != "add_v3_rough");
+        }
+        let pinned = choose_built(&TABLE, built, &Width(101), Some("add_v3_rough")).unwrap();
+        assert_eq!(pinned.name, "add_v3_rough");
+        let by_pin_alone: Vec<_> = infos(&TABLE).map(|row| row.by_pin_alone).collect();
+        assert_eq!(by_pin_alone, [false, false, true]);
+        let Err(error) = choose_built(&TABLE, built, &Width(101), None) else { panic!() };
+        assert!(error.to_string().contains("add_v3_rough: it must be pinned"), "{error}");
+    }
+
+    #[test]
     fn a_shape_that_nobody_serves_is_named_with_every_reason() {
         let error = |width, pin| {
             let Err(error) = choose_built(&TABLE, built, &Width(width), pin) else { panic!() };
@@ -247,7 +283,7 @@ mod tests {
         assert!(told.contains("width 101") && told.contains("odd") && told.contains("too wide"));
         let told = error(5, Some("add_v2_even"));
         assert!(told.contains("odd") && told.contains("width 5"), "{told}");
-        assert!(error(4, Some("add_v3")).contains("add_v2_even, add_v1_naive"));
+        assert!(error(4, Some("add_v4")).contains("add_v2_even, add_v1_naive"));
     }
 
     #[test]

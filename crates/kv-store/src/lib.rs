@@ -9,7 +9,7 @@
 //! - [`tier`]: where chunks live, and [`eviction`], what leaves when a tier is full
 //! - [`store`]: lookup, get, put over the tiers, and the same by worker threads
 //! - [`planner`]: whether to load what is stored, or to compute it again, or both
-//! - [`outcome`] and [`counters`]: what comes of asking, and how often
+//! - [`outcome`] and [`counters`]: what comes of asking, and how often; [`metrics`] tells it over HTTP
 //!
 //! A failure is a miss with a reason and a counter, never an answer.
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ pub mod disk;
 pub mod eviction;
 pub mod identity;
 pub mod keys;
+pub mod metrics;
 pub mod outcome;
 pub mod planner;
 pub mod record;

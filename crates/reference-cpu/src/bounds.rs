@@ -20,7 +20,9 @@ mod gemm_fp8;
 
 use crate::ops;
 
-pub use attention::{RowErrors, attention, attention_row};
+pub use attention::{
+    RowErrors, attention, attention_of_fp8_queries, attention_row, fp8_query_errors,
+};
 pub use gemm_fp8::gemm_fp8;
 
 /// Unit roundoff of f32.

@@ -288,6 +288,40 @@ pub fn kv_write() -> Vec<KvWriteCase> {
     cases
 }
 
+/// A run of tokens on its way from one cache to another.
+#[derive(Clone, Debug)]
+pub struct KvRunCase {
+    /// Tokens of the sequence.
+    pub num_tokens: usize,
+    /// First token and length of a run of it.
+    pub run: (usize, usize),
+    /// KV heads.
+    pub num_kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Token slots of a kv_block in the one cache, and in the other.
+    pub block_sizes: [usize; 2],
+}
+
+/// Runs inside a kv_block, across borders, of whole ones, of one token and of none.
+pub fn kv_run() -> Vec<KvRunCase> {
+    let case = |num_tokens, run, num_kv_heads, head_dim, block_sizes| KvRunCase {
+        num_tokens,
+        run,
+        num_kv_heads,
+        head_dim,
+        block_sizes,
+    };
+    vec![
+        case(40, (0, 40), 3, 64, [16, 7]),
+        case(33, (9, 17), 1, 128, [7, 16]),
+        case(50, (18, 5), 2, 32, [32, 1]),
+        case(70, (16, 48), 2, 64, [16, 128]),
+        case(9, (8, 1), 4, 96, [1, 32]),
+        case(5, (2, 0), 1, 64, [128, 16]),
+    ]
+}
+
 /// One sequence of an attention case: the step computes its last `num_rows` tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeqCase {

@@ -34,6 +34,8 @@ struct Row {
     op: &'static str,
     variant: &'static str,
     reduction_class: &'static str,
+    /// Whether it is taken only with --pin.
+    by_pin_alone: bool,
     /// The Cargo feature of `kernels-hip` that adds it; v1 needs none.
     feature: Option<String>,
     code_objects: Vec<CodeObjectInfo>,
@@ -77,6 +79,7 @@ fn row(info: &VariantInfo) -> Result<Row, CliError> {
         op: info.op,
         variant: info.name,
         reduction_class: info.reduction_class,
+        by_pin_alone: info.by_pin_alone,
         feature: (!is_first).then(|| info.name.replace('_', "-")),
         code_objects: compiled.map(code_object).collect::<Result<_, _>>()?,
     })
@@ -110,7 +113,8 @@ fn table(rows: &[Row], with_kernels: bool) -> String {
             Some(feature) => format!("not built: feature {feature} is off"),
             None => "not built: there was no hipcc".to_owned(),
         };
-        let _ = writeln!(text, "  {:<36} {state}", row.variant);
+        let pin = if row.by_pin_alone { ", by --pin alone" } else { "" };
+        let _ = writeln!(text, "  {:<36} {state}{pin}", row.variant);
         let _ = writeln!(text, "  {:<36} class: {}", "", row.reduction_class);
         for object in &row.code_objects {
             let _ = writeln!(text, "  {:<36} {}", "", summary(object));

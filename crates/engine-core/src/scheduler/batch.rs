@@ -4,15 +4,15 @@ use super::{ScheduledSeq, SchedulerConfig, find};
 use crate::batch::Batch;
 use crate::sequence::Sequence;
 
-/// Writes the plan, all of whose sequences run, to `batch`.
+/// Writes the plan, all of whose sequences run, to `batch`; others will run when they are loaded.
 pub(super) fn fill(
     batch: &mut Batch,
     plan: &[ScheduledSeq],
-    running: &[Sequence],
+    [running, loading]: [&[Sequence]; 2],
     config: &SchedulerConfig,
 ) {
     batch.clear();
-    reserve(batch, running, config);
+    reserve(batch, [running, loading], config);
     for (scheduled, seq) in planned(plan, running) {
         push_rows(batch, scheduled, seq, config.block_size);
         batch.max_num_blocks = batch.max_num_blocks.max(seq.block_table().len());
@@ -35,17 +35,18 @@ fn planned<'a>(
     })
 }
 
-/// Makes room for the largest step, and for the running sequences at their longest, so that only an
+/// Makes room for the largest step, and for the admitted sequences at their longest, so that only an
 /// admission ever makes `block_tables` grow.
-fn reserve(batch: &mut Batch, running: &[Sequence], config: &SchedulerConfig) {
+fn reserve(batch: &mut Batch, admitted: [&[Sequence]; 2], config: &SchedulerConfig) {
     let SchedulerConfig { max_num_batched_tokens, max_num_seqs, .. } = *config;
     batch.token_ids.reserve(max_num_batched_tokens);
     batch.positions.reserve(max_num_batched_tokens);
     batch.slot_mapping.reserve(max_num_batched_tokens);
     batch.cu_seqlens_q.reserve(max_num_seqs);
     batch.seq_lens.reserve(max_num_seqs);
-    let max_num_blocks = running.iter().map(Sequence::max_num_blocks).max().unwrap_or(0);
-    batch.block_tables.reserve(running.len() * max_num_blocks);
+    let all = admitted.iter().copied().flatten();
+    let max_num_blocks = all.clone().map(Sequence::max_num_blocks).max().unwrap_or(0);
+    batch.block_tables.reserve(all.count() * max_num_blocks);
 }
 
 fn push_rows(batch: &mut Batch, scheduled: &ScheduledSeq, seq: &Sequence, block_size: usize) {

@@ -12,15 +12,20 @@
 //! a step whose model failed is simply scheduled again, or its sequences ended
 //! ([`Scheduler::fail_step`]).
 //!
+//! A sequence whose KV can be had from outside ([`crate::kv_tier`]) holds kv_blocks while it is loaded,
+//! and takes no rows.
+//!
 //! Two promises follow from rule 6 (a pool holds at least one `max_model_len` sequence): as long as
 //! a sequence lives, a step is never empty, and the first running one is in every step, so each one
-//! ends.
+//! ends. Both hold once loads are reported: while the pool is short of blocks that are being loaded
+//! into, which nobody can be made to give back, the first running one waits for them.
 
 mod batch;
 mod commit;
 mod config;
 mod cost;
 mod draft;
+mod load;
 mod preempt;
 mod room;
 mod running;
@@ -39,10 +44,12 @@ pub use step::{
 use crate::batch::Batch;
 use crate::block_pool::{BlockId, BlockPool, HostPool};
 use crate::capacity::blocks_for_tokens;
+use crate::kv_tier::KvLoad;
 use crate::prefix_cache::BlockHash;
 use crate::request::{FinishReason, Request, SeqId};
 use crate::sequence::{SeqKey, Sequence};
 use cost::{CostModel, StepShape};
+use load::Drain;
 
 /// The queues, the pools, and the step in progress.
 #[derive(Debug)]
@@ -54,6 +61,12 @@ pub struct Scheduler {
     waiting: VecDeque<Sequence>,
     /// With kv_blocks, by key.
     running: Vec<Sequence>,
+    /// With kv_blocks that are being loaded into, by key.
+    loading: Vec<Sequence>,
+    /// What is still being loaded for sequences that have ended.
+    draining: Vec<Drain>,
+    /// Loads that the last step began.
+    loads: Vec<KvLoad>,
     /// The step in progress.
     plan: Vec<ScheduledSeq>,
     copies: Vec<BlockCopy>,
@@ -88,6 +101,9 @@ impl Scheduler {
             host_pool: HostPool::new(num_host_blocks as u32),
             waiting: VecDeque::new(),
             running: Vec::new(),
+            loading: Vec::new(),
+            draining: Vec::new(),
+            loads: Vec::new(),
             plan: Vec::with_capacity(config.max_num_seqs),
             copies: Vec::with_capacity(num_host_blocks),
             in_the_making: Vec::with_capacity(config.max_num_seqs),
@@ -111,7 +127,7 @@ impl Scheduler {
         self.next_seq_id = SeqId(seq_id.0 + 1);
         self.enqueue(Sequence::new(seq_id, request, &self.config));
         // Whoever runs may have to come back without an allocation.
-        self.waiting.reserve(self.running.len() + 1);
+        self.waiting.reserve(self.running.len() + self.loading.len() + 1);
         Ok(seq_id)
     }
 
@@ -125,10 +141,11 @@ impl Scheduler {
     /// Plans the next step and writes it to `batch`. A step that was not committed is forgotten;
     /// its [`Scheduler::copies`] must have been executed, or reported as failed, all the same.
     ///
-    /// The plan is empty only if no sequence lives. It allocates nothing once `batch` and the
+    /// The plan is empty only if no sequence lives, or those that do wait for loads. It allocates nothing once `batch` and the
     /// scheduler have grown to the load, but for sequences that are admitted.
     pub fn schedule(&mut self, batch: &mut Batch) -> &[ScheduledSeq] {
         self.settle_copies();
+        self.loads.clear();
         self.drop_step();
         let mut room = self.room();
         let has_preempted = self.schedule_running(&mut room);
@@ -136,7 +153,7 @@ impl Scheduler {
             self.schedule_waiting(&mut room);
             self.schedule_drafts(&mut room);
         }
-        batch::fill(batch, &self.plan, &self.running, &self.config);
+        batch::fill(batch, &self.plan, [&self.running, &self.loading], &self.config);
         &self.plan
     }
 
@@ -151,12 +168,15 @@ impl Scheduler {
         self.plan.clear();
     }
 
-    /// Ends a live sequence at once, between steps or within one, and frees its blocks. Answers
-    /// `false` when no such sequence lives.
+    /// Ends a live sequence at once, between steps or within one, and frees its blocks; those that are
+    /// being loaded into when the load is reported. Answers `false` when no such sequence lives.
     pub fn finish(&mut self, seq_id: SeqId, reason: FinishReason) -> bool {
         let Some(mut sequence) = self.take(seq_id) else {
             return false;
         };
+        if sequence.load_end() > 0 {
+            self.drain(&mut sequence);
+        }
         sequence.release(&mut self.block_pool);
         self.host_pool.free(&mut sequence.host_blocks);
         sequence.forget_swapped();
@@ -167,8 +187,11 @@ impl Scheduler {
     /// Takes a live sequence out of its queue.
     fn take(&mut self, seq_id: SeqId) -> Option<Sequence> {
         let key = self.key_of(seq_id)?;
-        match find(&self.running, key) {
-            Ok(seq_idx) => Some(self.running.remove(seq_idx)),
+        if let Ok(seq_idx) = find(&self.running, key) {
+            return Some(self.running.remove(seq_idx));
+        }
+        match find(&self.loading, key) {
+            Ok(seq_idx) => Some(self.loading.remove(seq_idx)),
             Err(_) => self.waiting.remove(self.find_waiting(key)?),
         }
     }
@@ -254,7 +277,7 @@ impl Scheduler {
         &self.copies
     }
 
-    /// Sequences that hold kv_blocks, first served first.
+    /// Sequences that hold kv_blocks and compute, first served first.
     pub fn running(&self) -> &[Sequence] {
         &self.running
     }
@@ -266,14 +289,17 @@ impl Scheduler {
 
     /// Whether any sequence lives.
     pub fn has_unfinished(&self) -> bool {
-        !self.running.is_empty() || !self.waiting.is_empty()
+        !self.running.is_empty() || !self.waiting.is_empty() || !self.loading.is_empty()
     }
 
     /// A live sequence.
     pub fn sequence(&self, seq_id: SeqId) -> Option<&Sequence> {
         let key = self.key_of(seq_id)?;
-        match find(&self.running, key) {
-            Ok(seq_idx) => self.running.get(seq_idx),
+        if let Ok(seq_idx) = find(&self.running, key) {
+            return self.running.get(seq_idx);
+        }
+        match find(&self.loading, key) {
+            Ok(seq_idx) => self.loading.get(seq_idx),
             Err(_) => self.waiting.get(self.find_waiting(key)?),
         }
     }
@@ -285,6 +311,7 @@ impl Scheduler {
             SchedulingPolicy::Priority => self
                 .running
                 .iter()
+                .chain(&self.loading)
                 .chain(&self.waiting)
                 .map(Sequence::key)
                 .find(|key| key.seq_id == seq_id),

@@ -26,7 +26,7 @@ impl Scheduler {
     /// The room of a new step.
     pub(super) fn room(&self) -> Room {
         let num_one_row = self.running.iter().filter(|seq| seq.is_one_row()).count();
-        let num_live = self.running.len() + self.waiting.len();
+        let num_live = self.running.len() + self.loading.len() + self.waiting.len();
         let threshold = self.config.long_prefill_token_threshold;
         Room {
             num_rows: self.config.max_num_batched_tokens,

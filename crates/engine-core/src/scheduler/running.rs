@@ -5,9 +5,11 @@ use super::{ScheduledSeq, Scheduler};
 use crate::prefix_cache::BlockHash;
 
 impl Scheduler {
-    /// Gives running sequences their rows, in order; answers whether it had to preempt.
+    /// Gives running sequences their rows, in order; answers whether blocks were missing: nobody is
+    /// admitted then.
     pub(super) fn schedule_running(&mut self, room: &mut Room) -> bool {
         self.in_the_making.clear();
+        self.make_by_loads();
         let mut has_preempted = false;
         let mut seq_idx = 0;
         while seq_idx < self.running.len() && room.num_rows > 0 {
@@ -15,6 +17,11 @@ impl Scheduler {
             let num_rows = room.rows_for_running(seq, seq_idx == 0);
             if num_rows > 0 && !seq.grow(num_rows, &mut self.block_pool) {
                 has_preempted = true;
+                if self.running.len() == 1 && self.has_loads() {
+                    // Alone it fits: what it lacks is being loaded into, and nobody can give that back.
+                    room.pass(&self.running[seq_idx]);
+                    break;
+                }
                 // The victim may be this very sequence; then the loop is done.
                 self.preempt_last(room);
                 continue;

@@ -238,6 +238,12 @@ pub struct SchedulerStats {
     pub num_evicted_blocks: u64,
     /// Waiting sequences passed over for a step because another was computing their next block.
     pub num_set_asides: u64,
+    /// Loads of KV from outside.
+    pub num_loads: u64,
+    /// Tokens whose KV they brought.
+    pub num_loaded_tokens: u64,
+    /// Those that brought fewer tokens than were offered; the rest was computed.
+    pub num_failed_loads: u64,
     /// Guessed tokens.
     pub num_draft_tokens: u64,
     /// Those that were right and became part of an output.

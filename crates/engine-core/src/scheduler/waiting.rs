@@ -8,11 +8,13 @@ use crate::sequence::Sequence;
 impl Scheduler {
     /// Admits waiting sequences in order, each if all its present tokens fit in free kv_blocks: one
     /// that would at once be preempted by its own prompt stays where it is, and so do all behind
-    /// it. Only one whose next block another sequence is computing in this very step is passed
-    /// over: it will find that block when it is done.
+    /// it. Only one whose next block another sequence is computing in this very step, or loading, is
+    /// passed over: it will find that block when it is done.
     pub(super) fn schedule_waiting(&mut self, room: &mut Room) {
         let mut seq_idx = 0;
-        while seq_idx < self.waiting.len() && self.running.len() < self.config.max_num_seqs {
+        while seq_idx < self.waiting.len()
+            && self.running.len() + self.loading.len() < self.config.max_num_seqs
+        {
             if self.is_in_the_making(&self.waiting[seq_idx]) {
                 self.stats.num_set_asides += 1;
                 seq_idx += 1;
@@ -48,12 +50,14 @@ impl Scheduler {
         let num_hit_tokens = self.hits.len() * block_size;
         let num_computed = num_hit_tokens.max(seq.num_swapped_tokens());
         let num_uncomputed = seq.num_tokens() - num_computed;
+        let load_end = Self::load_end(seq, num_hit_tokens);
         let num_rows = room.rows_for_waiting(num_uncomputed);
         let num_new = blocks_for_tokens(seq.num_tokens(), block_size) - self.hits.len();
-        if num_rows == 0 || !self.block_pool.can_lend(&self.hits, num_new) {
+        let has_rows = num_rows > 0 || load_end.is_some();
+        if !has_rows || !self.block_pool.can_lend(&self.hits, num_new) {
             return false;
         }
-        if num_uncomputed == 1 && !self.make_room_for_decode(room) {
+        if load_end.is_none() && num_uncomputed == 1 && !self.make_room_for_decode(room) {
             return false;
         }
         let Some(mut seq) = self.waiting.remove(seq_idx) else {
@@ -63,6 +67,10 @@ impl Scheduler {
         self.stats.num_prefix_query_tokens +=
             if seq.reads_prefix_cache() { seq.num_tokens() as u64 } else { 0 };
         self.stats.num_prefix_hit_tokens += num_hit_tokens as u64;
+        if let Some(end) = load_end {
+            self.begin_load(seq, end);
+            return true;
+        }
         let num_tokens = num_computed + num_rows;
         seq.admit(&self.hits, num_tokens, num_computed, &mut self.block_pool);
         self.copy_in(

@@ -36,16 +36,16 @@ pub struct Fault {
     pub seen_by: &'static [&'static str],
 }
 
-const fn edit(file: &'static str, right: &'static str, wrong: &'static str) -> Edit {
+pub const fn edit(file: &'static str, right: &'static str, wrong: &'static str) -> Edit {
     Edit { file, right, wrong }
 }
 
 const POOL: &str = "block_pool/mod.rs";
 const CACHE: &str = "prefix_cache.rs";
-const SEQUENCE: &str = "sequence.rs";
-const SCHEDULER: &str = "scheduler/mod.rs";
-const WAITING: &str = "scheduler/waiting.rs";
-const RUNNING: &str = "scheduler/running.rs";
+pub const SEQUENCE: &str = "sequence.rs";
+pub const SCHEDULER: &str = "scheduler/mod.rs";
+pub const WAITING: &str = "scheduler/waiting.rs";
+pub const RUNNING: &str = "scheduler/running.rs";
 const ROOM: &str = "scheduler/room.rs";
 const PREEMPT: &str = "scheduler/preempt.rs";
 const DRAFT: &str = "scheduler/draft.rs";
@@ -442,14 +442,14 @@ pub const FAULTS: &[Fault] = &[
         name: "waits for blocks that are there",
         edits: &[edit(RUNNING, r"is_unpublished(hash)", r"true")],
         texts: Texts::Usual,
-        seen_by: &["25"],
+        seen_by: &["21", "25"],
     },
     Fault {
         name: "one too many run",
         edits: &[edit(
             WAITING,
-            r"self.running.len() < self.config.max_num_seqs",
-            r"self.running.len() <= self.config.max_num_seqs",
+            r"self.running.len() + self.loading.len() < self.config.max_num_seqs",
+            r"self.running.len() + self.loading.len() <= self.config.max_num_seqs",
         )],
         texts: Texts::Usual,
         seen_by: &["18"],
@@ -558,8 +558,8 @@ pub const FAULTS: &[Fault] = &[
         name: "copies are forgotten before they are made",
         edits: &[edit(
             SCHEDULER,
-            r"batch::fill(batch, &self.plan, &self.running, &self.config);",
-            r"batch::fill(batch, &self.plan, &self.running, &self.config); self.copies.clear();",
+            r"batch::fill(batch, &self.plan, [&self.running, &self.loading], &self.config);",
+            r"batch::fill(batch, &self.plan, [&self.running, &self.loading], &self.config); self.copies.clear();",
         )],
         texts: Texts::Usual,
         seen_by: &["swap"],

@@ -6,6 +6,7 @@
 //! fault switched on. A fault whose text is no longer in the sources fails the test.
 
 mod faults;
+mod load_faults;
 mod package;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use faults::{FAULTS, Fault, Texts};
+use load_faults::LOAD_FAULTS;
 
 /// What the runner says of one fault.
 #[derive(Clone, Debug)]
@@ -58,13 +60,14 @@ fn run(runner: &Path, id: usize, texts: Texts, num_steps: u64) -> Verdict {
 
 #[test]
 fn every_fault_is_seen() {
-    let runner = package::build(FAULTS);
+    let faults = [FAULTS, LOAD_FAULTS].concat();
+    let runner = package::build(&faults);
     for texts in [Texts::Usual, Texts::Distinct] {
         let verdict = run(&runner, 0, texts, 50_000);
         assert!(verdict.invariant.is_empty(), "without a fault: {verdict:?}");
     }
     // Two at a time: the test may not take more than its share of a machine.
-    let next = Mutex::new(FAULTS.iter().enumerate());
+    let next = Mutex::new(faults.iter().enumerate());
     let verdicts = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -81,7 +84,7 @@ fn every_fault_is_seen() {
     verdicts.sort_by_key(|(idx, _)| *idx);
     let mut unexpected = Vec::new();
     for (idx, Verdict { invariant, num_ops, text }) in &verdicts {
-        let Fault { name, seen_by, .. } = &FAULTS[*idx];
+        let Fault { name, seen_by, .. } = &faults[*idx];
         println!("{name}: {} {text}", if invariant.is_empty() { "unseen" } else { invariant });
         // A failure is made so small that it can be read.
         assert!(*num_ops < 30, "{name}: {num_ops} operations: {text}");
@@ -90,6 +93,6 @@ fn every_fault_is_seen() {
         }
     }
     assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
-    let num_faults = FAULTS.iter().filter(|fault| !fault.seen_by.contains(&"")).count();
+    let num_faults = faults.iter().filter(|fault| !fault.seen_by.contains(&"")).count();
     assert!(num_faults >= 20, "{num_faults} faults");
 }

@@ -161,10 +161,14 @@ fn random_worlds_do_everything() {
         total.num_published_blocks += stats.num_published_blocks;
         total.num_evicted_blocks += stats.num_evicted_blocks;
         total.num_set_asides += stats.num_set_asides;
+        total.num_loads += stats.num_loads;
+        total.num_loaded_tokens += stats.num_loaded_tokens;
+        total.num_failed_loads += stats.num_failed_loads;
         total.num_draft_tokens += stats.num_draft_tokens;
         total.num_accepted_tokens += stats.num_accepted_tokens;
         total.num_failed_steps += stats.num_failed_steps;
         other.num_aborts += report.num_aborts;
+        other.num_drains += report.num_drains;
         other.num_resets += report.num_resets;
         other.num_refusals += report.num_refusals;
         other.num_dropped_steps += report.num_dropped_steps;
@@ -181,6 +185,10 @@ fn random_worlds_do_everything() {
         ("published blocks", total.num_published_blocks),
         ("evicted blocks", total.num_evicted_blocks),
         ("set-asides", total.num_set_asides),
+        ("loads", total.num_loads),
+        ("loaded tokens", total.num_loaded_tokens),
+        ("failed loads", total.num_failed_loads),
+        ("loads that outlive their sequence", other.num_drains),
         ("rejected guesses", total.num_draft_tokens - total.num_accepted_tokens),
         ("accepted guesses", total.num_accepted_tokens),
         ("failed steps", total.num_failed_steps),

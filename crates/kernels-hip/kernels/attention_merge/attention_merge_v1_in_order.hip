@@ -11,7 +11,6 @@
 
 #include <hip/hip_runtime.h>
 
-#include "attention_mfma.h"
 #include "attention_split.h"
 
 template <typename Q> __device__ inline void merge(const AttentionArgs &args, const AttentionSplit &split) {

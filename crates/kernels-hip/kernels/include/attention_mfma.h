@@ -136,8 +136,26 @@ struct Finish {
     }
 };
 
-// One wave's columns.
-template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
+// q.k with matrix instructions of FP8, for a cache of FP8: A = 16 keys as they are stored, B = 16 queries in e4m3.
+template <typename Kv> struct Fp8Products;
+
+template <> struct Fp8Products<Fp8E4m3> {
+    __device__ static f32x4 multiply_add(Fragment keys, Fragment queries, f32x4 c) {
+        return __builtin_amdgcn_mfma_f32_16x16x32_fp8_fp8(__builtin_bit_cast(long, keys),
+                                                          __builtin_bit_cast(long, queries), c, 0, 0, 0);
+    }
+};
+
+template <> struct Fp8Products<Fp8E5m2> {
+    __device__ static f32x4 multiply_add(Fragment keys, Fragment queries, f32x4 c) {
+        return __builtin_amdgcn_mfma_f32_16x16x32_bf8_fp8(__builtin_bit_cast(long, keys),
+                                                          __builtin_bit_cast(long, queries), c, 0, 0, 0);
+    }
+};
+
+// One wave's columns. With FP8_QUERY, queries are rounded to e4m3 with a scale of each row and head: another reduction
+// class.
+template <typename Q, typename Kv, unsigned HEAD_DIM, bool FP8_QUERY = false> struct MfmaWave {
     using KvBits = typename Kv::Bits;
     using Unit = u32x4;
     static constexpr unsigned SIZE = sizeof(KvBits);
@@ -146,7 +164,9 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
     static constexpr unsigned V_FRAGMENTS = X / 4, V_UNITS = 4 / V_FRAGMENTS;
     // Head elements of a load of K: 16 bytes, or 8 where four lanes' would be too many.
     static constexpr unsigned K_UNIT = HEAD_DIM % (4 * X) == 0 ? X : X / 2;
-    static constexpr unsigned K_FRAGMENTS = K_UNIT / 4, K_STEPS = HEAD_DIM / (4 * K_UNIT);
+    // Head elements of a query that a lane gives a matrix instruction, and such instructions for a load of K.
+    static constexpr unsigned Q_ELEMENTS = FP8_QUERY ? 8 : 4;
+    static constexpr unsigned K_FRAGMENTS = K_UNIT / Q_ELEMENTS, K_STEPS = HEAD_DIM / (4 * K_UNIT);
     using KUnit = Vec<unsigned, K_UNIT * SIZE / 4>;
     static constexpr unsigned D_TILES = HEAD_DIM / 16;
 
@@ -165,6 +185,7 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
     // This lane.
     unsigned column, group;
     Fragment query[K_STEPS][K_FRAGMENTS];
+    float query_scale;
 
     __device__ MfmaWave(const AttentionArgs &args, unsigned seq_idx, unsigned kv_head, unsigned first_column)
         : args(args), kv_head(kv_head), table(args.block_tables + (unsigned long)seq_idx * args.max_num_blocks),
@@ -198,8 +219,38 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
 
     __device__ void load_query() {
         const auto *q = (const unsigned short *)args.q + row * args.q_stride + (unsigned long)head * HEAD_DIM;
+        if constexpr (FP8_QUERY) {
+            quantize_query(q);
+        } else {
+            for (unsigned step = 0; step < K_STEPS; ++step) {
+                __builtin_memcpy(query[step], q + (4 * step + group) * K_UNIT, sizeof(query[step]));
+            }
+        }
+    }
+
+    // The four lanes of a column have its elements between them.
+    __device__ void quantize_query(const unsigned short *q) {
+        float elements[K_STEPS][K_UNIT], largest = 0.0f;
         for (unsigned step = 0; step < K_STEPS; ++step) {
-            __builtin_memcpy(query[step], q + (4 * step + group) * K_UNIT, sizeof(query[step]));
+            typename Q::Bits bits[K_UNIT];
+            __builtin_memcpy(bits, q + (4 * step + group) * K_UNIT, sizeof(bits));
+            for (unsigned i = 0; i < K_UNIT; ++i) {
+                elements[step][i] = Q::load(bits[i]);
+                largest = fmaxf(largest, fabsf(elements[step][i]));
+            }
+        }
+        largest = fmaxf(largest, __shfl_xor(largest, 16, WAVE_SIZE));
+        largest = fmaxf(largest, __shfl_xor(largest, 32, WAVE_SIZE));
+        query_scale = fp8_scale<E4M3Fnuz>(largest);
+        for (unsigned step = 0; step < K_STEPS; ++step) {
+            unsigned words[K_UNIT / 4] = {};
+            for (unsigned i = 0; i < K_UNIT; ++i) {
+                const unsigned code = to_fp8<E4M3Fnuz>(elements[step][i] / query_scale);
+                words[i / 4] |= code << i % 4 * 8;
+            }
+            for (unsigned i = 0; i < K_FRAGMENTS; ++i) {
+                query[step][i] = {words[2 * i], words[2 * i + 1]};
+            }
         }
     }
 
@@ -261,8 +312,13 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
         f32x4 score = {};
         for (unsigned step = 0; step < K_STEPS; ++step) {
             for (unsigned i = 0; i < K_FRAGMENTS; ++i) {
-                const Fragment key = Stored<Q, Kv>::fragment(keys[step], i);
-                score = Matrix<Q>::multiply_add(key, query[step][i], score);
+                if constexpr (FP8_QUERY) {
+                    const Fragment key = {keys[step][2 * i], keys[step][2 * i + 1]};
+                    score = Fp8Products<Kv>::multiply_add(key, query[step][i], score);
+                } else {
+                    const Fragment key = Stored<Q, Kv>::fragment(keys[step], i);
+                    score = Matrix<Q>::multiply_add(key, query[step][i], score);
+                }
             }
         }
         return score;
@@ -275,7 +331,7 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct MfmaWave {
 
     // Scores to logits in base 2.
     __device__ void logits(f32x4 (&scores)[4], const Places &places, int tile) const {
-        const float scale = args.scale * args.k_scales[kv_head];
+        const float scale = args.scale * args.k_scales[kv_head] * (FP8_QUERY ? query_scale : 1.0f);
         const bool is_plain = args.soft_cap == 0.0f && !args.alibi_slopes;
         const float first_scale = is_plain ? scale * LOG2_E : scale;
         for (unsigned product = 0; product < 4; ++product) {
@@ -485,6 +541,13 @@ __device__ inline void fold_into(Partial<HEAD_DIM> &total, const Partial<HEAD_DI
 #define ATTENTION_MFMA_KERNELS(KERNEL)                                                                                 \
     ATTENTION_MFMA_EVERY_HEAD(KERNEL, bf16, Bf16, bf16, Bf16)                                                          \
     ATTENTION_MFMA_EVERY_HEAD(KERNEL, f16, F16, f16, F16)                                                              \
+    ATTENTION_MFMA_EVERY_HEAD(KERNEL, bf16, Bf16, e4m3fnuz, Fp8E4m3)                                                   \
+    ATTENTION_MFMA_USUAL_HEADS(KERNEL, bf16, Bf16, e5m2fnuz, Fp8E5m2)                                                  \
+    ATTENTION_MFMA_USUAL_HEADS(KERNEL, f16, F16, e4m3fnuz, Fp8E4m3)                                                    \
+    ATTENTION_MFMA_USUAL_HEADS(KERNEL, f16, F16, e5m2fnuz, Fp8E5m2)
+
+// Those whose cache is of FP8.
+#define ATTENTION_MFMA_FP8_KERNELS(KERNEL)                                                                             \
     ATTENTION_MFMA_EVERY_HEAD(KERNEL, bf16, Bf16, e4m3fnuz, Fp8E4m3)                                                   \
     ATTENTION_MFMA_USUAL_HEADS(KERNEL, bf16, Bf16, e5m2fnuz, Fp8E5m2)                                                  \
     ATTENTION_MFMA_USUAL_HEADS(KERNEL, f16, F16, e4m3fnuz, Fp8E4m3)                                                    \

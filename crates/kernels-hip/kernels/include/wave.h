@@ -5,6 +5,9 @@
 
 constexpr int WAVE_SIZE = 64;
 
+// A number that is the same in all lanes, where the compiler cannot know: after a store, what is loaded may have changed.
+__device__ inline unsigned uniform(unsigned x) { return __builtin_amdgcn_readfirstlane(x); }
+
 // Butterfly over the lanes of a wave.
 template <typename Op> __device__ inline float wave_reduce(float value, Op op) {
     for (int offset = WAVE_SIZE / 2; offset > 0; offset /= 2) {

@@ -17,7 +17,6 @@
 
 #include <hip/hip_runtime.h>
 
-#include "attention_mfma.h"
 #include "attention_split.h"
 
 template <typename Q, typename Kv, unsigned HEAD_DIM>
@@ -31,26 +30,7 @@ __device__ inline void split(const AttentionArgs &args, const AttentionSplit &sp
         return;
     }
     const MfmaWave<Q, Kv, HEAD_DIM> wave(args, seq_idx, kv_head, first_column);
-    const int end = begin + (int)split.partitions_per_workgroup * PARTITION;
-    const int first_tile = max(wave.low / TILE * TILE, begin);
-    const int last_tile = min(wave.high / TILE * TILE, end - TILE);
-    if (first_tile > last_tile) {
-        return;
-    }
-    const unsigned long out_head = (unsigned long)wave.row * args.num_qo_heads + wave.head;
-    wave.walk(first_tile, last_tile, [&](int partition, const Partial<HEAD_DIM> &partial) {
-        if (!wave.is_column) {
-            return;
-        }
-        const unsigned long place = split.place(out_head, (unsigned)partition);
-        auto *out = (f32x4 *)(split.out + place * HEAD_DIM + wave.group * 4);
-        for (unsigned d_tile = 0; d_tile < HEAD_DIM / 16; ++d_tile) {
-            out[d_tile * 4] = partial.out[d_tile];
-        }
-        if (wave.group == 0) {
-            *(f32x2 *)(split.sums + place * 2) = {partial.maximum, partial.sum};
-        }
-    });
+    walk_partitions(wave, split, begin, begin + (int)split.partitions_per_workgroup * PARTITION);
 }
 
 #define KERNEL(q, Q, kv, Kv, D)                                                                                        \

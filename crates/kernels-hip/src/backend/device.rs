@@ -4,10 +4,12 @@ use engine_core::batch::Batch;
 use engine_core::device::{Device, KvCacheShape, OpError};
 use engine_core::dtype::DType;
 use engine_core::formats::Fp8Flavour;
+use engine_core::kv_run::KvRun;
 use engine_core::kv_scales::KvScales;
 
 use super::batch::{Uploaded, check};
 use super::error::op_error;
+use super::kv_run;
 use super::memory::{Kind, alloc, from_bits, to_bits};
 use super::{DeviceBatch, KernelsHip, KvCache, Memory};
 use crate::buffer::Buffer;
@@ -19,7 +21,7 @@ const OPS_WITH_SUMS: [&str; 5] =
     ["gemm", "head_norm", "paged_attention", "prefill_attention", "rms_norm"];
 
 /// Bytes of kv_blocks that are moved at a time, and no less than one block's.
-const STAGING_BYTES: usize = 64 << 20;
+pub(super) const STAGING_BYTES: usize = 64 << 20;
 
 impl KernelsHip {
     /// The elements of one head of one kv_block of a pool, as codes.
@@ -230,5 +232,23 @@ impl Device for KernelsHip {
         }
         // The staged bytes are freed: by then they have been read, for that waits for the device.
         Ok(())
+    }
+
+    fn read_kv_run(
+        &mut self,
+        kv_cache: &KvCache,
+        run: &KvRun<'_>,
+        out: &mut [u8],
+    ) -> Result<(), OpError> {
+        kv_run::read(self, kv_cache, run, out)
+    }
+
+    fn write_kv_run(
+        &mut self,
+        kv_cache: &mut KvCache,
+        run: &KvRun<'_>,
+        data: &[u8],
+    ) -> Result<(), OpError> {
+        kv_run::write(self, kv_cache, run, data)
     }
 }

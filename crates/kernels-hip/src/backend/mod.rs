@@ -9,6 +9,7 @@ mod device;
 mod error;
 mod kernels;
 mod kv_cache;
+mod kv_run;
 mod memory;
 mod ops;
 

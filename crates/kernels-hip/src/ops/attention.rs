@@ -6,6 +6,7 @@ mod mapping;
 mod repack;
 mod shape;
 mod split;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use self::args::AttentionArgs;
 use self::mapping::Mapping;
 use self::repack::Pages;
 pub use self::shape::AttentionShape;
-use self::shape::SPLIT;
 pub(super) use self::shape::{MERGE, PAGED, PREFILL, REPACK};
-use self::split::{AttentionSplit, Workspace, partitions_per_workgroup};
+use self::shape::{ONE_SHOT, SPLIT};
+use self::split::{AttentionSplit, WAVES_PER_COMPUTE_UNIT, Workspace, partitions_per_workgroup};
+use self::work::{Heads, Limit, WorkList};
 use super::paged_batch::PagedBatch;
 use super::{check_view, count};
 use crate::buffer::Buffer;
@@ -39,6 +41,7 @@ pub struct Attention {
     modules: BTreeMap<&'static str, Module>,
     kernels: BTreeMap<String, Kernel>,
     workspace: Workspace,
+    work: WorkList,
     pages: Pages,
     /// Instead of the cost model's choice.
     partitions_per_workgroup: Option<usize>,
@@ -107,23 +110,24 @@ impl Attention {
         Self::new(device, PREFILL, Source::Registry(choices))
     }
 
-    /// The variant `name` of either op or of `attention_merge`, with the code object `file` instead of the build's: for whoever compiled it
-    /// another way.
+    /// The variant `name` of either op, of `attention_merge` or of `attention_repack`, with the code object `file` instead
+    /// of the build's: for whoever compiled it another way.
     ///
     /// # Errors
     ///
     /// If there is no such variant, or the file is no code object; HIP's.
     pub fn from_code_object(device: &Device, name: &str, file: &[u8]) -> Result<Self> {
-        let tables = [PAGED, PREFILL, MERGE].into_iter();
+        let tables = [PAGED, PREFILL, MERGE, REPACK].into_iter();
         let mut rows = tables.flat_map(|table| table.iter().map(move |row| (table, row)));
         let (table, row) = rows.find(|(_, row)| row.name == name).ok_or_else(|| Error::Value {
             what: "the variant",
-            allowed: "one of paged_attention, prefill_attention or attention_merge",
+            allowed: "one of paged_attention, prefill_attention, attention_merge or attention_repack",
             found: name.to_owned(),
         })?;
-        let mut attention = match row.op == MERGE[0].op {
-            true => Self::new(device, PAGED, Source::Given(SPLIT)),
-            false => Self::new(device, table, Source::Given(row.name)),
+        let mut attention = match row.op {
+            op if op == MERGE[0].op => Self::new(device, PAGED, Source::Given(SPLIT)),
+            op if op == REPACK[0].op => Self::new(device, PAGED, Source::Given(ONE_SHOT)),
+            _ => Self::new(device, table, Source::Given(row.name)),
         };
         attention.modules.insert(row.name, device.module(file)?);
         Ok(attention)
@@ -138,13 +142,14 @@ impl Attention {
             modules: BTreeMap::new(),
             kernels: BTreeMap::new(),
             workspace: Workspace::default(),
+            work: WorkList::default(),
             pages: Pages::default(),
             partitions_per_workgroup: None,
         }
     }
 
-    /// Variants that split sequences give a work-group this many partitions, instead of what the cost model says; results
-    /// do not change. `None`: the model's.
+    /// Variants that split sequences give a work-group this many partitions (or as much as that, of several sequences),
+    /// instead of what the cost model says; results do not change. `None`: the model's.
     ///
     /// # Errors
     ///
@@ -174,6 +179,7 @@ impl Attention {
         let variant = self.variant(&shape)?;
         let mapping = match Mapping::of(variant) {
             Mapping::Split(_) => Mapping::Split(self.partitions(&shape, inputs)),
+            Mapping::Work(_) => Mapping::Work(self.make_work(stream, &shape, inputs)?),
             mapping => mapping,
         };
         if mapping != Mapping::RowHead && !shape.has_even_blocks() {
@@ -182,19 +188,26 @@ impl Attention {
         let kernel = self.kernel(variant, mapping.symbol(variant, &shape)?)?;
         let (num_tokens, num_seqs) = (inputs.batch.num_tokens(), inputs.batch.num_seqs());
         let geometry = mapping.geometry(&shape, num_tokens, num_seqs)?;
-        let Mapping::Split(partitions) = mapping else {
-            // SAFETY: a work-group reads and writes rows and heads of one sequence of the batch, of buffers that `check`
-            // found to have that many; it follows the sequence's block table through entries of attended positions, which
-            // `check` found to be kv_blocks of both pools, and reads scales of heads below the counts. What it writes is
-            // borrowed mutably by `outputs`.
-            return unsafe { kernel.launch(stream, geometry, &[Argument::value(&args)]) };
+        let partitions = match mapping {
+            Mapping::Split(partitions) => partitions,
+            Mapping::Work(_) => 0,
+            _ => {
+                // SAFETY: a work-group reads and writes rows and heads of one sequence of the batch, of buffers that `check`
+                // found to have that many; it follows the sequence's block table through entries of attended positions,
+                // which `check` found to be kv_blocks of both pools, and reads scales of heads below the counts. What it
+                // writes is borrowed mutably by `outputs`.
+                return unsafe { kernel.launch(stream, geometry, &[Argument::value(&args)]) };
+            }
         };
         let split = self.workspace.split(&self.device, &shape, num_tokens, partitions)?;
+        let work = self.work.argument();
+        let arguments = [Argument::value(&args), Argument::value(&split), Argument::value(&work)];
+        let has_list = matches!(mapping, Mapping::Work(_));
+        let arguments = if has_list { &arguments } else { &arguments[..2] };
         // SAFETY: as above; partial results go to places of rows, heads and partitions, for as many of which the workspace
-        // has room. Later work on it is behind this on the stream, or nobody's promise.
-        unsafe {
-            kernel.launch(stream, geometry, &[Argument::value(&args), Argument::value(&split)])
-        }?;
+        // has room. Items of a list are of this batch, and of a work-group that is launched. Later work on both is behind
+        // this on the stream, or nobody's promise.
+        unsafe { kernel.launch(stream, geometry, arguments) }?;
         self.merge(stream, &shape, &args, &split)
     }
 
@@ -254,6 +267,24 @@ impl Attention {
             let num_compute_units = self.device.info().num_compute_units as usize;
             partitions_per_workgroup(shape, inputs.batch.lens(), num_compute_units)
         })
+    }
+
+    /// Deals the batch's partitions to as many work-groups as the device runs at once.
+    fn make_work(
+        &mut self,
+        stream: &Stream,
+        shape: &AttentionShape,
+        inputs: &AttentionInputs<'_>,
+    ) -> Result<usize> {
+        let num_compute_units = self.device.info().num_compute_units as usize;
+        let limit = match self.partitions_per_workgroup {
+            Some(count) => Limit::Partitions(count),
+            None => Limit::Workgroups(num_compute_units * WAVES_PER_COMPUTE_UNIT),
+        };
+        let AttentionShape { num_qo_heads, num_kv_heads, .. } = *shape;
+        let window = inputs.window;
+        let heads = Heads { group: num_qo_heads / num_kv_heads, num_kv_heads, window };
+        self.work.make((&self.device, stream), heads, inputs.batch.lens(), limit)
     }
 
     fn variant(&self, shape: &AttentionShape) -> Result<&'static str> {

@@ -70,7 +70,7 @@ impl PagedBatch {
     }
 
     /// Rows and tokens of each sequence.
-    pub fn lens(&self) -> impl Iterator<Item = (u32, u32)> {
+    pub fn lens(&self) -> impl Iterator<Item = (u32, u32)> + Clone {
         let rows = self.host.cu_seqlens_q.windows(2).map(|bounds| bounds[1] - bounds[0]);
         rows.zip(self.host.seq_lens.iter().copied())
     }

@@ -104,7 +104,7 @@ fn splits_do_not_show() {
     let problem =
         Problem { sinks: true, window: Some(1700), ..Problem::new(&[(1, 2100), (2, 515), (1, 3)]) };
     let data = Data::new(&problem);
-    for name in names().into_iter().filter(|name| name.contains("split")) {
+    for name in names().into_iter().filter(|name| name.contains("split") || name.contains("work")) {
         let mut attention = pinned(on.0, name);
         let mut bits = [None, Some(1), Some(2), Some(3), Some(100)].map(|count| {
             attention.set_partitions_per_workgroup(count).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine_core::dtype::DType;
 use kernels_hip::ops::{self, Attention};
-use kernels_hip::variant::Choices;
+use kernels_hip::variant::{Choices, pins_for};
 use kernels_hip::{Device, Error, Stream, registry};
 
 use crate::bench::{Bar, Data, Problem, run, verdict};
@@ -19,9 +19,9 @@ pub fn names() -> Vec<&'static str> {
 
 /// The variant alone.
 pub fn pinned(device: &Device, name: &str) -> Attention {
-    let op = name.split("_v").next().unwrap();
-    let choices = Choices::new(&[format!("{op}={name}")], Box::new(|_| ())).unwrap();
-    match op {
+    let row = ops::catalogue().into_iter().find(|row| row.name == name).unwrap();
+    let choices = Choices::new(&pins_for(&row), Box::new(|_| ())).unwrap();
+    match row.op {
         "paged_attention" => Attention::paged(device, Arc::new(choices)),
         _ => Attention::prefill(device, Arc::new(choices)),
     }
@@ -31,10 +31,7 @@ pub fn pinned(device: &Device, name: &str) -> Attention {
 pub fn bar(name: &str, q_dtype: DType) -> Bar {
     let rows = ops::catalogue();
     let class = rows.iter().find(|row| row.name == name).unwrap().reduction_class;
-    match class.contains("f32 weights") {
-        true => Bar { weights: DType::F32, rounding: None },
-        false => Bar { weights: q_dtype, rounding: Some((64, 512)) },
-    }
+    Bar::of_class(class, q_dtype)
 }
 
 /// Checks the problem with every variant that serves it, and gives how many did.

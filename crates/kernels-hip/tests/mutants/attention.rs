@@ -11,14 +11,23 @@ use crate::bench::{Bar, Data, Fixture, Problem, run, verdict};
 use crate::patch::Patch;
 
 const V1: &str = "paged_attention_v1_naive";
+const V2: &str = "paged_attention_v2_wave";
 const V3: &str = "paged_attention_v3_mfma_one_shot";
 const V4: &str = "paged_attention_v4_mfma_split";
+const V5: &str = "paged_attention_v5_mfma_work_list";
+const V6: &str = "paged_attention_v6_mfma_fp8";
 const PREFILL: &str = "prefill_attention_v2_mfma_direct";
+const FP8_PREFILL: &str = "prefill_attention_v4_mfma_fp8";
 const MERGE: &str = "attention_merge_v1_in_order";
+const REPACK: &str = "attention_repack_v1_naive";
 
 const ARGS: &str = "include/attention_args.h";
 const NAIVE: &str = "include/attention_naive.h";
 const MFMA: &str = "include/attention_mfma.h";
+const SPLIT: &str = "include/attention_split.h";
+const WORK: &str = "include/attention_work.h";
+const WAVE: &str = "paged_attention/paged_attention_v2_wave.hip";
+const REPACK_FILE: &str = "attention_repack/attention_repack_v1_naive.hip";
 
 /// Kernels for one format of each kind.
 pub(super) fn narrow(variant: &str) -> Option<(&'static str, &'static str)> {
@@ -28,7 +37,16 @@ pub(super) fn narrow(variant: &str) -> Option<(&'static str, &'static str)> {
             "ATTENTION_NAIVE(paged_attention_v1_naive, bf16, Bf16, bf16, Bf16)\n\
              ATTENTION_NAIVE(paged_attention_v1_naive, bf16, Bf16, e4m3fnuz, Fp8E4m3)",
         )),
-        V3 | V4 | PREFILL => Some((
+        V2 => Some((
+            "ATTENTION_NAIVE_FORMATS(KERNEL, paged_attention_v2_wave)",
+            "KERNEL(paged_attention_v2_wave, bf16, Bf16, bf16, Bf16)\n\
+             KERNEL(paged_attention_v2_wave, bf16, Bf16, e4m3fnuz, Fp8E4m3)",
+        )),
+        V6 | FP8_PREFILL => Some((
+            "ATTENTION_MFMA_FP8_KERNELS(KERNEL)",
+            "KERNEL(bf16, Bf16, e4m3fnuz, Fp8E4m3, 64)\nKERNEL(bf16, Bf16, e5m2fnuz, Fp8E5m2, 64)",
+        )),
+        V3 | V4 | V5 | PREFILL => Some((
             "ATTENTION_MFMA_KERNELS(KERNEL)",
             "KERNEL(bf16, Bf16, bf16, Bf16, 64)\nKERNEL(bf16, Bf16, e4m3fnuz, Fp8E4m3, 64)",
         )),
@@ -36,7 +54,7 @@ pub(super) fn narrow(variant: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-fn problems() -> [Problem; 6] {
+fn problems() -> [Problem; 9] {
     let fp8 = KvDType::Fp8(Fp8Format::E4m3Fnuz);
     // Longer than a partition each, for a variant that splits serves nothing else.
     let plain = Problem::new(&[(1, 530), (3, 40), (0, 7), (1, 1)]);
@@ -66,12 +84,27 @@ fn problems() -> [Problem; 6] {
             block_size: 256,
             ..Problem::new(&[(1, 700)])
         },
+        Problem { kv_dtype: fp8, fixture: Fixture::Fingerprint, ..plain.clone() },
+        // kv_blocks that are repacked, or are no multiple of what a load takes.
+        Problem {
+            block_size: 24,
+            window: Some(300),
+            token_scales: true,
+            kv_dtype: fp8,
+            ..Problem::new(&[(1, 530), (2, 70)])
+        },
+        Problem { block_size: 40, ..Problem::new(&[(1, 530), (0, 3), (2, 70)]) },
     ]
 }
 
 /// The checks of `tests/attention`, few enough to be done for each fault.
 pub(super) fn check(on: (&Device, &Stream), variant: &str, object: &[u8]) -> Result<(), String> {
-    for problem in problems() {
+    let is_served = |problem: &Problem| match variant {
+        V2 => (problem.block_size * problem.kv_dtype.size_bytes()).is_multiple_of(16),
+        V6 | FP8_PREFILL => problem.kv_dtype.fp8().is_some(),
+        _ => true,
+    };
+    for problem in problems().into_iter().filter(is_served) {
         let data = Data::new(&problem);
         let of_problem = |error: String| format!("{error} ({problem:?})");
         let with = |name: &str, object: &[u8]| {
@@ -83,18 +116,17 @@ pub(super) fn check(on: (&Device, &Stream), variant: &str, object: &[u8]) -> Res
             Err(Error::Pin { reason, .. }) => return Err(of_problem(reason)),
             Err(error) => return Err(of_problem(error.to_string())),
         };
-        let bar = match variant {
-            V1 => Bar { weights: DType::F32, rounding: None },
-            _ => Bar { weights: DType::BF16, rounding: Some((64, 512)) },
+        // Who has the same bits.
+        let (bar, twin) = match variant {
+            V1 | V2 => (Bar::NAIVE, V1),
+            V6 | FP8_PREFILL => (Bar::mfma(DType::BF16, true), FP8_PREFILL),
+            _ => (Bar::mfma(DType::BF16, false), V3),
         };
         verdict(&problem, &data, &got, bar).map_err(of_problem)?;
-        if variant != V1 {
-            let file =
-                kernels_hip::registry::code_object(V3, "gfx942").map_err(|e| e.to_string())?;
-            let twin = with(V3, file.bytes).map_err(|error| error.to_string())?;
-            if twin.bits() != got.bits() {
-                return Err(of_problem(format!("other bits than {V3}")));
-            }
+        let file = kernels_hip::registry::code_object(twin, "gfx942").map_err(|e| e.to_string())?;
+        let want = with(twin, file.bytes).map_err(|error| error.to_string())?;
+        if want.bits() != got.bits() {
+            return Err(of_problem(format!("other bits than {twin}")));
         }
     }
     Ok(())
@@ -111,6 +143,55 @@ const fn text(
 }
 
 pub(super) const MUTANTS: &[Mutant] = &[
+    text(
+        V2,
+        "a load too few",
+        WAVE,
+        "min(first + i, num_units - 1)",
+        "min(first + i, num_units - 2)",
+    ),
+    text(
+        V2,
+        "the slot before",
+        WAVE,
+        "shape.head_block(block, kv_head)) + slot;",
+        "shape.head_block(block, kv_head)) + (slot ? slot - 1 : 0);",
+    ),
+    text(
+        V2,
+        "values of half a unit's positions",
+        WAVE,
+        "(unsigned)from % args.block_size;",
+        "(unsigned)(from & ~31) % args.block_size;",
+    ),
+    text(
+        V2,
+        "values that nobody attends",
+        WAVE,
+        "if (position < low || position > high) {",
+        "if (position > high) {",
+    ),
+    text(
+        V2,
+        "weights of the position before",
+        WAVE,
+        "weights[position - (int)tile]",
+        "weights[max(position - (int)tile - 1, 0)]",
+    ),
+    text(
+        V2,
+        "sums not rescaled",
+        WAVE,
+        "fmaf(sums[i], shrink, tile_sums[i])",
+        "fmaf(sums[i], 1.0f, tile_sums[i])",
+    ),
+    text(
+        V2,
+        "elements of the first lanes twice",
+        WAVE,
+        "threadIdx.x + i * WAVE_SIZE, args.head_dim - 1",
+        "threadIdx.x % 32 + i * WAVE_SIZE, args.head_dim - 1",
+    ),
     text(V1, "q.k ignored", NAIVE, "float logit = dot *", "float logit = 0.0f * dot *"),
     text(
         V1,
@@ -274,9 +355,132 @@ pub(super) const MUTANTS: &[Mutant] = &[
     text(
         V4,
         "a split too short",
-        "paged_attention/paged_attention_v4_mfma_split.hip",
+        SPLIT,
         "min(wave.high / TILE * TILE, end - TILE)",
         "min(wave.high / TILE * TILE, end - 2 * TILE)",
+    ),
+    text(
+        V5,
+        "the first item alone",
+        WORK,
+        "work.bounds[blockIdx.x + 1]",
+        "work.bounds[blockIdx.x] + 1",
+    ),
+    text(V5, "the last item left out", WORK, "idx < end; ++idx", "idx + 1 < end; ++idx"),
+    text(V5, "the next KV head", WORK, "uniform(item.kv_head)", "(uniform(item.kv_head) ^ 1)"),
+    text(
+        V5,
+        "the first columns only",
+        WORK,
+        "uniform(item.first_column)",
+        "0 * uniform(item.first_column)",
+    ),
+    text(
+        V5,
+        "an item's last partition",
+        WORK,
+        "uniform(item.end_partition) * PARTITION",
+        "uniform(item.end_partition) * PARTITION - PARTITION",
+    ),
+    text(
+        V5,
+        "partial results that all columns share",
+        SPLIT,
+        "return out_head * max_num_partitions + partition;",
+        "return out_head / 4 * 4 * max_num_partitions + partition;",
+    ),
+    text(
+        V5,
+        "the sum before the maximum",
+        SPLIT,
+        "{partial.maximum, partial.sum}",
+        "{partial.sum, partial.maximum}",
+    ),
+    text(
+        V6,
+        "one scale for all rows",
+        MFMA,
+        "query_scale = fp8_scale<E4M3Fnuz>(largest);",
+        "query_scale = fp8_scale<E4M3Fnuz>(4.0f);",
+    ),
+    text(
+        V6,
+        "the largest of one lane's elements",
+        MFMA,
+        "        largest = fmaxf(largest, __shfl_xor(largest, 32, WAVE_SIZE));\n",
+        "",
+    ),
+    text(V6, "the query's scale ignored", MFMA, "(FP8_QUERY ? query_scale : 1.0f)", "1.0f"),
+    text(V6, "codes in the wrong order", MFMA, "code << i % 4 * 8", "code << (i ^ 1) % 4 * 8"),
+    text(
+        V6,
+        "the first half of each load twice",
+        MFMA,
+        "{keys[step][2 * i], keys[step][2 * i + 1]}",
+        "{keys[step][0], keys[step][1]}",
+    ),
+    text(
+        V6,
+        "keys read as e5m2",
+        MFMA,
+        "__builtin_amdgcn_mfma_f32_16x16x32_fp8_fp8(",
+        "__builtin_amdgcn_mfma_f32_16x16x32_bf8_fp8(",
+    ),
+    text(
+        V6,
+        "queries read as e5m2",
+        MFMA,
+        "__builtin_amdgcn_mfma_f32_16x16x32_fp8_fp8(",
+        "__builtin_amdgcn_mfma_f32_16x16x32_fp8_bf8(",
+    ),
+    text(
+        FP8_PREFILL,
+        "columns one later",
+        "prefill_attention/prefill_attention_v4_mfma_fp8.hip",
+        "uniform(threadIdx.x / WAVE_SIZE)) * COLUMNS",
+        "(uniform(threadIdx.x / WAVE_SIZE) ^ 1)) * COLUMNS + 1",
+    ),
+    text(
+        FP8_PREFILL,
+        "partitions not folded",
+        "prefill_attention/prefill_attention_v4_mfma_fp8.hip",
+        "fold_into(total, partial);",
+        "total = partial;",
+    ),
+    text(
+        REPACK,
+        "one place for all sequences",
+        REPACK_FILE,
+        "(unsigned long)seq_idx * to.max_num_blocks",
+        "0 * to.max_num_blocks",
+    ),
+    text(
+        REPACK,
+        "last token left out",
+        REPACK_FILE,
+        "position < seq_len;",
+        "position + 1 < seq_len;",
+    ),
+    text(
+        REPACK,
+        "first token left out",
+        REPACK_FILE,
+        "position >= first &&",
+        "position > first &&",
+    ),
+    text(
+        REPACK,
+        "the new slot in the old kv_block",
+        REPACK_FILE,
+        "Places::k(old_shape.padded(), slot, d)",
+        "Places::k(old_shape.padded(), new_slot, d)",
+    ),
+    text(
+        REPACK,
+        "scales of keys for values",
+        REPACK_FILE,
+        "args.v_token_scales[old_scale]",
+        "args.k_token_scales[old_scale]",
     ),
     text(
         PREFILL,

@@ -18,7 +18,8 @@
 //! | 224 | 32 | digest over the layers' raw digests, over their encoded ones |
 //! | 256 | 16 | created, expires: milliseconds since 1970, all ones for never |
 //! | 272 | 24 | writer, its sequence number |
-//! | 296 | 24 | zeros |
+//! | 296 | 8 | 1 if it was made durable before it was published, else 0 |
+//! | 304 | 16 | zeros |
 //! | 320 | 40 each | per layer: encoded bytes, digest of these, digest of the raw bytes |
 
 use crate::chunk::{ChunkShape, MAX_CHUNK_BYTES};
@@ -78,6 +79,9 @@ pub struct Header {
     pub writer: WriterId,
     /// The writer's own count.
     pub sequence: u64,
+    /// Whether its bytes were made durable before it was published. To sync the file later proves nothing: a
+    /// system that failed to write it once may have dropped the bytes and forgotten that.
+    pub is_durable: bool,
     /// Each layer.
     pub layers: Vec<LayerEntry>,
 }
@@ -151,6 +155,7 @@ impl Header {
         at.put(&self.meta.expires_ms.unwrap_or(NEVER).to_le_bytes());
         at.put(&self.writer.0.to_le_bytes());
         at.put(&self.sequence.to_le_bytes());
+        at.put(&u64::from(self.is_durable).to_le_bytes());
         at.at = FIXED_BYTES;
         for layer in &self.layers {
             at.put(&layer.num_bytes.to_le_bytes());
@@ -211,16 +216,32 @@ impl Header {
         let expires_ms = Some(at.u64()).filter(|&expires_ms| expires_ms != NEVER);
         let writer = WriterId(u128::from_le_bytes(at.take()));
         let sequence = at.u64();
-        let padding: [u8; 24] = at.take();
+        let is_durable = match at.u64() {
+            0 => false,
+            1 => true,
+            _ => return Err(Corruption::Format),
+        };
+        let padding: [u8; 16] = at.take();
         let meta = ChunkMeta { first_token, num_tokens, tenant, created_ms, expires_ms };
         let mut layers = Vec::with_capacity(shape.num_layers as usize);
         for _ in 0..shape.num_layers {
             layers.push(LayerEntry { num_bytes: at.u64(), encoded: at.digest(), raw: at.digest() });
         }
-        if padding != [0; 24] || bytes[at.at..].iter().any(|&byte| byte != 0) {
+        if padding != [0; 16] || bytes[at.at..].iter().any(|&byte| byte != 0) {
             return Err(Corruption::Format);
         }
-        let header = Header { key, identity, shape, dtype, codec, meta, writer, sequence, layers };
+        let header = Header {
+            key,
+            identity,
+            shape,
+            dtype,
+            codec,
+            meta,
+            writer,
+            sequence,
+            is_durable,
+            layers,
+        };
         header.check_lengths(lengths)?;
         if header.digests() != digests {
             return Err(Corruption::Header);

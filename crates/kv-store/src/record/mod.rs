@@ -12,19 +12,24 @@ pub use codec::{Codec, Codecs, DecodeError, Plain};
 pub use header::{
     ALIGNMENT, Header, LayerEntry, MAX_CODEC_BYTES, TRAILER_BYTES, VERSION, WriterId, header_bytes,
 };
-pub use read::{ReadAt, ReadOutcome, Reader};
+pub use read::{ReadAt, ReadOutcome, Reader, Unverified};
 
 use crate::digest::Digest;
 use crate::tier::{Chunk, Expected};
 
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Who writes it.
+    pub writer: WriterId,
+    /// The writer's own count.
+    pub sequence: u64,
+    /// Whether its bytes will have been made durable before anyone else can find it.
+    pub is_durable: bool,
+}
+
 /// The record of a chunk, its layers encoded with `codec`.
-pub fn encode(
-    chunk: &Chunk,
-    expected: &Expected,
-    codec: &dyn Codec,
-    writer: WriterId,
-    sequence: u64,
-) -> Vec<u8> {
+pub fn encode(chunk: &Chunk, expected: &Expected, codec: &dyn Codec, origin: Origin) -> Vec<u8> {
     let shape = &expected.shape;
     let head = header_bytes(shape.num_layers);
     let mut record = vec![0; head];
@@ -47,8 +52,9 @@ pub fn encode(
         dtype: expected.identity.kv_dtype().to_owned(),
         codec: codec.name().to_owned(),
         meta: chunk.meta().clone(),
-        writer,
-        sequence,
+        writer: origin.writer,
+        sequence: origin.sequence,
+        is_durable: origin.is_durable,
         layers,
     };
     let header = header.encode();

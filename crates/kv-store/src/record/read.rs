@@ -51,14 +51,18 @@ pub enum ReadOutcome {
     Corrupt(Corruption),
 }
 
-enum Fault {
+/// Why a record is not taken for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unverified {
+    /// It may be good: the storage failed, or its time is over.
     Miss(Miss),
+    /// It is wrong.
     Corrupt(Corruption),
 }
 
-impl From<Corruption> for Fault {
+impl From<Corruption> for Unverified {
     fn from(corruption: Corruption) -> Self {
-        Fault::Corrupt(corruption)
+        Unverified::Corrupt(corruption)
     }
 }
 
@@ -88,24 +92,23 @@ impl Reader<'_> {
                 let digests = header.layers.iter().map(|layer| layer.raw).collect();
                 ReadOutcome::Exact(header.meta, digests)
             }
-            Err(Fault::Miss(miss)) => ReadOutcome::Miss(miss),
-            Err(Fault::Corrupt(corruption)) => ReadOutcome::Corrupt(corruption),
+            Err(Unverified::Miss(miss)) => ReadOutcome::Miss(miss),
+            Err(Unverified::Corrupt(corruption)) => ReadOutcome::Corrupt(corruption),
         }
     }
 
     /// Verifies the whole record of `key`, as a reader of all its layers would.
-    pub fn verify(&self, source: &dyn ReadAt, key: &ChunkKey) -> ReadOutcome {
-        let head = match self.header(source, key) {
-            Ok((header, _)) => header,
-            Err(Fault::Miss(miss)) => return ReadOutcome::Miss(miss),
-            Err(Fault::Corrupt(corruption)) => return ReadOutcome::Corrupt(corruption),
-        };
+    ///
+    /// # Errors
+    /// Why it is not good.
+    pub fn verify(&self, source: &dyn ReadAt, key: &ChunkKey) -> Result<Header, Unverified> {
+        let (header, _) = self.header(source, key)?;
         let shape = &self.expected.shape;
-        let mut out = vec![0; shape.chunk_bytes(head.meta.num_tokens as usize)];
-        self.layers(source, key, 0..shape.num_layers as usize, &mut out)
+        let mut out = vec![0; shape.chunk_bytes(header.meta.num_tokens as usize)];
+        self.try_layers(source, key, 0..shape.num_layers as usize, &mut out)
     }
 
-    fn header(&self, source: &dyn ReadAt, key: &ChunkKey) -> Result<(Header, Vec<u8>), Fault> {
+    fn header(&self, source: &dyn ReadAt, key: &ChunkKey) -> Result<(Header, Vec<u8>), Unverified> {
         let mut head = vec![0; header_bytes(self.expected.shape.num_layers)];
         read_exact(source, 0, &mut head)?;
         let header = Header::decode(&head)?;
@@ -119,22 +122,22 @@ impl Reader<'_> {
         key: &ChunkKey,
         layers: Range<usize>,
         out: &mut [u8],
-    ) -> Result<Header, Fault> {
+    ) -> Result<Header, Unverified> {
         let shape = &self.expected.shape;
-        let num_tokens = tokens_of(shape, &layers, out.len()).map_err(Fault::Miss)?;
+        let num_tokens = tokens_of(shape, &layers, out.len()).map_err(Unverified::Miss)?;
         let (header, head) = self.header(source, key)?;
         if header.meta.is_expired(self.unix_ms) {
-            return Err(Fault::Miss(Miss::Expired));
+            return Err(Unverified::Miss(Miss::Expired));
         }
         if header.meta.num_tokens as usize != num_tokens {
-            return Err(Fault::Miss(Miss::Request));
+            return Err(Unverified::Miss(Miss::Request));
         }
         let codec = self.codecs.find(&header.codec).ok_or(Corruption::Codec)?;
         // The end was written last: without it the writer did not finish, whatever the bytes before say.
         let mut end = [0; TRAILER_BYTES];
         read_exact(source, header.record_bytes() - TRAILER_BYTES as u64, &mut end)?;
         if end != trailer(&head) {
-            return Err(Fault::Corrupt(Corruption::Trailer));
+            return Err(Unverified::Corrupt(Corruption::Trailer));
         }
         let at = header.payload_range(layers.clone());
         let layer_bytes = shape.layer_bytes(num_tokens);
@@ -154,10 +157,10 @@ impl Reader<'_> {
         source: &dyn ReadAt,
         mut at: u64,
         parts: impl Iterator<Item = ((usize, &'a LayerEntry), &'a mut [u8])>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Unverified> {
         for ((layer, entry), out) in parts {
             if entry.num_bytes != out.len() as u64 {
-                return Err(Fault::Corrupt(Corruption::Shape));
+                return Err(Unverified::Corrupt(Corruption::Shape));
             }
             read_exact(source, at, out)?;
             let digest = Digest::of(out);
@@ -173,7 +176,7 @@ impl Reader<'_> {
         at: Range<u64>,
         codec: &dyn Codec,
         parts: impl Iterator<Item = ((usize, &'a LayerEntry), &'a mut [u8])>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Unverified> {
         let mut encoded = vec![0; (at.end - at.start) as usize];
         read_exact(source, at.start, &mut encoded)?;
         let mut rest = encoded.as_slice();
@@ -182,7 +185,7 @@ impl Reader<'_> {
             rest = others;
             let stored_digest = Digest::of(stored);
             if stored_digest != entry.encoded {
-                return Err(Fault::Corrupt(Corruption::Encoded { layer: layer as u32 }));
+                return Err(Unverified::Corrupt(Corruption::Encoded { layer: layer as u32 }));
             }
             let decoded = codec.decode(stored, self.expected.shape.element_bytes, out);
             decoded.map_err(|_| Corruption::Raw { layer: layer as u32 })?;
@@ -192,20 +195,25 @@ impl Reader<'_> {
     }
 }
 
-fn verify(layer: usize, entry: &LayerEntry, encoded: Digest, raw: Digest) -> Result<(), Fault> {
+fn verify(
+    layer: usize,
+    entry: &LayerEntry,
+    encoded: Digest,
+    raw: Digest,
+) -> Result<(), Unverified> {
     let layer = layer as u32;
     if encoded != entry.encoded {
-        return Err(Fault::Corrupt(Corruption::Encoded { layer }));
+        return Err(Unverified::Corrupt(Corruption::Encoded { layer }));
     }
     if raw != entry.raw {
-        return Err(Fault::Corrupt(Corruption::Raw { layer }));
+        return Err(Unverified::Corrupt(Corruption::Raw { layer }));
     }
     Ok(())
 }
 
 /// Fills `out`. Storage that answers with less than it says it has is failing; what says that it is shorter is
 /// a record that ends early.
-fn read_exact(source: &dyn ReadAt, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+fn read_exact(source: &dyn ReadAt, offset: u64, out: &mut [u8]) -> Result<(), Unverified> {
     let mut done = 0;
     while done < out.len() {
         match source.read_at(offset + done as u64, &mut out[done..]) {
@@ -213,14 +221,14 @@ fn read_exact(source: &dyn ReadAt, offset: u64, out: &mut [u8]) -> Result<(), Fa
                 let end = offset + out.len() as u64;
                 let is_shorter = source.num_bytes().is_ok_and(|len| len < end);
                 return Err(if is_shorter {
-                    Fault::Corrupt(Corruption::Truncated)
+                    Unverified::Corrupt(Corruption::Truncated)
                 } else {
-                    Fault::Miss(Miss::Io)
+                    Unverified::Miss(Miss::Io)
                 });
             }
             Ok(num_bytes) => done += num_bytes,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Err(Fault::Miss(Miss::Io)),
+            Err(_) => return Err(Unverified::Miss(Miss::Io)),
         }
     }
     Ok(())

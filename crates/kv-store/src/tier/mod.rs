@@ -1,5 +1,6 @@
 //! Where chunks live. A tier verifies what it gives, and may forget anything at any time.
 
+mod decorated;
 mod directory;
 mod host;
 mod object;
@@ -7,6 +8,9 @@ mod object;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use decorated::{
+    FaultCounts, FaultRates, Faulty, Measurement, Metered, Pace, Throttled, Watcher,
+};
 pub use directory::{DirectoryConfig, DirectoryError, DirectoryTier, Durability};
 pub use host::{HostConfig, HostTier};
 pub use object::{ObjectConfig, ObjectError, ObjectTier};

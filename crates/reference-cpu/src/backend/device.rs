@@ -5,6 +5,7 @@ use engine_core::device::{Device, KvCacheShape, OpError};
 use engine_core::dtype::DType;
 use engine_core::formats::Fp8Flavour;
 use engine_core::kv_dtype::KvDType;
+use engine_core::kv_run::KvRun;
 use engine_core::kv_scales::KvScales;
 
 use super::{Buffer, KvCache, ReferenceCpu};
@@ -143,6 +144,51 @@ impl Device for ReferenceCpu {
                     let (from, tail) = rest.split_at(range.len() * dtype.size_bytes());
                     from_bytes(dtype, from, &mut pool[range.clone()]);
                     rest = tail;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_kv_run(
+        &mut self,
+        kv_cache: &KvCache,
+        run: &KvRun<'_>,
+        out: &mut [u8],
+    ) -> Result<(), OpError> {
+        let shape = &kv_cache.shape;
+        run.check("read_kv_run", shape, out.len())?;
+        let (keys, values) = kv_cache.layer(run.layer_idx);
+        let token_bytes = shape.head_dim * shape.dtype.size_bytes();
+        for piece in run.pieces(shape, run.table_range(shape.block_size)) {
+            for (pool, bytes) in [(keys, piece.k_bytes.clone()), (values, piece.v_bytes.clone())] {
+                let tokens = out[bytes].chunks_exact_mut(token_bytes);
+                for (slot, token) in piece.slots.clone().zip(tokens) {
+                    to_bytes(shape.dtype, &pool[kv_cache.head_range(&piece, slot)], token);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_kv_run(
+        &mut self,
+        kv_cache: &mut KvCache,
+        run: &KvRun<'_>,
+        data: &[u8],
+    ) -> Result<(), OpError> {
+        let shape = kv_cache.shape;
+        run.check("write_kv_run", &shape, data.len())?;
+        let token_bytes = shape.head_dim * shape.dtype.size_bytes();
+        for piece in run.pieces(&shape, run.table_range(shape.block_size)) {
+            for (part, bytes) in
+                [piece.k_bytes.clone(), piece.v_bytes.clone()].into_iter().enumerate()
+            {
+                let tokens = data[bytes].chunks_exact(token_bytes);
+                for (slot, token) in piece.slots.clone().zip(tokens) {
+                    let range = kv_cache.head_range(&piece, slot);
+                    let pool = &mut kv_cache.layer_mut(run.layer_idx)[part].0[range];
+                    from_bytes(shape.dtype, token, pool);
                 }
             }
         }

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use engine_core::device::{KvCacheShape, OpError};
+use engine_core::kv_run::KvPiece;
 use engine_core::kv_scales::KvScales;
 
 use crate::shape;
@@ -156,6 +157,14 @@ impl KvCache {
         (0..shape.num_layers)
             .map(move |layer_idx| layer_idx * layer_len + first)
             .map(move |first| first..first + block_len)
+    }
+
+    /// The elements of one slot of a piece, in either pool of a layer.
+    pub(super) fn head_range(&self, piece: &KvPiece, slot: usize) -> Range<usize> {
+        let KvCacheShape { block_size, num_kv_heads, head_dim, .. } = self.shape;
+        let slot = piece.block as usize * block_size + slot;
+        let first = (slot * num_kv_heads + piece.kv_head_idx) * head_dim;
+        first..first + head_dim
     }
 
     fn layer_range(&self, layer_idx: usize) -> Range<usize> {

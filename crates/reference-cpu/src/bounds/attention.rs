@@ -3,13 +3,32 @@
 use core::ops::Range;
 
 use engine_core::dtype::DType;
+use engine_core::formats::Fp8Format;
 
 use super::{TINY, U, sum_factor};
-use crate::ops::{AttendedToken, Attention, AttentionRow, attended};
+use crate::ops::{AttendedToken, Attention, AttentionRow, attended, fp8_row_scale};
 
 /// Errors of [`ops::attention`](crate::ops::attention) for the rows `rows`, whose results are `want`:
 /// [`attention_row`] for each.
 pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<f64> {
+    attention_of_queries(args, rows, want, |query| vec![0.0; query.len()])
+}
+
+/// The same for a backend whose queries are off by [`fp8_query_errors`].
+pub fn attention_of_fp8_queries(
+    args: &Attention<'_>,
+    rows: Range<usize>,
+    want: &[f32],
+) -> Vec<f64> {
+    attention_of_queries(args, rows, want, fp8_query_errors)
+}
+
+fn attention_of_queries(
+    args: &Attention<'_>,
+    rows: Range<usize>,
+    want: &[f32],
+    query_errors: fn(&[f64]) -> Vec<f64>,
+) -> Vec<f64> {
     let head_dim = args.shape.head_dim;
     let group = args.num_qo_heads / args.shape.num_kv_heads;
     let mut errors = Vec::with_capacity(want.len());
@@ -32,7 +51,9 @@ pub fn attention(args: &Attention<'_>, rows: Range<usize>, want: &[f32]) -> Vec<
                     sink: None,
                 };
                 let want: Vec<f64> = want.iter().map(|&y| f64::from(y)).collect();
-                errors.extend(attention_row(&row, args.query_dtype, &want).out);
+                let of_query = query_errors(&row.query);
+                let of_row = attention_row(&row, &of_query, args.query_dtype, &want);
+                errors.extend(of_row.out);
             }
         }
     }
@@ -67,8 +88,15 @@ pub struct RowErrors {
 /// (binary16), so at most `ε · Σ|wⱼvⱼ|` and, as above, below `6ε · √Σ(wⱼvⱼ)²`.
 ///
 /// `lse = m + ln Σ e^(sⱼ − m)` has the relative error of the sum as its absolute one, and rounds a few times itself.
-pub fn attention_row(row: &AttentionRow<'_>, weights: DType, want: &[f64]) -> RowErrors {
-    let exponents = exponents(row);
+///
+/// A query that is off by `query_errors`, element by element, moves a score by up to `scale · Σ errorᵢ·|kᵢ|`.
+pub fn attention_row(
+    row: &AttentionRow<'_>,
+    query_errors: &[f64],
+    weights: DType,
+    want: &[f64],
+) -> RowErrors {
+    let exponents = exponents(row, query_errors);
     let (rounding, least) = weight_rounding(weights);
     let exact: Vec<f64> = exponents.iter().map(|exponent| exponent.relative.exp()).collect();
     let shrunk: f64 = exact.iter().zip(&exponents).map(|(w, e)| w * (-e.delta).exp()).sum();
@@ -106,6 +134,18 @@ pub fn attention_row(row: &AttentionRow<'_>, weights: DType, want: &[f64]) -> Ro
     RowErrors { out, lse }
 }
 
+/// By how much elements of a query are off after it was rounded to e4m3fnuz with the scale `s` of
+/// [`fp8_row_scale`](crate::ops::fp8_row_scale): half of a last place of 3 bits, or of the subnormals' step of 2⁻¹⁰ `s`;
+/// and `u` each for the division, the scale and the product with it.
+pub fn fp8_query_errors(query: &[f64]) -> Vec<f64> {
+    let values: Vec<f32> = query.iter().map(|&q| q as f32).collect();
+    let scale = f64::from(fp8_row_scale(&values, Fp8Format::E4m3Fnuz));
+    let error = |q: &f64| {
+        (q.abs() * f64::exp2(-4.0)).max(scale * f64::exp2(-11.0)) + 4.0 * U * q.abs() + TINY
+    };
+    query.iter().map(error).collect()
+}
+
 /// A logit as a kernel has it.
 struct Exponent {
     max: f64,
@@ -114,18 +154,19 @@ struct Exponent {
 }
 
 /// Of each token, and of the sink.
-fn exponents(row: &AttentionRow<'_>) -> Vec<Exponent> {
+fn exponents(row: &AttentionRow<'_>, query_errors: &[f64]) -> Vec<Exponent> {
     let dot_factor = sum_factor(row.query.len());
     let score = |token: &AttendedToken<'_>| {
-        let (mut dot, mut magnitude) = (0.0, 0.0);
-        for (q, &k) in row.query.iter().zip(token.key) {
+        let (mut dot, mut magnitude, mut moved) = (0.0, 0.0, 0.0);
+        for ((q, error), &k) in row.query.iter().zip(query_errors).zip(token.key) {
             dot += q * f64::from(k);
             magnitude += (q * f64::from(k)).abs();
+            moved += error * f64::from(k.abs());
         }
         let scale = row.scale * token.k_scale;
         let own_scale = if token.k_scale == 1.0 { 0.0 } else { 1.0 };
-        let error =
-            dot_factor * scale.abs() * magnitude + (3.0 + own_scale) * U * (scale * dot).abs();
+        let of_dot = dot_factor * (magnitude + moved) + moved;
+        let error = scale.abs() * of_dot + (3.0 + own_scale) * U * (scale * dot).abs();
         let cap = row.soft_cap.map_or(0.0, |cap| 6.0 * U * cap);
         let bias = if token.bias == 0.0 { 0.0 } else { 3.0 * U * token.bias.abs() };
         let capped = row.cap(scale * dot);
@@ -150,5 +191,33 @@ fn weight_rounding(dtype: DType) -> (f64, f64) {
         DType::F32 => (0.0, 0.0),
         DType::F16 => (f64::exp2(-11.0), f64::exp2(-25.0)),
         DType::BF16 => (f64::exp2(-8.0), TINY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::Rng;
+    use crate::ops::fp8_quantize;
+
+    #[test]
+    fn a_query_in_fp8_is_off_by_no_more_and_hardly_less() {
+        const FORMAT: Fp8Format = Fp8Format::E4m3Fnuz;
+        let mut rng = Rng::new(3);
+        let mut closest: f64 = 0.0;
+        for _ in 0..200 {
+            let query: Vec<f32> =
+                (0..128).map(|_| rng.normal() * f32::exp2(-12.0 * rng.uniform() as f32)).collect();
+            let scale = fp8_row_scale(&query, FORMAT);
+            let mut codes = vec![0; query.len()];
+            fp8_quantize(&query, scale, FORMAT, &mut codes);
+            let exact: Vec<f64> = query.iter().map(|&q| f64::from(q)).collect();
+            for ((q, code), error) in exact.iter().zip(codes).zip(fp8_query_errors(&exact)) {
+                let off = (f64::from(FORMAT.decode(code)) * f64::from(scale) - q).abs();
+                assert!(off <= error, "{q} of {scale} is off by {off}, {error} allowed");
+                closest = closest.max(off / error);
+            }
+        }
+        assert!(closest > 0.95, "{closest}");
     }
 }

@@ -10,6 +10,7 @@
 mod activation;
 mod dense;
 mod independence;
+mod kv_run;
 mod norms;
 mod paged;
 mod paging;
@@ -182,6 +183,7 @@ pub fn run<O: Ops>(make: impl Fn() -> O, kv_dtypes: &[KvDType]) -> Result<Vec<Op
         attention(make(), kv_dtypes)?,
         silu_mul(make())?,
         kv_blocks(make(), kv_dtypes)?,
+        kv_run(make(), kv_dtypes)?,
     ])
 }
 
@@ -266,6 +268,15 @@ pub fn kv_blocks<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, 
     transfer::kv_blocks(Rig::new("kv_blocks", backend), kv_dtypes)
 }
 
+/// [`engine_core::device::Device::read_kv_run`] and its counterpart over [`crate::cases::kv_run`] in each
+/// format: the canonical order, bit for bit, and attention's bits on the other side.
+///
+/// # Errors
+/// The first [`Failure`].
+pub fn kv_run<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
+    kv_run::kv_run(Rig::new("kv_run", backend), kv_dtypes)
+}
+
 /// As the op's own function, but a case that the backend calls unsupported is
 /// counted and left out: for a backend that is held to one variant of an op.
 ///
@@ -276,6 +287,9 @@ pub fn part_of<O: Ops>(op: PartOf, backend: O, kv_dtypes: &[KvDType]) -> Result<
         PartOf::Linear => dense::linear(Rig::of_a_part("linear", backend)),
         PartOf::RmsNorm => norms::rms_norm(Rig::of_a_part("rms_norm", backend)),
         PartOf::Attention => paged::attention(Rig::of_a_part("attention", backend), kv_dtypes),
+        PartOf::AttentionOfFp8Queries => {
+            paged::attention_of_fp8_queries(Rig::of_a_part("attention", backend), kv_dtypes)
+        }
         PartOf::SiluMul => activation::silu_mul(Rig::of_a_part("silu_mul", backend)),
     }
 }
@@ -289,6 +303,9 @@ pub enum PartOf {
     RmsNorm,
     /// [`attention`].
     Attention,
+    /// [`attention`] by a backend that rounds queries to e4m3fnuz, with a scale of each row and head, and may err by as
+    /// much more.
+    AttentionOfFp8Queries,
     /// [`silu_mul`].
     SiluMul,
 }

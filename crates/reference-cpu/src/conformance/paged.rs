@@ -150,9 +150,24 @@ fn kv_write_case<O: Ops>(
     caches.check(rig, 0, &untouched[0], &untouched[1])
 }
 
-pub(super) fn attention<O: Ops>(
+pub(super) fn attention<O: Ops>(rig: Rig<O>, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
+    attention_within(rig, kv_dtypes, bounds::attention)
+}
+
+pub(super) fn attention_of_fp8_queries<O: Ops>(
+    rig: Rig<O>,
+    kv_dtypes: &[KvDType],
+) -> Result<OpReport, Failure> {
+    attention_within(rig, kv_dtypes, bounds::attention_of_fp8_queries)
+}
+
+/// What rows may be off by, given their oracle and its results.
+type Bound = fn(&ops::Attention<'_>, Range<usize>, &[f32]) -> Vec<f64>;
+
+fn attention_within<O: Ops>(
     mut rig: Rig<O>,
     kv_dtypes: &[KvDType],
+    bound: Bound,
 ) -> Result<OpReport, Failure> {
     let mut rng = Rng::new(0xa77e);
     let (cases, formats) = (cases::attention(), cases::kv_formats(kv_dtypes));
@@ -162,7 +177,7 @@ pub(super) fn attention<O: Ops>(
         cases.iter().cycle().zip(formats.iter().cycle()).take(num_rounds * cases.len())
     {
         rig.begin(&(case, format));
-        let done = attention_case(&mut rig, case, format, &mut rng);
+        let done = attention_case(&mut rig, case, format, &mut rng, bound);
         rig.end(done)?;
     }
     Ok(rig.finish())
@@ -173,6 +188,7 @@ fn attention_case<O: Ops>(
     case: &AttentionCase,
     format: KvFormat,
     rng: &mut Rng,
+    bound: Bound,
 ) -> Result<(), Failure> {
     let (num_qo_heads, head_dim) = (case.num_qo_heads, case.head_dim);
     let seq_lens: Vec<usize> = case.seqs.iter().map(|seq| seq.seq_len).collect();
@@ -224,7 +240,7 @@ fn attention_case<O: Ops>(
     };
     let mut want = vec![0.0; num_tokens * width];
     ops::attention(&oracle, 0..num_tokens, &mut want);
-    let errors = bounds::attention(&oracle, 0..num_tokens, &want);
+    let errors = bound(&oracle, 0..num_tokens, &want);
     let got = rig.read_act(&out, want.len())?;
     rig.check(compute_dtype, &got, &want, &errors)
 }

@@ -34,6 +34,11 @@ impl Paging {
         Paging { block_size, num_blocks, tables }
     }
 
+    /// The kv_blocks of a sequence.
+    pub(super) fn table(&self, seq_idx: usize) -> &[u32] {
+        &self.tables[seq_idx]
+    }
+
     /// The pool's shape with heads of a model, and its scales.
     pub(super) fn cache(
         &self,

@@ -6,6 +6,7 @@ use engine_core::kv_dtype::KvDType;
 use engine_core::kv_scales::KvScales;
 use engine_core::ops::{Cols, KvWrite, Ops};
 
+use super::kv_run::slots;
 use super::paging::{NUM_LAYERS, Paging};
 use super::rig::Rig;
 use super::{Failure, OpReport};
@@ -46,7 +47,7 @@ fn moved<O: Ops>(
         rows.iter_mut().skip(layer_idx).step_by(11).for_each(|x| *x = f32::NAN);
         write(rig, paging, shape, &mut kv_cache, layer_idx, &rows)?;
     }
-    let before = slots(rig, &kv_cache, shape)?;
+    let before = slots(rig, &kv_cache, &shape)?;
 
     let mut ids: Vec<u32> = (0..shape.num_blocks as u32).collect();
     rng.shuffle(&mut ids);
@@ -58,7 +59,7 @@ fn moved<O: Ops>(
     for layer_idx in 0..NUM_LAYERS {
         write(rig, paging, shape, &mut kv_cache, layer_idx, &vec![-2.0; len])?;
     }
-    let mut want = slots(rig, &kv_cache, shape)?;
+    let mut want = slots(rig, &kv_cache, &shape)?;
     let done = rig.backend.write_kv_blocks(&mut kv_cache, back, &host);
     rig.did(done)?;
 
@@ -70,7 +71,7 @@ fn moved<O: Ops>(
             want[to..to + block_len].copy_from_slice(&before[from..from + block_len]);
         }
     }
-    let got = slots(rig, &kv_cache, shape)?;
+    let got = slots(rig, &kv_cache, &shape)?;
     rig.check_exact(DType::F32, &got, &want)
 }
 
@@ -146,24 +147,4 @@ fn write<O: Ops>(
     let (k, v) = (cols(0), cols(width));
     let done = rig.backend.kv_write(KvWrite { batch: &batch, k, v, kv_cache, layer_idx });
     rig.did(done)
-}
-
-/// Every slot of every layer: `[layer][slot][head][K, V][head_dim]`.
-fn slots<O: Ops>(
-    rig: &mut Rig<O>,
-    kv_cache: &O::KvCache,
-    shape: KvCacheShape,
-) -> Result<Vec<f32>, Failure> {
-    let mut values = Vec::new();
-    for layer_idx in 0..NUM_LAYERS {
-        for slot in 0..shape.num_blocks * shape.block_size {
-            for head in 0..shape.num_kv_heads {
-                let read = rig.backend.read_kv(kv_cache, layer_idx, slot, head);
-                let (key, value) = rig.did(read)?;
-                values.extend(key);
-                values.extend(value);
-            }
-        }
-    }
-    Ok(values)
 }

@@ -6,6 +6,7 @@ use engine_core::device::{Device, KvCacheShape, OpError};
 use engine_core::dtype::DType;
 use engine_core::formats::Fp8Flavour;
 use engine_core::kv_dtype::KvDType;
+use engine_core::kv_run::KvRun;
 use engine_core::kv_scales::KvScales;
 use engine_core::ops::{
     Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, SiluMul,
@@ -70,6 +71,13 @@ pub enum Defect {
     /// Signalling NaN become quiet on the way.
     CopiedAsNumbers,
     BlocksUnchecked,
+    /// A run starts with the first slot of its kv_block.
+    RunFromBlockStart,
+    /// Tokens before heads, as the cache has them.
+    RunByToken,
+    /// The slots around a run are written, too.
+    RunOfWholeBlocks,
+    RunUnchecked,
     /// OCP for FNUZ and the other way: another bias.
     OtherFlavour,
     /// What is too large for FP8 becomes NaN.
@@ -106,6 +114,20 @@ impl Mutant {
             Defect::LastRowMissing => num_rows.saturating_sub(1),
             Defect::RowTooMany => num_rows + 1,
             _ => num_rows,
+        }
+    }
+
+    /// `run` as the defect has it.
+    fn run<'a>(&self, run: &KvRun<'a>, kv_cache: &KvCache) -> KvRun<'a> {
+        let shape = kv_cache.shape();
+        match self.defect {
+            Defect::RunFromBlockStart => {
+                KvRun { first_token: run.first_token - run.first_token % shape.block_size, ..*run }
+            }
+            Defect::RunUnchecked => {
+                KvRun { layer_idx: run.layer_idx.min(shape.num_layers - 1), ..*run }
+            }
+            _ => *run,
         }
     }
 
@@ -310,6 +332,46 @@ impl Device for Mutant {
             _ => {}
         }
         self.inner.write_kv_blocks(kv_cache, &block_ids, &data)
+    }
+
+    fn read_kv_run(
+        &mut self,
+        kv_cache: &KvCache,
+        run: &KvRun<'_>,
+        out: &mut [u8],
+    ) -> Result<(), OpError> {
+        self.inner.read_kv_run(kv_cache, &self.run(run, kv_cache), out)?;
+        if self.defect == Defect::RunByToken {
+            let sorted = transposed(out, run.num_tokens, kv_cache, true);
+            out.copy_from_slice(&sorted);
+        }
+        Ok(())
+    }
+
+    fn write_kv_run(
+        &mut self,
+        kv_cache: &mut KvCache,
+        run: &KvRun<'_>,
+        data: &[u8],
+    ) -> Result<(), OpError> {
+        let run = self.run(run, kv_cache);
+        let shape = *kv_cache.shape();
+        let last = run.first_token + run.num_tokens;
+        match self.defect {
+            Defect::RunByToken => {
+                let sorted = transposed(data, run.num_tokens, kv_cache, false);
+                self.inner.write_kv_run(kv_cache, &run, &sorted)
+            }
+            Defect::RunOfWholeBlocks
+                if !last.is_multiple_of(shape.block_size) && run.num_tokens > 0 =>
+            {
+                self.inner.write_kv_run(kv_cache, &run, data)?;
+                let stray = KvRun { first_token: last, num_tokens: 1, ..run };
+                let zeros = vec![0; stray.num_bytes(&shape)];
+                self.inner.write_kv_run(kv_cache, &stray, &zeros)
+            }
+            _ => self.inner.write_kv_run(kv_cache, &run, data),
+        }
     }
 }
 
@@ -536,4 +598,17 @@ pub fn f32_dot(x: &[f32], w: &[f32], backwards: bool) -> f32 {
     } else {
         products.fold(0.0, |sum, product| sum + product)
     }
+}
+
+/// The canonical bytes of a run with tokens before heads, or such bytes in canonical order.
+fn transposed(bytes: &[u8], num_tokens: usize, kv_cache: &KvCache, by_token: bool) -> Vec<u8> {
+    let shape = kv_cache.shape();
+    let token_bytes = shape.head_dim * shape.dtype.size_bytes();
+    let num_parts = 2 * shape.num_kv_heads;
+    let (rows, cols) = if by_token { (num_parts, num_tokens) } else { (num_tokens, num_parts) };
+    let mut out = Vec::with_capacity(bytes.len());
+    for (col, row) in (0..cols).flat_map(|col| (0..rows).map(move |row| (col, row))) {
+        out.extend_from_slice(&bytes[(row * cols + col) * token_bytes..][..token_bytes]);
+    }
+    out
 }

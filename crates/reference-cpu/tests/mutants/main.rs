@@ -26,6 +26,7 @@ fn bounded(op: &str, make: impl Fn() -> Mutant, kv_dtypes: &[KvDType]) -> Result
         "attention" => conformance::attention(backend, kv_dtypes),
         "silu_mul" => conformance::silu_mul(backend),
         "kv_blocks" => conformance::kv_blocks(backend, kv_dtypes),
+        "kv_run" => conformance::kv_run(backend, kv_dtypes),
         _ => panic!("{op} is no op"),
     };
     report.map(drop)
@@ -80,6 +81,10 @@ const BOUNDED: &[(Defect, DType, &str)] = &[
     (Defect::BlockOrderIgnored, DType::F32, "kv_blocks"),
     (Defect::CopiedAsNumbers, DType::F32, "kv_blocks"),
     (Defect::BlocksUnchecked, DType::F32, "kv_blocks"),
+    (Defect::RunFromBlockStart, DType::F32, "kv_run"),
+    (Defect::RunByToken, DType::F32, "kv_run"),
+    (Defect::RunOfWholeBlocks, DType::F32, "kv_run"),
+    (Defect::RunUnchecked, DType::F32, "kv_run"),
 ];
 
 /// Defects that an FP8 cache alone shows, and the op whose bounded check catches each.

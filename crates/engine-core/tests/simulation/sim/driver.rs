@@ -8,6 +8,7 @@ use engine_core::prefix_cache::BlockHash;
 use engine_core::request::{FinishReason, SeqId, TokenId};
 use engine_core::scheduler::{CommitError, SampledRuns, ScheduledSeq, Scheduler, SchedulerStats};
 
+use super::load::Drain;
 use super::scenario::{Load, Meanwhile, Op, Scenario, Step, StepEnd, World};
 use super::store::Store;
 use super::truth::{Output, TrueSeq, expected_refusal};
@@ -32,6 +33,8 @@ pub struct Report {
     /// Calls of `schedule`.
     pub num_steps: u64,
     pub num_aborts: u64,
+    /// Loads that went on after their sequence.
+    pub num_drains: u64,
     pub num_resets: u64,
     pub num_refusals: u64,
     pub num_dropped_steps: u64,
@@ -52,6 +55,8 @@ pub struct Driver<'a> {
     pub(super) store: Store,
     /// Live sequences, by key.
     pub(super) live: Vec<TrueSeq>,
+    /// Loads of sequences that have ended.
+    pub(super) draining: Vec<Drain>,
     /// What the scheduler must have counted.
     pub(super) counts: SchedulerStats,
     /// Under what hash each block was published when last looked at.
@@ -106,6 +111,7 @@ impl<'a> Driver<'a> {
             plan: Vec::new(),
             store: Store::new(num_blocks, config.num_host_blocks, config.block_size),
             live: Vec::new(),
+            draining: Vec::new(),
             counts: SchedulerStats::default(),
             published: vec![None; num_blocks],
             kv_of_hash: HashMap::new(),
@@ -135,6 +141,8 @@ impl<'a> Driver<'a> {
                 Op::Step(step) => self.step(step)?,
                 Op::Abort(pick) => self.abort(*pick)?,
                 Op::ResetPrefixCache => self.reset_prefix_cache()?,
+                Op::Offer(pick, percent) => self.offer(*pick, *percent)?,
+                Op::EndLoad(pick, percent) => self.end_load(*pick, *percent)?,
             }
         }
         self.drain()?;
@@ -145,13 +153,16 @@ impl<'a> Driver<'a> {
     /// be the first only by ending, or once for each sequence that is before it.
     fn drain(&mut self) -> Verdict {
         let most: usize = self.live.iter().map(|seq| seq.max_num_tokens).max().unwrap_or(0);
-        let bound = 2 * self.live.len() * most;
+        // And a step for each that is loaded first.
+        let bound = 2 * self.live.len() * most + self.live.len();
         for _ in 0..bound {
+            self.end_loads()?;
             if self.live.is_empty() {
                 return Ok(());
             }
             self.step(&Step::PLAIN)?;
         }
+        self.end_loads()?;
         let left: Vec<SeqId> = self.live.iter().map(TrueSeq::seq_id).collect();
         ensure!("25", left.is_empty(), "{left:?} have not ended after {bound} steps");
         Ok(())
@@ -162,7 +173,7 @@ impl<'a> Driver<'a> {
     }
 
     fn add(&mut self, load: &Load) -> Verdict {
-        let num_waiting = self.live.iter().filter(|seq| !seq.is_running).count();
+        let num_waiting = self.live.iter().filter(|seq| seq.waits()).count();
         let expected = expected_refusal(load, &self.world.config, num_waiting);
         match self.scheduler.add(load.request(self.world.vocab_size)) {
             Err(refusal) => {
@@ -192,6 +203,7 @@ impl<'a> Driver<'a> {
         }
         let seq_id = self.live[pick % self.live.len()].seq_id();
         log!(self, "abort {seq_id:?}");
+        self.note_drain(seq_id);
         let has_ended = self.scheduler.finish(seq_id, FinishReason::Abort);
         ensure!("27", has_ended, "{seq_id:?} is unknown");
         let has_ended = self.scheduler.finish(seq_id, FinishReason::Abort);
@@ -202,7 +214,8 @@ impl<'a> Driver<'a> {
     }
 
     fn reset_prefix_cache(&mut self) -> Verdict {
-        let holds_nothing = self.live.iter().all(|seq| seq.table.is_empty());
+        let holds_nothing =
+            self.live.iter().all(|seq| seq.table.is_empty()) && self.draining.is_empty();
         log!(self, "reset_prefix_cache");
         let has_reset = self.scheduler.reset_prefix_cache();
         ensure!("10", has_reset == holds_nothing, "a reset answers {has_reset}");
@@ -221,6 +234,7 @@ impl<'a> Driver<'a> {
         match what {
             Some(Meanwhile::Abort(pick)) => self.abort(*pick),
             Some(Meanwhile::Add(load)) => self.add(load),
+            Some(Meanwhile::EndLoad(pick, percent)) => self.end_load(*pick, *percent),
             None => Ok(()),
         }
     }
@@ -262,8 +276,7 @@ impl<'a> Driver<'a> {
         ensure!("swap", has_failed, "a failed copy of {seq_id:?} is not known");
         self.counts.num_failed_swaps += 1;
         for seq in &mut self.live {
-            seq.in_step = 0;
-            seq.table.truncate(seq.num_computed.div_ceil(self.world.config.block_size));
+            seq.end_step(self.world.config.block_size);
             if seq.seq_id() == seq_id {
                 (seq.is_running, seq.num_computed, seq.num_swapped) = (false, 0, 0);
                 (seq.table, seq.host) = (Vec::new(), Vec::new());
@@ -338,4 +351,5 @@ pub(super) enum Call {
     Finish,
     FailSwap,
     Reset,
+    EndLoad,
 }

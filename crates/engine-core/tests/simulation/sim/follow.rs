@@ -22,6 +22,18 @@ pub(super) struct Admitted {
     pub(super) live_idx: usize,
     pub(super) num_hits: usize,
     pub(super) was_swapped: bool,
+    /// It is loaded before it runs.
+    pub(super) loads: bool,
+    /// Leading tokens that it could have had from outside.
+    pub(super) offered: usize,
+}
+
+/// Which queue a sequence is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    Waiting,
+    Loading,
+    Running,
 }
 
 #[derive(Debug)]
@@ -36,27 +48,31 @@ pub(super) fn table(seq: &Sequence) -> impl ExactSizeIterator<Item = u32> + '_ {
     seq.block_table().iter().map(|block| block.0)
 }
 
-/// What the scheduler has of each live sequence, and whether it runs: both queues are in order, and
-/// each sequence is in one of them.
+/// What the scheduler has of each live sequence, and in which queue: all are in order, and each sequence
+/// is in one of them.
 pub(super) fn views<'a>(
     scheduler: &'a Scheduler,
     live: &[TrueSeq],
-) -> Verdict<Vec<(bool, &'a Sequence)>> {
+) -> Verdict<Vec<(Queue, &'a Sequence)>> {
     let mut running = scheduler.running().iter().peekable();
+    let mut loading = scheduler.loading().iter().peekable();
     let mut waiting = scheduler.waiting().peekable();
     let mut views = Vec::with_capacity(live.len());
     for seq in live {
         let seq_id = seq.seq_id();
-        let runs = running.next_if(|view| view.seq_id() == seq_id);
-        let waits = waiting.next_if(|view| view.seq_id() == seq_id);
-        match (runs, waits) {
-            (Some(view), None) => views.push((true, view)),
-            (None, Some(view)) => views.push((false, view)),
-            (None, None) => ensure!("19", false, "{seq_id:?} is in no queue, or not in its place"),
-            (Some(_), Some(_)) => ensure!("19", false, "{seq_id:?} runs and waits"),
+        let found = [
+            (Queue::Running, running.next_if(|view| view.seq_id() == seq_id)),
+            (Queue::Loading, loading.next_if(|view| view.seq_id() == seq_id)),
+            (Queue::Waiting, waiting.next_if(|view| view.seq_id() == seq_id)),
+        ];
+        let mut found = found.into_iter().filter_map(|(queue, view)| Some((queue, view?)));
+        match (found.next(), found.next()) {
+            (Some(view), None) => views.push(view),
+            (None, _) => ensure!("19", false, "{seq_id:?} is in no queue, or not in its place"),
+            (Some(_), Some(_)) => ensure!("19", false, "{seq_id:?} is in two queues"),
         }
     }
-    let left = running.next().or(waiting.next()).map(Sequence::seq_id);
+    let left = running.next().or(loading.next()).or(waiting.next()).map(Sequence::seq_id);
     ensure!("19", left.is_none(), "{left:?} is in a queue, but not in its place or not alive");
     Ok(views)
 }
@@ -77,14 +93,19 @@ impl Driver<'_> {
         let mut changes = Changes { num_decodes, ..Changes::default() };
         self.fresh.clear();
         let views = views(&self.scheduler, live)?;
-        for (live_idx, (seq, (runs, view))) in live.iter_mut().zip(&views).enumerate() {
-            match (seq.is_running, *runs) {
-                (true, true) => {
+        for (live_idx, (seq, (queue, view))) in live.iter_mut().zip(&views).enumerate() {
+            let before = match (seq.is_running, &seq.loads) {
+                (true, _) => Queue::Running,
+                (false, Some(_)) => Queue::Loading,
+                (false, None) => Queue::Waiting,
+            };
+            match (before, *queue) {
+                (Queue::Running, Queue::Running) => {
                     let is_kept = table(view).take(seq.table.len()).eq(seq.table.iter().copied());
                     ensure!("7", is_kept, "{:?}'s table was not appended to", seq.seq_id());
                     self.fresh.extend(table(view).skip(seq.table.len()));
                 }
-                (true, false) => {
+                (Queue::Running, Queue::Waiting) => {
                     let table = std::mem::take(&mut seq.table);
                     changes.victims.push(Victim { live_idx, table });
                     self.counts.num_preemptions += 1;
@@ -97,22 +118,34 @@ impl Driver<'_> {
                     }
                     (seq.is_running, seq.num_computed) = (false, 0);
                 }
-                (false, true) => {
+                (Queue::Waiting, Queue::Running | Queue::Loading) => {
                     let num_hit_tokens = view.stats().num_hit_tokens - seq.stats.num_hit_tokens;
                     let block_size = self.world.config.block_size;
                     let is_whole = num_hit_tokens.is_multiple_of(block_size);
                     ensure!("12", is_whole, "{:?} hits {num_hit_tokens} tokens", seq.seq_id());
                     let num_hits = num_hit_tokens / block_size;
                     let was_swapped = !seq.host.is_empty();
-                    changes.admitted.push(Admitted { live_idx, num_hits, was_swapped });
+                    let (loads, offered) = (*queue == Queue::Loading, seq.offered);
+                    let admitted = Admitted { live_idx, num_hits, was_swapped, loads, offered };
+                    changes.admitted.push(admitted);
                     self.fresh.extend(table(view).skip(num_hits));
                     count_admission(&mut self.counts, seq, view, num_hit_tokens);
-                    (seq.is_running, seq.has_run) = (true, true);
+                    (seq.is_running, seq.has_run) = (!loads, true);
                     seq.num_computed = num_hit_tokens.max(seq.num_swapped);
+                    seq.offered = 0;
+                    if loads {
+                        let end = offered.min(seq.num_tokens() - 1);
+                        ensure!("load", num_hit_tokens < end, "{:?} loads nothing", seq.key);
+                        seq.loads = Some(num_hit_tokens..end);
+                        self.counts.num_loads += 1;
+                    }
                     // `host` stays until the copies have been executed.
                     seq.num_swapped = 0;
                 }
-                (false, false) => {}
+                (Queue::Waiting, Queue::Waiting) | (Queue::Loading, Queue::Loading) => {}
+                (Queue::Running, Queue::Loading) | (Queue::Loading, _) => {
+                    ensure!("load", false, "{:?} was in {before:?}, now in {queue:?}", seq.key);
+                }
             }
             seq.table.clear();
             seq.table.extend(table(view));

@@ -13,7 +13,12 @@ impl Scenario {
     pub fn generate(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let world = world(&mut rng);
-        let ops = ops(&mut rng, &world);
+        let mut ops = ops(&mut rng, &world);
+        // Half of the worlds have KV outside, and are otherwise what they would be.
+        let mut rng = Rng::new(seed ^ 0x6b76_7469_6572);
+        if rng.chance(50) {
+            add_loads(&mut rng, &mut ops);
+        }
         Scenario { world, ops }
     }
 
@@ -114,6 +119,38 @@ fn ops(rng: &mut Rng, world: &World) -> Vec<Op> {
         }
     }
     ops
+}
+
+/// Offers and ends of loads among what happens anyway; in some worlds loads are slow.
+fn add_loads(rng: &mut Rng, ops: &mut Vec<Op>) {
+    let percent_ending = [8, 30, 60][rng.between(0, 2)];
+    let mut with_loads = Vec::with_capacity(2 * ops.len());
+    for mut op in ops.drain(..) {
+        if rng.chance(35) {
+            with_loads.push(Op::Offer(rng.between(0, 30), rng.between(0, 120) as u8));
+        }
+        if rng.chance(percent_ending) {
+            with_loads.push(Op::EndLoad(rng.between(0, 30), part(rng)));
+        }
+        if let Op::Step(step) = &mut op {
+            for meanwhile in [&mut step.before_model, &mut step.after_model] {
+                if meanwhile.is_none() && rng.chance(percent_ending / 4) {
+                    *meanwhile = Some(Meanwhile::EndLoad(rng.between(0, 30), part(rng)));
+                }
+            }
+        }
+        with_loads.push(op);
+    }
+    *ops = with_loads;
+}
+
+/// How much of a load is loaded: all, none, or some.
+fn part(rng: &mut Rng) -> u8 {
+    match rng.between(0, 9) {
+        0..5 => 100,
+        5..7 => 0,
+        _ => rng.between(1, 99) as u8,
+    }
 }
 
 /// A request, or several of the same kind at once.

@@ -10,6 +10,7 @@ mod clock;
 mod driver;
 mod follow;
 mod generate;
+mod load;
 mod rng;
 pub mod scenario;
 mod shrink;

@@ -55,6 +55,10 @@ pub enum Op {
     Step(Step),
     Abort(usize),
     ResetPrefixCache,
+    /// A live sequence, and so many percent of its tokens.
+    Offer(usize, u8),
+    /// A load, and so many percent of it are loaded.
+    EndLoad(usize, u8),
 }
 
 /// A step and what happens to it.
@@ -87,6 +91,7 @@ impl Step {
 pub enum Meanwhile {
     Abort(usize),
     Add(Load),
+    EndLoad(usize, u8),
 }
 
 /// How a step ends.

@@ -91,7 +91,7 @@ fn weight(op: &Op) -> usize {
         Op::Step(step) => {
             let meanwhile = [step.before_model, step.after_model].into_iter().flatten();
             let weight = meanwhile.map(|what| match what {
-                Meanwhile::Abort(_) => 1,
+                Meanwhile::Abort(_) | Meanwhile::EndLoad(..) => 1,
                 Meanwhile::Add(load) => 1 + load_weight(&load),
             });
             weight.sum::<usize>()
@@ -100,6 +100,7 @@ fn weight(op: &Op) -> usize {
                 + usize::from(step.end != Step::PLAIN.end)
         }
         Op::Abort(pick) => *pick,
+        Op::Offer(pick, percent) | Op::EndLoad(pick, percent) => *pick + usize::from(*percent),
         Op::ResetPrefixCache => 0,
     }
 }
@@ -140,6 +141,8 @@ fn plainer(op: &Op) -> Vec<Op> {
             vec![Op::Abort(0), Op::Abort(pick / 2), Op::Abort(pick.saturating_sub(1))]
         }
         Op::ResetPrefixCache => Vec::new(),
+        Op::Offer(pick, percent) => vec![Op::Offer(0, *percent), Op::Offer(*pick, percent / 2)],
+        Op::EndLoad(pick, percent) => vec![Op::EndLoad(0, *percent), Op::EndLoad(*pick, 0)],
     };
     plainer.into_iter().filter(|other| weight(other) < weight(op)).collect()
 }

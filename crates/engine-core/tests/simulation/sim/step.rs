@@ -14,8 +14,7 @@ impl Driver<'_> {
         let block_size = self.world.config.block_size;
         for seq in &mut self.live {
             // A step in progress is forgotten, and what was copied back is on the device now.
-            seq.in_step = 0;
-            seq.table.truncate(seq.num_computed.div_ceil(block_size));
+            seq.end_step(block_size);
             if seq.is_running {
                 seq.host.clear();
             }
@@ -37,6 +36,7 @@ impl Driver<'_> {
             ensure!("alloc", is_none, "a step without admission makes {num_allocations}");
             self.report.num_measured_steps += 1;
         }
+        self.check_loads(&changes)?;
         self.check_plan(&changes)?;
         self.check_room(&changes)?;
         self.check_queue(&changes, self.scheduler.stats().num_set_asides - num_set_asides)?;
@@ -55,6 +55,9 @@ impl Driver<'_> {
         }
         for copy in self.scheduler.copies() {
             log!(self, "  {copy:?}");
+        }
+        for load in self.scheduler.loads() {
+            log!(self, "  {load:?}");
         }
         let waiting: Vec<u64> = self.scheduler.waiting().map(|seq| seq.seq_id().0).collect();
         log!(self, "  step {}; waiting {waiting:?}", self.report.num_steps);
@@ -189,8 +192,7 @@ impl Driver<'_> {
         }
         ensure!("27", committed.next().is_none(), "more tokens are reported than were sampled");
         for seq in &mut self.live {
-            seq.in_step = 0;
-            seq.table.truncate(seq.num_computed.div_ceil(block_size));
+            seq.end_step(block_size);
             if seq.is_running {
                 seq.host.clear();
             }

@@ -65,6 +65,15 @@ impl Store {
         self.device[start..start + self.block_size].fill(0);
     }
 
+    /// Somebody has written `tokens` of a sequence through its table: first `kv`, and then nonsense.
+    pub fn load(&mut self, table: &[u32], tokens: std::ops::Range<usize>, kv: &[Kv]) {
+        for (place, position) in tokens.enumerate() {
+            let block = table[position / self.block_size] as usize;
+            let slot = block * self.block_size + position % self.block_size;
+            self.device[slot] = kv.get(place).map_or(0, |kv| kv ^ self.key);
+        }
+    }
+
     pub fn copy(&mut self, copy: &BlockCopy) {
         let device = copy.device.0 as usize * self.block_size;
         let host = copy.host.0 as usize * self.block_size;

@@ -45,6 +45,10 @@ pub struct TrueSeq {
     pub table: Vec<u32>,
     pub host: Vec<u32>,
     pub num_swapped: usize,
+    /// Leading tokens that can be had from outside.
+    pub offered: usize,
+    /// Tokens that are being loaded.
+    pub loads: Option<std::ops::Range<usize>>,
     pub has_run: bool,
     pub stats: SeqStats,
     /// Block hashes that were noted.
@@ -68,6 +72,8 @@ impl TrueSeq {
             table: Vec::new(),
             host: Vec::new(),
             num_swapped: 0,
+            offered: 0,
+            loads: None,
             has_run: false,
             stats: SeqStats::default(),
             num_noted_hashes: 0,
@@ -92,6 +98,19 @@ impl TrueSeq {
 
     pub fn num_uncomputed(&self) -> usize {
         self.token_ids.len() - self.num_computed
+    }
+
+    /// A step is over: what it took and did not compute is given back.
+    pub fn end_step(&mut self, block_size: usize) {
+        self.in_step = 0;
+        if self.loads.is_none() {
+            self.table.truncate(self.num_computed.div_ceil(block_size));
+        }
+    }
+
+    /// It has no blocks.
+    pub fn waits(&self) -> bool {
+        !self.is_running && self.loads.is_none()
     }
 
     /// It runs, and one row is all that it lacks for a token.

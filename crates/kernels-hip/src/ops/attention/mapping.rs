@@ -1,6 +1,6 @@
 //! How the kernels of a variant are named and how many work-groups they need.
 
-use super::shape::{AttentionShape, PARTITION, SPLIT};
+use super::shape::{AttentionShape, FP8_WORK_LIST, PARTITION, SPLIT, WORK_LIST};
 use crate::kv_layout::require_kernel_name;
 use crate::launch::Geometry;
 use crate::ops::{WAVE_SIZE, count};
@@ -23,6 +23,8 @@ pub(super) enum Mapping {
     Split(usize),
     /// Four times as many, with a wave for each sixteen.
     FourWaves,
+    /// What a list says, for this many work-groups.
+    Work(usize),
 }
 
 impl Mapping {
@@ -30,7 +32,9 @@ impl Mapping {
     pub fn of(variant: &str) -> Self {
         match variant {
             SPLIT => Mapping::Split(1),
+            WORK_LIST | FP8_WORK_LIST => Mapping::Work(0),
             _ if variant.starts_with("prefill_attention_v2") => Mapping::FourWaves,
+            _ if variant.starts_with("prefill_attention_v4") => Mapping::FourWaves,
             _ if variant.contains("_mfma") => Mapping::Columns,
             _ => Mapping::RowHead,
         }
@@ -42,9 +46,7 @@ impl Mapping {
         let kv = require_kernel_name(shape.kv_dtype)?;
         Ok(match self {
             Mapping::RowHead => format!("{variant}__{q}_{kv}"),
-            Mapping::Columns | Mapping::Split(_) | Mapping::FourWaves => {
-                format!("{variant}__{q}_{kv}_d{}", shape.head_dim)
-            }
+            _ => format!("{variant}__{q}_{kv}_d{}", shape.head_dim),
         })
     }
 
@@ -66,6 +68,7 @@ impl Mapping {
                 let tiles = num_column_tiles(shape).saturating_mul(shape.num_kv_heads);
                 [num_partitions.div_ceil(partitions), tiles, num_seqs]
             }
+            Mapping::Work(num_workgroups) => [num_workgroups, 1, 1],
         };
         let num_waves = if self == Mapping::FourWaves { NUM_WAVES } else { 1 };
         let what = "the number of work-groups";

@@ -57,6 +57,9 @@ const NAIVE_MAX_HEAD_DIM: usize = 256;
 const MFMA: &str =
     "attention: mfma 16x16x16, tiles of 64 and partitions of 512 positions, 16-bit weights";
 
+/// The same with another q.k: lower precision, and so taken by pin alone.
+const MFMA_FP8: &str = "attention: queries in fp8 and mfma 16x16x32, then as mfma 16x16x16";
+
 const fn paged(
     name: &'static str,
     reduction_class: &'static str,
@@ -74,14 +77,18 @@ const fn prefill(
 }
 
 pub(in crate::ops) const PAGED: &[Variant<AttentionShape>] = &[
+    paged(WORK_LIST, MFMA, split),
     paged(SPLIT, MFMA, split),
-    paged("paged_attention_v3_mfma_one_shot", MFMA, mfma),
+    paged(ONE_SHOT, MFMA, mfma),
+    paged("paged_attention_v2_wave", NAIVE, vectors),
     paged("paged_attention_v1_naive", NAIVE, naive),
+    paged(FP8_WORK_LIST, MFMA_FP8, mfma_fp8),
 ];
 
 pub(in crate::ops) const PREFILL: &[Variant<AttentionShape>] = &[
     prefill("prefill_attention_v2_mfma_direct", MFMA, mfma),
     prefill("prefill_attention_v1_naive", NAIVE, naive),
+    prefill("prefill_attention_v4_mfma_fp8", MFMA_FP8, mfma_fp8),
 ];
 
 /// What merges the partial results of those that split.
@@ -100,8 +107,13 @@ pub(in crate::ops) const REPACK: &[Variant<AttentionShape>] = &[Variant {
     supports: formats,
 }];
 
-/// The variant of `paged_attention` that needs a merge.
+/// The variant of `paged_attention` that serves every length with one launch of matrix instructions.
+pub(super) const ONE_SHOT: &str = "paged_attention_v3_mfma_one_shot";
+
+/// The variants of `paged_attention` that need a merge.
 pub(super) const SPLIT: &str = "paged_attention_v4_mfma_split";
+pub(super) const WORK_LIST: &str = "paged_attention_v5_mfma_work_list";
+pub(super) const FP8_WORK_LIST: &str = "paged_attention_v6_mfma_fp8";
 
 /// Positions of a partition.
 pub(super) const PARTITION: usize = 512;
@@ -124,6 +136,24 @@ fn mfma(shape: &AttentionShape) -> Result<(), String> {
     };
     if !head_dims.contains(&shape.head_dim) {
         return Err(format!("head_dim is not one of {head_dims:?}"));
+    }
+    Ok(())
+}
+
+/// Keys go to matrix instructions as they are stored.
+fn mfma_fp8(shape: &AttentionShape) -> Result<(), String> {
+    if shape.kv_dtype.fp8().is_none() {
+        return Err("the cache is not of FP8".to_owned());
+    }
+    mfma(shape)
+}
+
+/// A lane loads 16 bytes of values: neighbouring slots of one kv_block.
+fn vectors(shape: &AttentionShape) -> Result<(), String> {
+    naive(shape)?;
+    let num_slots = 16 / shape.kv_dtype.size_bytes();
+    if !shape.block_size.is_multiple_of(num_slots) {
+        return Err(format!("kv_block is no multiple of the {num_slots} slots of a load"));
     }
     Ok(())
 }

@@ -58,11 +58,11 @@ impl Workspace {
 }
 
 /// Waves that a compute unit runs side by side at one wave per SIMD.
-const WAVES_PER_COMPUTE_UNIT: usize = 4;
+pub(super) const WAVES_PER_COMPUTE_UNIT: usize = 4;
 
 /// What a work-group costs besides its partitions, in quarters of a partition's time: the queries, and the first keys
 /// and values, for which it waits.
-const START_QUARTERS: usize = 1;
+pub(super) const START_QUARTERS: usize = 1;
 
 /// How many partitions a work-group should take, for sequences of rows and tokens `lens`.
 ///

@@ -10,6 +10,7 @@ use super::layout::parse_writer;
 use super::space::Space;
 use super::{DirectoryTier, lock};
 use crate::eviction::Admission;
+use crate::keys::ChunkKey;
 use crate::keys::TenantTag;
 use crate::record::WriterId;
 
@@ -30,7 +31,7 @@ impl DirectoryTier {
             };
             let bytes = index.remove(&victim);
             drop(index);
-            match self.disk.remove(&self.layout.record(&victim)) {
+            match self.unlink(&victim) {
                 Ok(()) => {
                     self.counters.count_eviction(bytes);
                     left = left.saturating_sub(bytes);
@@ -58,7 +59,7 @@ impl DirectoryTier {
             };
             let bytes = index.remove(&victim);
             drop(index);
-            match self.disk.remove(&self.layout.record(&victim)) {
+            match self.unlink(&victim) {
                 Ok(()) => self.counters.count_eviction(bytes),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // The next look finds it again.
@@ -67,11 +68,18 @@ impl DirectoryTier {
         }
     }
 
+    /// Who reads the record goes on reading it.
+    fn unlink(&self, victim: &ChunkKey) -> io::Result<()> {
+        self.disk.remove(&self.layout.record(victim))
+    }
+
     /// Whether this process is the evictor, after becoming it if nobody is.
     fn is_evictor(&self, space: &mut Space) -> io::Result<bool> {
         let epochs = self.disk.list(&self.layout.evictor)?;
-        let epochs = epochs.iter().filter_map(|file| file.name.parse::<u64>().ok());
-        let Some(newest) = epochs.max() else { return self.take_epoch(space, 1) };
+        let epochs: Vec<u64> = epochs.iter().filter_map(|file| file.name.parse().ok()).collect();
+        let Some(newest) = epochs.iter().copied().max() else {
+            return self.take_epoch(space, 1, &epochs);
+        };
         if space.held_epoch == Some(newest) {
             return Ok(true);
         }
@@ -84,7 +92,7 @@ impl DirectoryTier {
                 || !space.members.knows(holder)
                 || space.members.is_dead(holder, now_ms, self.lease_ms)
         });
-        if is_free { self.take_epoch(space, newest + 1) } else { Ok(false) }
+        if is_free { self.take_epoch(space, newest.saturating_add(1), &epochs) } else { Ok(false) }
     }
 
     fn holder_of(&self, epoch: u64) -> io::Result<Option<WriterId>> {
@@ -94,7 +102,7 @@ impl DirectoryTier {
         Ok(std::str::from_utf8(&hex[..num_bytes]).ok().and_then(parse_writer))
     }
 
-    fn take_epoch(&self, space: &mut Space, epoch: u64) -> io::Result<bool> {
+    fn take_epoch(&self, space: &mut Space, epoch: u64, before: &[u64]) -> io::Result<bool> {
         let sequence = self.next_sequence();
         let staged = self.layout.staged(self.writer, sequence);
         lock(&self.in_flight).insert(sequence);
@@ -110,7 +118,9 @@ impl DirectoryTier {
             Ok(()) => {
                 space.held_epoch = Some(epoch);
                 // Numbers below the newest say nothing any more.
-                let _ = self.disk.remove(&self.layout.evictor.join((epoch - 1).to_string()));
+                for epoch in before {
+                    let _ = self.disk.remove(&self.layout.evictor.join(epoch.to_string()));
+                }
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),

@@ -129,8 +129,16 @@ impl DirectoryTier {
         let listed = self.disk.list(&self.layout.members)?;
         let present: Vec<Member> =
             listed.iter().filter_map(|file| Member::parse(&file.name)).collect();
-        let staged = self.disk.list(&self.layout.staging)?;
+        // After a loss of power a writer may have several names: its last one counts.
+        let mut latest: BTreeMap<WriterId, Member> = BTreeMap::new();
         for member in &present {
+            let known = latest.entry(member.writer).or_insert(*member);
+            if known.beat < member.beat {
+                *known = *member;
+            }
+        }
+        let staged = self.disk.list(&self.layout.staging)?;
+        for member in latest.values() {
             members.see(member.writer, Some(*member), now_ms);
         }
         let in_staging: Vec<_> =
@@ -138,7 +146,7 @@ impl DirectoryTier {
         let writers = in_staging.iter().filter_map(|(_, parsed)| *parsed).map(|(writer, _)| writer);
         let known: Vec<_> = members.signs.keys().copied().chain(writers).collect();
         for writer in known {
-            if !present.iter().any(|member| member.writer == writer) {
+            if !latest.contains_key(&writer) {
                 members.see(writer, None, now_ms);
             }
         }

@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use super::quarantine::is_wrong;
 use super::{DirectoryTier, Durability, lock};
-use crate::disk::DiskFile;
 use crate::keys::ChunkKey;
 use crate::outcome::{Miss, Put, Reject};
-use crate::record::{self, ReadOutcome};
+use crate::record::{self, Origin, Unverified};
 use crate::tier::Chunk;
 
 /// What is under a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum There {
     Nothing,
     /// The record, verified, and as durable as asked.
     Good,
+    /// The record, verified, but a loss of power may take it.
+    Undurable,
     /// Something else, which was taken away.
     Bad,
     /// It cannot be told.
@@ -31,14 +33,16 @@ impl DirectoryTier {
         {
             return Put::Rejected(Reject::Request);
         }
-        match self.what_is_there(chunk.key()) {
+        let there = self.what_is_there(chunk.key());
+        match there {
             There::Good => return Put::AlreadyThere,
             There::Unknown => return Put::Failed,
-            There::Nothing | There::Bad => {}
+            There::Nothing | There::Undurable | There::Bad => {}
         }
         let sequence = self.next_sequence();
-        let codec = self.codecs.write();
-        let record = record::encode(chunk, &self.expected, codec, self.writer, sequence);
+        let is_durable = self.durability >= Durability::Data;
+        let origin = Origin { writer: self.writer, sequence, is_durable };
+        let record = record::encode(chunk, &self.expected, self.codecs.write(), origin);
         let num_bytes = record.len() as u64;
         if !self.admit(num_bytes, chunk.meta().tenant) {
             return Put::Rejected(Reject::Policy);
@@ -46,29 +50,38 @@ impl DirectoryTier {
         if let Err(put) = self.reserve(num_bytes) {
             return put;
         }
-        let mut put = self.stage_and_publish(chunk, &record, sequence);
+        let mut put = self.stage_and_publish(chunk, &record, sequence, there);
         if put.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
             // The disk is fuller than the cap says: others use it too.
             if self.make_room(num_bytes) {
-                put = self.stage_and_publish(chunk, &record, sequence);
+                put = self.stage_and_publish(chunk, &record, sequence, there);
             }
         }
         self.release(num_bytes);
         put.unwrap_or(Put::Failed)
     }
 
-    fn stage_and_publish(&self, chunk: &Chunk, record: &[u8], sequence: u64) -> io::Result<Put> {
+    fn stage_and_publish(
+        &self,
+        chunk: &Chunk,
+        record: &[u8],
+        sequence: u64,
+        there: There,
+    ) -> io::Result<Put> {
         let staged = self.layout.staged(self.writer, sequence);
         lock(&self.in_flight).insert(sequence);
-        let put = self.stage(&staged, record).and_then(|()| self.publish(&staged, chunk.key()));
+        let published = self.stage(&staged, record).and_then(|()| match there {
+            There::Undurable => self.replace(&staged, chunk.key()),
+            _ => self.publish(&staged, chunk.key()),
+        });
         // If this fails, the next sweep takes it: no staging file outlives its write.
         let _ = self.disk.remove(&staged);
         lock(&self.in_flight).remove(&sequence);
-        if let Ok(Put::Stored) = put {
+        if let Ok(Put::Stored) = published {
             let num_bytes = record.len() as u64;
             lock(&self.index).insert(chunk.key(), num_bytes, Some(chunk.meta().tenant));
         }
-        put
+        published
     }
 
     /// Writes a file that nobody reads yet. It is closed when it is published: a file server's other clients
@@ -85,58 +98,64 @@ impl DirectoryTier {
 
     fn publish(&self, staged: &Path, key: &ChunkKey) -> io::Result<Put> {
         let target = self.layout.record(key);
-        let mut linked = self.disk.link(staged, &target);
+        let mut linked = self.link(staged, &target);
         if is(&linked, io::ErrorKind::AlreadyExists) {
             // Another writer was faster; or a file server answers a repeated request that it has done already.
             match self.what_is_there(key) {
                 There::Good => return Ok(Put::AlreadyThere),
-                There::Nothing | There::Bad => linked = self.disk.link(staged, &target),
+                There::Nothing | There::Bad => linked = self.link(staged, &target),
+                There::Undurable => return self.replace(staged, key),
                 There::Unknown => {}
             }
         }
         linked?;
-        if self.durability >= Durability::Strict {
-            self.disk.sync_dir(&self.layout.shard(key))?;
-        }
+        self.sync_name(key)?;
         Ok(Put::Stored)
     }
 
-    /// Verifies what is under `key`, whoever wrote it, and makes it as durable as if written now.
+    /// Replaces nothing.
+    fn link(&self, staged: &Path, target: &Path) -> io::Result<()> {
+        self.disk.link(staged, target)
+    }
+
+    /// Puts a durable record in the place of one with the same bytes that is not. This is the one replacement:
+    /// whoever reads meanwhile reads the same from either.
+    fn replace(&self, staged: &Path, key: &ChunkKey) -> io::Result<Put> {
+        self.disk.rename(staged, &self.layout.record(key))?;
+        self.sync_name(key)?;
+        Ok(Put::Stored)
+    }
+
+    fn sync_name(&self, key: &ChunkKey) -> io::Result<()> {
+        match self.durability {
+            Durability::Strict => self.disk.sync_dir(&self.layout.shard(key)),
+            Durability::None | Durability::Data => Ok(()),
+        }
+    }
+
+    /// Verifies what is under `key`, whoever wrote it.
     fn what_is_there(&self, key: &ChunkKey) -> There {
-        let target = self.layout.record(key);
-        let file = match self.disk.open(&target) {
+        let file = match self.disk.open(&self.layout.record(key)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return There::Nothing,
             Err(_) => return There::Unknown,
         };
         match self.reader().verify(&*file, key) {
-            ReadOutcome::Exact(..) => {
-                if self.make_durable(&*file, key).is_ok() {
-                    There::Good
-                } else {
-                    There::Unknown
-                }
+            Ok(header) if self.durability >= Durability::Data && !header.is_durable => {
+                There::Undurable
             }
-            ReadOutcome::Miss(Miss::Expired) => {
+            // Its bytes are durable, its name perhaps not yet.
+            Ok(_) => self.sync_name(key).map_or(There::Unknown, |()| There::Good),
+            Err(Unverified::Miss(Miss::Expired)) => {
                 self.set_aside(key);
                 There::Bad
             }
-            ReadOutcome::Corrupt(corruption) if is_wrong(corruption) => {
+            Err(Unverified::Corrupt(corruption)) if is_wrong(corruption) => {
                 self.set_aside(key);
                 There::Bad
             }
-            ReadOutcome::Miss(_) | ReadOutcome::Corrupt(_) => There::Unknown,
+            Err(_) => There::Unknown,
         }
-    }
-
-    fn make_durable(&self, file: &dyn DiskFile, key: &ChunkKey) -> io::Result<()> {
-        if self.durability >= Durability::Data {
-            file.sync()?;
-        }
-        if self.durability >= Durability::Strict {
-            self.disk.sync_dir(&self.layout.shard(key))?;
-        }
-        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use super::publish::is;
 use super::{DirectoryTier, lock};
 use crate::keys::ChunkKey;
 use crate::outcome::{Corruption, Miss};
-use crate::record::ReadOutcome;
+use crate::record::Unverified;
 
 /// Wrong records that are kept; more are removed.
 const NUM_KEPT: usize = 16;
@@ -56,27 +56,35 @@ impl DirectoryTier {
     fn settle(&self, aside: &Path, key: &ChunkKey) -> Settled {
         let Ok(file) = self.disk.open(aside) else { return Settled::Unknown };
         match self.reader().verify(&*file, key) {
-            ReadOutcome::Exact(..) => self.restore(aside, key),
-            ReadOutcome::Miss(Miss::Expired) => {
+            Ok(header) => self.restore(aside, key, header.is_durable),
+            Err(Unverified::Miss(Miss::Expired)) => {
                 let _ = self.disk.remove(aside);
                 Settled::Removed
             }
-            ReadOutcome::Corrupt(corruption) if is_wrong(corruption) => Settled::Wrong,
-            ReadOutcome::Miss(_) | ReadOutcome::Corrupt(_) => Settled::Unknown,
+            Err(Unverified::Corrupt(corruption)) if is_wrong(corruption) => Settled::Wrong,
+            Err(_) => Settled::Unknown,
         }
     }
 
-    fn restore(&self, aside: &Path, key: &ChunkKey) -> Settled {
-        let linked = self.disk.link(aside, &self.layout.record(key));
-        if linked.is_err() && !is(&linked, std::io::ErrorKind::AlreadyExists) {
-            return Settled::Unknown;
+    /// Whoever stored it may have been promised that it survives: so a durable one goes over whatever is under its
+    /// key now, which has the same bytes or is wrong; and another one over nothing.
+    fn restore(&self, aside: &Path, key: &ChunkKey, is_durable: bool) -> Settled {
+        let target = self.layout.record(key);
+        if is_durable {
+            if self.disk.rename(aside, &target).is_err() {
+                return Settled::Unknown;
+            }
+        } else {
+            let linked = self.disk.link(aside, &target);
+            if linked.is_err() && !is(&linked, std::io::ErrorKind::AlreadyExists) {
+                return Settled::Unknown;
+            }
+            let _ = self.disk.remove(aside);
         }
-        // Whoever stored it may have been promised that it survives.
-        if self.disk.sync_dir(&self.layout.shard(key)).is_err() {
-            return Settled::Unknown;
+        match self.disk.sync_dir(&self.layout.shard(key)) {
+            Ok(()) => Settled::Restored,
+            Err(_) => Settled::Unknown,
         }
-        let _ = self.disk.remove(aside);
-        Settled::Restored
     }
 
     /// Frees bytes that records in quarantine take, when there is nothing else to remove.

@@ -51,7 +51,8 @@ impl Driver<'_> {
                 self.counts.num_evicted_blocks += u64::from(call == Call::Schedule);
             }
             if let Some(hash) = hash {
-                ensure!("14", call == Call::Commit, "{block:?} is published by {call:?}");
+                let may = matches!(call, Call::Commit | Call::EndLoad);
+                ensure!("14", may, "{block:?} is published by {call:?}");
                 self.counts.num_published_blocks += 1;
                 ensure!("10", cache.block(&hash) == Some(block), "{block:?} is not found");
                 let last = self.store.last(block.0);

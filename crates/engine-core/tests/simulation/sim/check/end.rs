@@ -9,6 +9,8 @@ impl Driver<'_> {
     /// Invariants 5, 27 and 31.
     pub(in crate::sim) fn check_end(&mut self) -> Verdict {
         ensure!("27", !self.scheduler.has_unfinished(), "sequences live that nobody knows");
+        let num_loads = self.scheduler.loading().len() + self.scheduler.draining().len();
+        ensure!("27", num_loads == 0, "{num_loads} loads never end");
         let (pool, host) = (self.scheduler.block_pool(), self.scheduler.host_pool());
         ensure!("5", pool.num_used() == 0, "{} blocks are still lent", pool.num_used());
         let num_lost = host.num_blocks() - host.num_free();

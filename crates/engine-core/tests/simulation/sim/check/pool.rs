@@ -16,10 +16,9 @@ impl Driver<'_> {
 
     fn check_refs(&mut self) -> Verdict {
         self.ref_counts.fill(0);
-        for seq in &self.live {
-            for &block in &seq.table {
-                self.ref_counts[block as usize] += 1;
-            }
+        let drained = self.draining.iter().map(|drain| &drain.table);
+        for &block in self.live.iter().map(|seq| &seq.table).chain(drained).flatten() {
+            self.ref_counts[block as usize] += 1;
         }
         let pool = self.scheduler.block_pool();
         let mut num_used = 0;
@@ -100,9 +99,11 @@ impl Driver<'_> {
     }
 
     fn follow_free_list(&mut self) {
-        for seq in &self.live {
-            for (place, &block) in seq.table.iter().enumerate() {
-                self.was_in[block as usize] = (seq.seq_id(), place);
+        let drained = self.draining.iter().map(|drain| (drain.seq_id, &drain.table));
+        let tables = self.live.iter().map(|seq| (seq.seq_id(), &seq.table));
+        for (seq_id, table) in tables.chain(drained) {
+            for (place, &block) in table.iter().enumerate() {
+                self.was_in[block as usize] = (seq_id, place);
                 self.freed_in[block as usize] = 0;
             }
         }

@@ -18,30 +18,36 @@ impl Driver<'_> {
             let running = self.live.iter().enumerate().filter(|(_, seq)| seq.is_running);
             running.filter(move |(idx, _)| !is_new(*idx)).map(|(_, seq)| seq)
         };
+        let has_loads =
+            !self.draining.is_empty() || self.live.iter().any(|seq| seq.loads.is_some());
         if let Some(first) = self.live.iter().find(|seq| seq.is_running) {
-            ensure!("25", first.in_step > 0, "{:?} runs, is first, and idles", first.seq_id());
+            let idles = first.in_step == 0 && !(has_loads && self.lacks_blocks(first));
+            ensure!("25", !idles, "{:?} runs, is first, and idles", first.seq_id());
         } else if let Some(first) = self.live.first() {
-            ensure!("25", false, "nobody runs, and {:?} waits", first.seq_id());
+            ensure!("25", has_loads, "nobody runs, and {:?} waits", first.seq_id());
         }
         self.check_victims(changes)?;
         let num_left = self.num_rows_left();
         let idle = ran().find(|seq| seq.num_uncomputed() == 1 && seq.in_step == 0);
         if let Some(idle) = idle {
             let seq_id = idle.seq_id();
-            ensure!("25", num_left == 0, "{seq_id:?} could decode, and {num_left} rows are left");
+            let is_stalled = has_loads && self.lacks_blocks(idle);
+            let may = num_left == 0 || is_stalled;
+            ensure!("25", may, "{seq_id:?} could decode, and {num_left} rows are left");
             let long = self.plan.iter().find(|part| {
                 let num_rows = part.num_scheduled_tokens - part.num_draft_tokens;
                 config.enable_chunked_prefill && num_rows > 1
             });
             ensure!("25", long.is_none(), "{seq_id:?} does not decode, but there is {long:?}");
-            let is_none = changes.admitted.is_empty();
+            let is_none = changes.admitted.iter().all(|admitted| admitted.loads);
             ensure!("25", is_none, "{seq_id:?} does not decode, but others are admitted");
         }
         let has_target = config.tpot_target_us.is_some() && changes.num_decodes > 0;
         if !changes.victims.is_empty() || has_target || num_left == 0 {
             return Ok(());
         }
-        for seq in ran().filter(|seq| seq.num_uncomputed() > 1) {
+        let is_stalled = |seq: &&TrueSeq| has_loads && seq.in_step == 0 && self.lacks_blocks(seq);
+        for seq in ran().filter(|seq| seq.num_uncomputed() > 1 && !is_stalled(seq)) {
             let num_missing = seq.num_uncomputed().saturating_sub(seq.in_step);
             let threshold = config.long_prefill_token_threshold;
             let is_capped = threshold > 0 && seq.in_step == threshold;
@@ -50,6 +56,14 @@ impl Driver<'_> {
             ensure!("25", !idles, "{:?} gets {} rows, {num_left} are left", seq.key, seq.in_step);
         }
         Ok(())
+    }
+
+    /// It alone runs, and its next rows do not fit in what is free: only loads hold the rest.
+    fn lacks_blocks(&self, seq: &TrueSeq) -> bool {
+        let is_alone = self.live.iter().filter(|other| other.is_running).count() == 1;
+        let pool = self.scheduler.block_pool();
+        let num_wanted = seq.num_tokens().div_ceil(self.world.config.block_size) - seq.table.len();
+        is_alone && pool.num_free() < num_wanted
     }
 
     /// Rows that the step could still have, were it not for guesses.
@@ -77,7 +91,13 @@ impl Driver<'_> {
         let block_size = self.world.config.block_size;
         let num_wanted = victim.num_tokens().div_ceil(block_size) - least.table.len();
         let num_free = pool.num_free();
-        let was_needed = num_free < num_given + num_wanted.max(1);
+        // The first may lack more than all others had, which is in loads.
+        let is_stalled = self
+            .live
+            .iter()
+            .find(|seq| seq.is_running)
+            .is_some_and(|first| first.in_step == 0 && self.lacks_blocks(first));
+        let was_needed = num_free < num_given + num_wanted.max(1) || is_stalled;
         ensure!("23", was_needed, "{:?} is preempted, and {num_free} are free", victim.key);
         Ok(())
     }
@@ -89,7 +109,7 @@ impl Driver<'_> {
         }
         let last_admitted = changes.admitted.last().map(|admitted| admitted.live_idx);
         let (mut num_passed, mut num_made) = (0, 0);
-        for (idx, seq) in self.live.iter().enumerate().filter(|(_, seq)| !seq.is_running) {
+        for (idx, seq) in self.live.iter().enumerate().filter(|(_, seq)| seq.waits()) {
             if !changes.victims.is_empty() {
                 break;
             }
@@ -153,12 +173,23 @@ impl Driver<'_> {
         let was_published = self.published.contains(&Some(*next));
         let maker = self.maker(num_hits, next, seq).filter(|_| !was_published);
         ensure!("once", maker.is_none(), "{seq_id:?} computes block {num_hits}, so does {maker:?}");
+        let loader = self.loader(num_hits, next, seq).filter(|_| !was_published);
+        ensure!(
+            "once",
+            loader.is_none(),
+            "{seq_id:?} begins block {num_hits}, {loader:?} loads it"
+        );
         Ok(())
     }
 
     /// Who computes the block with this hash in this step and was in it before `seq`.
     fn maker(&self, block_idx: usize, hash: &BlockHash, seq: &TrueSeq) -> Option<u64> {
-        let before = self.plan.iter().take_while(|part| part.seq_id != seq.seq_id());
+        // Who loads has no rows, and came before those that come after it in order.
+        let is_before = |part: &&engine_core::scheduler::ScheduledSeq| match seq.loads {
+            Some(_) => (part.priority, part.seq_id) < seq.key,
+            None => part.seq_id != seq.seq_id(),
+        };
+        let before = self.plan.iter().take_while(is_before);
         let block_size = self.world.config.block_size;
         let makes = |part: &&engine_core::scheduler::ScheduledSeq| {
             let view = self.scheduler.sequence(part.seq_id);
@@ -169,13 +200,32 @@ impl Driver<'_> {
         before.into_iter().find(makes).map(|part| part.seq_id.0)
     }
 
+    /// Who loads the block with this hash and was admitted before `seq`.
+    fn loader(&self, block_idx: usize, hash: &BlockHash, seq: &TrueSeq) -> Option<u64> {
+        let block_size = self.world.config.block_size;
+        let loads = |other: &&TrueSeq| {
+            let is_before = other.key < seq.key
+                || self.scheduler.loads().iter().all(|load| load.seq_id != other.seq_id());
+            let tokens = other.loads.clone().unwrap_or_default();
+            let is_in = tokens.start / block_size <= block_idx
+                && (block_idx + 1) * block_size <= tokens.end;
+            let view = self.view(other).filter(|_| is_before && is_in);
+            view.is_some_and(|view| view.block_hashes().get(block_idx) == Some(hash))
+        };
+        let mut others = self.live.iter().filter(|other| other.key != seq.key);
+        others.find(loads).map(|other| other.seq_id().0)
+    }
+
     /// The hash of a block that `seq` will find, since it is being computed in this step.
     fn in_the_making(&self, seq: &TrueSeq) -> Option<BlockHash> {
         let view = self.view(seq).filter(|_| seq.num_swapped == 0)?;
         let cache = self.scheduler.block_pool().prefix_cache()?;
         let hashes = view.block_hashes().iter().take(self.max_num_hits(seq)).enumerate();
         let mut missing = hashes.filter(|(_, hash)| cache.block(hash).is_none());
-        let is_made = |(idx, hash): &(usize, &BlockHash)| self.maker(*idx, hash, seq).is_some();
+        let is_made = |(idx, hash): &(usize, &BlockHash)| {
+            let made = self.maker(*idx, hash, seq);
+            made.or_else(|| self.loader(*idx, hash, seq)).is_some()
+        };
         missing.find(is_made).map(|(_, hash)| *hash)
     }
 
@@ -190,7 +240,8 @@ impl Driver<'_> {
         if self.world.hashes_collide
             || has_drafts
             || has_target
-            || self.scheduler.running().len() == config.max_num_seqs
+            || self.scheduler.running().len() + self.scheduler.loading().len()
+                == config.max_num_seqs
         {
             return Ok(());
         }
@@ -203,7 +254,15 @@ impl Driver<'_> {
         let num_computed = (hits.len() * config.block_size).max(seq.num_swapped);
         let num_rows = seq.num_tokens() - num_computed;
         let num_rows = if config.enable_chunked_prefill { 1 } else { num_rows };
-        let has_room = num_needed <= pool.num_free() && num_rows <= self.num_rows_left();
+        // A load needs no rows.
+        let loads = seq.num_swapped == 0 && seq.offered.min(seq.num_tokens() - 1) > num_computed;
+        let has_rows = loads || num_rows <= self.num_rows_left();
+        // While blocks that are loaded into are missed, nobody is admitted.
+        let is_stalled = self
+            .live
+            .iter()
+            .any(|other| other.is_running && other.in_step == 0 && self.lacks_blocks(other));
+        let has_room = num_needed <= pool.num_free() && has_rows && !is_stalled;
         ensure!("25", !has_room, "{:?} is next and there is room, but it waits", seq.key);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What holds after every call: each sequence is what the truth says.
 
 use crate::sim::driver::{Call, Driver};
-use crate::sim::follow::{table, views};
+use crate::sim::follow::{Queue, table, views};
 use crate::sim::violation::{Verdict, ensure};
 
 use super::cache::note_hashes;
@@ -10,6 +10,7 @@ impl Driver<'_> {
     pub(in crate::sim) fn check_state(&mut self, call: Call) -> Verdict {
         self.num_calls += 1;
         self.check_sequences()?;
+        self.check_drains()?;
         self.check_host_pool()?;
         self.check_pool(call)?;
         self.check_cache(call)
@@ -18,12 +19,18 @@ impl Driver<'_> {
     /// Invariants 6, 18 and 19.
     fn check_sequences(&mut self) -> Verdict {
         let config = &self.world.config;
-        let num_running = self.scheduler.running().len();
+        let num_running = self.scheduler.running().len() + self.scheduler.loading().len();
         ensure!("18", num_running <= config.max_num_seqs, "{num_running} run");
         let views = views(&self.scheduler, &self.live)?;
-        for (seq, (runs, view)) in self.live.iter_mut().zip(views) {
+        for (seq, (queue, view)) in self.live.iter_mut().zip(views) {
             let seq_id = seq.seq_id();
-            ensure!("19", runs == seq.is_running, "{seq_id:?} runs: {runs}");
+            let is_right = (queue == Queue::Running) == seq.is_running
+                && (queue == Queue::Loading) == seq.loads.is_some();
+            ensure!("19", is_right, "{seq_id:?} is in {queue:?}");
+            let load_end = seq.loads.as_ref().map_or(0, |tokens| tokens.end);
+            let found = (view.num_offered_tokens(), view.load_end());
+            let expected = (seq.offered, load_end);
+            ensure!("load", found == expected, "{seq_id:?}: {found:?}, not {expected:?}");
             let is_same = view.token_ids().len() == seq.token_ids.len()
                 && view.token_ids().iter().map(|token| &token.0).eq(&seq.token_ids);
             ensure!("28", is_same, "{seq_id:?} has other tokens");
@@ -31,7 +38,8 @@ impl Driver<'_> {
             let expected = (seq.num_computed, seq.num_swapped);
             ensure!("6", found == expected, "{seq_id:?} computed: {found:?}, not {expected:?}");
             ensure!("6", seq.num_computed < seq.num_tokens(), "{seq_id:?} has nothing to do");
-            let needed = (seq.num_computed + seq.in_step).div_ceil(config.block_size);
+            let num_held = load_end.max(seq.num_computed + seq.in_step);
+            let needed = num_held.div_ceil(config.block_size);
             let num_blocks = view.block_table().len();
             ensure!("6", num_blocks == needed, "{seq_id:?} has {num_blocks} blocks of {needed}");
             let is_same = table(view).eq(seq.table.iter().copied());
@@ -61,7 +69,7 @@ impl Driver<'_> {
         }
         let num_lost = seen.iter().filter(|seen| !**seen).count();
         ensure!("swap", num_lost == 0, "{num_lost} host blocks are lost");
-        for seq in self.live.iter().filter(|seq| !seq.is_running) {
+        for seq in self.live.iter().filter(|seq| seq.waits()) {
             let needed = seq.num_swapped.div_ceil(self.world.config.block_size);
             let found = seq.host.len();
             ensure!("swap", found == needed, "{:?} has {found} host blocks", seq.seq_id());

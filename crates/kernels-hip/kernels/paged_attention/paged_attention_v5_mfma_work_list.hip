@@ -1,0 +1,29 @@
+// paged_attention_v5_mfma_work_list: paged_attention_v4_mfma_split, with a list of work for each of as many work-groups
+// as the device runs at once.
+//
+// Source: what it computes stands in include/attention_args.h; the order of elements in pages in include/kv_layout.h.
+//
+// Idea: v4 gives every work-group as many partitions, so that in a batch of one long and many short sequences most have
+// less, or nothing, to do, and the last round is not full. Here the host knows all lengths and deals partitions out
+// (src/ops/attention/work.rs): neighbouring ones of a KV head stay together, and no work-group has more to do than the
+// average, one partition and two starts. Partitions begin at fixed positions, so the deal changes no bit.
+// Mapping: one wave per work-group; one after the other, its items, each 16 packed queries of a KV head and some
+// partitions. There are no counters that work-groups share, and nobody waits for another.
+// Reduction class: attention_mfma16_p512, include/attention_mfma.h.
+// Cost: as v4, and 20 bytes per item.
+// Code object: 16-byte loads, MFMA, 1 wave per SIMD.
+// Measured: not on hardware. Executed in the emulator, bit-equal to v3.
+// Lost to: v3 where no sequence is longer than a partition: there is nothing to deal, and no second launch.
+
+#include <hip/hip_runtime.h>
+
+#include "attention_work.h"
+
+#define KERNEL(q, Q, kv, Kv, D)                                                                                        \
+    extern "C" __global__ void __launch_bounds__(WAVE_SIZE)                                                            \
+    paged_attention_v5_mfma_work_list__##q##_##kv##_d##D(AttentionArgs args, AttentionSplit split,                     \
+                                                         AttentionWork work) {                                         \
+        do_items<MfmaWave<Q, Kv, D>>(args, split, work);                                                               \
+    }
+
+ATTENTION_MFMA_KERNELS(KERNEL)
