@@ -9,14 +9,14 @@ use crate::eviction::{Pins, PolicyFactory, TenantRule, governed, lfu, lru, s3_fi
 use crate::keys::Salt;
 use crate::record::{Codecs, Plain};
 use crate::store::StoreConfig;
-use crate::tier::{DirectoryConfig, HostConfig};
+use crate::tier::{DirectoryConfig, HostConfig, ObjectConfig};
 
 impl KvConfig {
     /// What [`Store::open`](crate::store::Store::open) takes, for an engine whose sequences have up to `max_model_len`
     /// tokens in kv_blocks of `block_size`. What `pins` holds never leaves a tier.
     ///
     /// # Errors
-    /// [`ConfigError::NoObjectTier`] for a bucket.
+    /// [`ConfigError::Bucket`] where the environment does not say how to reach it.
     pub fn store_config(
         &self,
         max_model_len: usize,
@@ -24,18 +24,28 @@ impl KvConfig {
         pins: &Pins,
     ) -> Result<StoreConfig, ConfigError> {
         let policy = self.policy(pins);
-        let directory = match self.storage.as_ref().map(|storage| (&storage.place, storage)) {
-            None => None,
-            Some((Place::Bucket { bucket, .. }, _)) => {
-                return Err(ConfigError::NoObjectTier { bucket: bucket.clone() });
+        let (mut directory, mut object) = (None, None);
+        if let Some(storage) = &self.storage {
+            let cap_bytes = storage.cap_bytes.unwrap_or(u64::MAX);
+            match &storage.place {
+                Place::Directory { path, .. } => {
+                    directory = Some(DirectoryConfig {
+                        durability: self.durability,
+                        policy: Arc::clone(&policy),
+                        codecs: self.codecs(),
+                        ..DirectoryConfig::new(path, cap_bytes)
+                    });
+                }
+                Place::Bucket { bucket, prefix } => {
+                    object = Some(ObjectConfig {
+                        cap_bytes,
+                        policy: Arc::clone(&policy),
+                        codecs: self.codecs(),
+                        ..ObjectConfig::s3(bucket, prefix)?
+                    });
+                }
             }
-            Some((Place::Directory { path, .. }, storage)) => Some(DirectoryConfig {
-                durability: self.durability,
-                policy: Arc::clone(&policy),
-                codecs: self.codecs(),
-                ..DirectoryConfig::new(path, storage.cap_bytes.unwrap_or(u64::MAX))
-            }),
-        };
+        }
         let defaults = StoreConfig::default();
         Ok(StoreConfig {
             chunk_size: self.chunk_size.tokens(max_model_len),
@@ -44,6 +54,7 @@ impl KvConfig {
             ttl_ms: self.ttl.map(milliseconds),
             host: self.host_bytes.map(|cap_bytes| HostConfig { cap_bytes, policy }),
             directory,
+            object,
             ..defaults
         })
     }

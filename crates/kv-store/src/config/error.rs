@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::tier::ObjectError;
+
 /// Where a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -109,14 +111,9 @@ pub enum ConfigError {
         /// Why.
         error: std::io::Error,
     },
-    /// A bucket, which no tier of this build keeps chunks in.
-    #[error(
-        "storage is the bucket {bucket}, and this build has no tier of objects; name a directory"
-    )]
-    NoObjectTier {
-        /// The bucket.
-        bucket: String,
-    },
+    /// A bucket that cannot be reached.
+    #[error(transparent)]
+    Bucket(#[from] ObjectError),
     /// Neither host memory nor storage.
     #[error(
         "the configuration names no place to keep chunks in; set local_host: \"cpu\", or storage_backend and storage_path"
