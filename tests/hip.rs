@@ -297,6 +297,10 @@ fn without_a_gpu_the_command_says_what_to_set() {
     assert!(idle.contains("--threads"), "{idle}");
     let pin = run(&["--backend", "hip", "--pin", "gemm=gemm_v9"], "/nowhere/libamdhip64.so");
     assert!(pin.contains("gemm_v1_naive"), "{pin}");
+    let pin = "paged_attention=paged_attention_v1_naive";
+    let alone = run(&["--backend", "hip", "--pin", pin], "/nowhere/libamdhip64.so");
+    let partner = "--pin prefill_attention=prefill_attention_v1_naive";
+    assert!(alone.contains(partner), "{alone}");
     let Some(emulator) = emulator() else { return };
     let dtype = run(&["--backend", "hip", "--dtype", "float32"], emulator.to_str().unwrap());
     assert!(dtype.contains("bfloat16 or float16") && dtype.contains("--backend"), "{dtype}");

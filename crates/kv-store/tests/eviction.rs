@@ -203,10 +203,11 @@ proptest! {
         traffic in prop::collection::vec((0u8..3, 0u8..40, 1u64..5, any::<bool>()), 1..200),
         base in prop::sample::select(vec![0usize, 1, 2]),
     ) {
+        // Little more than the floors: what is spare is often less than what would have to leave.
         const CAP: u64 = 40;
         let rules = vec![
-            TenantRule { tenant: tenant(1), quota_bytes: Some(15), floor_bytes: 10 },
-            TenantRule { tenant: tenant(2), quota_bytes: None, floor_bytes: 12 },
+            TenantRule { tenant: tenant(1), quota_bytes: Some(25), floor_bytes: 18 },
+            TenantRule { tenant: tenant(2), quota_bytes: None, floor_bytes: 20 },
         ];
         let pins = Pins::default();
         let mut policy = governed([lru(), lfu(), s3_fifo()][base].clone(), pins.clone(), rules)();
@@ -239,7 +240,7 @@ proptest! {
                         Some(victim) => {
                             let (owner, bytes) = held[&victim];
                             let left = bytes_of(&held, owner) - bytes;
-                            prop_assert!(left >= [0, 10, 12][usize::from(owner)], "below the floor");
+                            prop_assert!(left >= [0, 18, 20][usize::from(owner)], "below the floor");
                             victim
                         }
                     },
@@ -252,7 +253,7 @@ proptest! {
                 policy.inserted(&key, new);
                 held.insert(key, (who, bytes));
             }
-            prop_assert!(bytes_of(&held, 1) <= 15);
+            prop_assert!(bytes_of(&held, 1) <= 25);
         }
     }
 }

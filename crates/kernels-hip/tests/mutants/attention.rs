@@ -367,7 +367,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "work.bounds[blockIdx.x] + 1",
     ),
     text(V5, "the last item left out", WORK, "idx < end; ++idx", "idx + 1 < end; ++idx"),
-    text(V5, "the next KV head", WORK, "uniform(item.kv_head)", "(uniform(item.kv_head) ^ 1)"),
+    text(V5, "the first KV head only", WORK, "uniform(item.kv_head)", "0 * uniform(item.kv_head)"),
     text(
         V5,
         "the first columns only",

@@ -1,11 +1,13 @@
 //! What a directory tier asks of a machine. The real one and a simulated one, which loses power, reorders and
 //! fails, run the very same code above this trait.
 
+mod direct;
 mod local;
 
 use std::io;
 use std::path::Path;
 
+pub use direct::DirectDisk;
 pub use local::LocalDisk;
 
 use crate::record::ReadAt;

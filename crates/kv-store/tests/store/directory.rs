@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kv_store::clock::Clock;
+use kv_store::disk::DirectDisk;
 use kv_store::keys::{ChunkOf, Salt};
 use kv_store::outcome::{Corruption, Lookup, Miss, Put, Reject, TierKind};
 use kv_store::store::{Store, StoreConfig, StoreError};
@@ -162,6 +163,29 @@ fn what_the_disk_had_goes_to_host_memory() {
     let path = files(dir.path(), "records-v1").remove(0);
     fs::remove_file(path).unwrap();
     assert_eq!(tier(get(&store, &chunk)), TierKind::Host);
+}
+
+#[test]
+fn reads_past_the_page_cache_give_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = DirectDisk::probe(dir.path());
+    println!("{:?}", disk.fallbacks());
+    let mut config = config(dir.path(), 100);
+    if let Some(directory) = &mut config.directory {
+        directory.disk = Arc::new(disk);
+    }
+    let store = Store::open(config, identity(1), SHAPE).unwrap();
+    let chunks = store.chunks_of(&Salt::shared(), &prompt(29));
+    for chunk in &chunks {
+        assert_eq!(put(&store, chunk), Put::Stored);
+        assert!(get(&store, chunk).is_hit());
+        assert_eq!(put(&store, chunk), Put::AlreadyThere);
+    }
+    let path = files(dir.path(), "records-v1").remove(0);
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, &good[..5000]).unwrap();
+    let num_hits = chunks.iter().filter(|chunk| get(&store, chunk).is_hit()).count();
+    assert_eq!((num_hits, store.stats()[0].2.quarantined), (chunks.len() - 1, 1));
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub struct RowErrors {
 /// With `δⱼ` a bound on the error of the exponent `sⱼ − m` and of the exponential, every weight
 /// is off by a factor between `e^−δⱼ` and `e^δⱼ`. An error that all weights share drops out of the
 /// quotient `y = Σ wⱼvⱼ / Σ wⱼ`, so with `Pⱼ` the exact probabilities
-/// `|δy| ≤ Σ Pⱼ·(e^δⱼ − 1)·|vⱼ − y| / Σ Pⱼ·e^−δⱼ`. Numerator and denominator are sums of `n` terms
+/// `|δy| ≤ Σ Pⱼ·(e^δⱼ − 1)·|vⱼ − y| / Σ Pⱼ·e^−δⱼ`; and, whatever the weights, at most the largest `|vⱼ − y|`. Numerator and denominator are sums of `n` terms
 /// each, and an online softmax may rescale them once per term: 2n roundings. `δⱼ` is the dot
 /// product's error, three roundings of `sⱼ` (its last sum, the scale, the scale of the keys), three
 /// of `sⱼ − m` (the difference and a base-2 exponential's product), and 4 `u` for the exponential.
@@ -87,7 +87,8 @@ pub struct RowErrors {
 /// to that format before they meet V: independent roundings of `ε = 2⁻⁸` (bfloat16) or `2⁻¹¹`
 /// (binary16), so at most `ε · Σ|wⱼvⱼ|` and, as above, below `6ε · √Σ(wⱼvⱼ)²`.
 ///
-/// `lse = m + ln Σ e^(sⱼ − m)` has the relative error of the sum as its absolute one, and rounds a few times itself.
+/// `lse = m + ln Σ e^(sⱼ − m)` has the relative error of the sum as its absolute one, at most the largest `δⱼ`, and rounds
+/// a few times itself.
 ///
 /// A query that is off by `query_errors`, element by element, moves a score by up to `scale · Σ errorᵢ·|kᵢ|`.
 pub fn attention_row(
@@ -112,12 +113,14 @@ pub fn attention_row(
     let one = |(i, &y): (usize, &f64)| {
         let y = y / row.v_scale;
         let (mut shifted, mut magnitude, mut squares, mut largest) = (0.0, 0.0, 0.0_f64, 0.0_f64);
+        let mut farthest = 0.0_f64;
         for (term, (weight, shift)) in exact.iter().zip(&shifts).enumerate() {
             // The sink, which is the last, has no token.
             let token = row.tokens.get(term);
             let value = token.map_or(0.0, |token| token.v_scale * f64::from(token.value[i]));
             let stored = token.map_or(0.0, |token| f64::from(token.value[i].abs()));
             shifted += shift * (value - y).abs();
+            farthest = farthest.max((value - y).abs());
             magnitude += weight * value.abs();
             squares += (weight * value).powi(2);
             largest = largest.max(stored);
@@ -125,10 +128,13 @@ pub fn attention_row(
         let sums = (sum_factor + U) * (magnitude / weight_sum + y.abs()) + 4.0 * U * y.abs();
         let rounded = rounding * magnitude.min(6.0 * squares.sqrt()) / weight_sum;
         let flushed = 2.0 * num_terms * (TINY + least) * (1.0 + largest);
-        row.v_scale * (shifted / shrunk + sums + rounded + flushed) + TINY
+        // The first is not a number where e^δ is infinite.
+        let shifted = (shifted / shrunk).min(farthest);
+        row.v_scale * (shifted + sums + rounded + flushed) + TINY
     };
     let out = want.iter().enumerate().map(one).collect();
-    let sum_error = shifts.iter().sum::<f64>() / shrunk + sum_factor;
+    let largest_delta = exponents.iter().map(|exponent| exponent.delta).fold(0.0, f64::max);
+    let sum_error = (shifts.iter().sum::<f64>() / shrunk).min(largest_delta) + sum_factor;
     let max = exponents.first().map_or(0.0, |exponent| exponent.max.abs());
     let lse = sum_error + 4.0 * U * (1.0 + max + weight_sum.ln().abs());
     RowErrors { out, lse }

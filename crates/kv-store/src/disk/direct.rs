@@ -1,0 +1,88 @@
+//! Files of this machine, read past the page cache.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use host_io::{DirectFile, DirectReader, Fallbacks};
+
+use super::{Disk, DiskFile, Listed, LocalDisk};
+use crate::record::ReadAt;
+
+/// [`LocalDisk`], whose reads go past the page cache, many at once: for a disk that is faster than memory is large.
+/// What is read often lives in the tier of host memory, and not twice.
+pub struct DirectDisk {
+    reader: Arc<DirectReader>,
+}
+
+struct OpenFile(DirectFile);
+
+impl DirectDisk {
+    /// Tries what works in `directory`, which is there: `io_uring` and `O_DIRECT`, or threads, or the page cache.
+    pub fn probe(directory: &Path) -> Self {
+        DirectDisk { reader: Arc::new(DirectReader::probe(directory)) }
+    }
+
+    /// What does not work, and why.
+    pub fn fallbacks(&self) -> &Fallbacks {
+        self.reader.fallbacks()
+    }
+}
+
+impl Disk for DirectDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.create_dir(path)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        LocalDisk.create_new(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(OpenFile(self.reader.open(path)?)))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        LocalDisk.link(from, to)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        LocalDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.remove(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
+        LocalDisk.list(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.sync_dir(path)
+    }
+
+    fn unique(&self) -> io::Result<u128> {
+        LocalDisk.unique()
+    }
+}
+
+impl ReadAt for OpenFile {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(offset, out)
+    }
+
+    fn num_bytes(&self) -> io::Result<u64> {
+        self.0.num_bytes()
+    }
+}
+
+impl DiskFile for OpenFile {
+    fn append(&mut self, _: &[u8]) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this file was opened for reading"))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this file was opened for reading"))
+    }
+}
