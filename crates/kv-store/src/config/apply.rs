@@ -9,14 +9,14 @@ use crate::eviction::{Pins, PolicyFactory, TenantRule, governed, lfu, lru, s3_fi
 use crate::keys::Salt;
 use crate::record::{Codecs, Plain};
 use crate::store::StoreConfig;
-use crate::tier::{DirectoryConfig, HostConfig, ObjectConfig};
+use crate::tier::{DirectoryConfig, HostConfig};
 
 impl KvConfig {
     /// What [`Store::open`](crate::store::Store::open) takes, for an engine whose sequences have up to `max_model_len`
     /// tokens in kv_blocks of `block_size`. What `pins` holds never leaves a tier.
     ///
     /// # Errors
-    /// [`ConfigError::Bucket`] where the environment does not say how to reach it.
+    /// [`ConfigError::NoObjectTier`] for a bucket.
     pub fn store_config(
         &self,
         max_model_len: usize,
@@ -24,28 +24,18 @@ impl KvConfig {
         pins: &Pins,
     ) -> Result<StoreConfig, ConfigError> {
         let policy = self.policy(pins);
-        let (mut directory, mut object) = (None, None);
-        if let Some(storage) = &self.storage {
-            let cap_bytes = storage.cap_bytes.unwrap_or(u64::MAX);
-            match &storage.place {
-                Place::Directory { path, .. } => {
-                    directory = Some(DirectoryConfig {
-                        durability: self.durability,
-                        policy: Arc::clone(&policy),
-                        codecs: self.codecs(),
-                        ..DirectoryConfig::new(path, cap_bytes)
-                    });
-                }
-                Place::Bucket { bucket, prefix } => {
-                    object = Some(ObjectConfig {
-                        cap_bytes,
-                        policy: Arc::clone(&policy),
-                        codecs: self.codecs(),
-                        ..ObjectConfig::s3(bucket, prefix)?
-                    });
-                }
+        let directory = match self.storage.as_ref().map(|storage| (&storage.place, storage)) {
+            None => None,
+            Some((Place::Bucket { bucket, .. }, _)) => {
+                return Err(ConfigError::NoObjectTier { bucket: bucket.clone() });
             }
-        }
+            Some((Place::Directory { path, .. }, storage)) => Some(DirectoryConfig {
+                durability: self.durability,
+                policy: Arc::clone(&policy),
+                codecs: self.codecs(),
+                ..DirectoryConfig::new(path, storage.cap_bytes.unwrap_or(u64::MAX))
+            }),
+        };
         let defaults = StoreConfig::default();
         Ok(StoreConfig {
             chunk_size: self.chunk_size.tokens(max_model_len),
@@ -54,7 +44,6 @@ impl KvConfig {
             ttl_ms: self.ttl.map(milliseconds),
             host: self.host_bytes.map(|cap_bytes| HostConfig { cap_bytes, policy }),
             directory,
-            object,
             ..defaults
         })
     }
@@ -65,7 +54,8 @@ impl KvConfig {
         own.and_then(|tenant| tenant.ttl).or(self.ttl).map(milliseconds)
     }
 
-    fn policy(&self, pins: &Pins) -> PolicyFactory {
+    /// What leaves its tiers, under the tenants' rules.
+    pub fn policy(&self, pins: &Pins) -> PolicyFactory {
         let base = match self.eviction {
             Eviction::Lru => lru(),
             Eviction::Lfu => lfu(),
@@ -79,7 +69,8 @@ impl KvConfig {
         governed(base, pins.clone(), rules.collect())
     }
 
-    fn codecs(&self) -> Codecs {
+    /// How records are encoded, and all that can be read.
+    pub fn codecs(&self) -> Codecs {
         match self.compression {
             Compression::None => codecs(Arc::new(Plain)),
             Compression::Lz4 => codecs(Arc::new(Lz4)),

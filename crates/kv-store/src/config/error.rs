@@ -3,8 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::tier::ObjectError;
-
 /// Where a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -111,9 +109,14 @@ pub enum ConfigError {
         /// Why.
         error: std::io::Error,
     },
-    /// A bucket that cannot be reached.
-    #[error(transparent)]
-    Bucket(#[from] ObjectError),
+    /// A bucket: a tier of `kv-store-object`, which opens such stores.
+    #[error(
+        "storage is the bucket {bucket}, and this build has no tier of objects; name a directory"
+    )]
+    NoObjectTier {
+        /// The bucket.
+        bucket: String,
+    },
     /// Neither host memory nor storage.
     #[error(
         "the configuration names no place to keep chunks in; set local_host: \"cpu\", or storage_backend and storage_path"

@@ -8,7 +8,7 @@ use crate::chunk::{ChunkShape, ShapeError};
 use crate::clock::{Clock, SystemClock};
 use crate::identity::Identity;
 use crate::tier::{
-    DirectoryConfig, DirectoryError, DirectoryTier, Expected, HostConfig, HostTier, ObjectConfig, ObjectError, ObjectTier, Tier,
+    DirectoryConfig, DirectoryError, DirectoryTier, Expected, HostConfig, HostTier, Tier,
 };
 
 /// How a store is made. Sizes are tokens.
@@ -30,8 +30,6 @@ pub struct StoreConfig {
     pub host: Option<HostConfig>,
     /// The tier of a directory, if any.
     pub directory: Option<DirectoryConfig>,
-    /// The tier of a bucket, if any.
-    pub object: Option<ObjectConfig>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -48,7 +46,6 @@ impl Default for StoreConfig {
             ttl_ms: None,
             host: None,
             directory: None,
-            object: None,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -70,9 +67,6 @@ pub enum StoreError {
     /// The directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The bucket cannot be used.
-    #[error(transparent)]
-    Object(#[from] ObjectError),
     /// A thread could not be started.
     #[error("cannot start a worker thread of the KV store: {0}")]
     Thread(#[source] std::io::Error),
@@ -97,10 +91,6 @@ impl Store {
         if let Some(directory) = &config.directory {
             let clock = Arc::clone(&config.clock);
             tiers.push(Arc::new(DirectoryTier::open(directory, Arc::clone(&expected), clock)?));
-        }
-        if let Some(object) = &config.object {
-            let clock = Arc::clone(&config.clock);
-            tiers.push(Arc::new(ObjectTier::open(object, Arc::clone(&expected), clock)?));
         }
         Store::with_tiers(config, expected, tiers)
     }

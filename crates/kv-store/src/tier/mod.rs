@@ -3,7 +3,6 @@
 mod decorated;
 mod directory;
 mod host;
-mod object;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +12,6 @@ pub use decorated::{
 };
 pub use directory::{DirectoryConfig, DirectoryError, DirectoryTier, Durability};
 pub use host::{HostConfig, HostTier};
-pub use object::{ObjectConfig, ObjectError, ObjectTier};
 
 use crate::chunk::ChunkShape;
 use crate::counters::TierStats;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kv_store::chunk::ChunkShape;
-use kv_store::config::KvConfig;
+use kv_store::config::{ConfigError, KvConfig};
 use kv_store::eviction::Pins;
 use kv_store::identity::{Identity, IdentityParts};
 use kv_store::keys::{ChunkKey, Salt};
@@ -129,12 +129,11 @@ fn time_to_live_is_the_tenants_own_or_everyones() {
 }
 
 #[test]
-fn a_bucket_is_a_tier_of_objects() {
-    let lines = "storage_path: s3://kv-chunks/a/b\nmax_cache_size: 5GB\nlocal_host: cpu\nmax_host_size: 1GB";
-    let config = read(lines).unwrap().config;
-    let config = config.store_config(4096, 16, &Pins::default()).unwrap();
-    let object = config.object.expect("a bucket");
-    assert_eq!((object.prefix.as_str(), object.cap_bytes), ("a/b", 5_000_000_000));
-    assert!(object.store.to_string().contains("kv-chunks"), "{}", object.store);
-    assert!(config.directory.is_none() && config.host.is_some());
+fn a_bucket_is_refused_by_name() {
+    let config = read("storage_path: s3://kv-chunks").unwrap().config;
+    let error = config.store_config(4096, 16, &Pins::default()).map(|_| ()).unwrap_err();
+    assert!(
+        matches!(&error, ConfigError::NoObjectTier { bucket } if bucket == "kv-chunks"),
+        "{error}"
+    );
 }

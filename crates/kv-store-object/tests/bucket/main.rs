@@ -7,7 +7,8 @@ mod support;
 use std::sync::Arc;
 
 use kv_store::outcome::{Corruption, Lookup, Miss, Put, Reject, TierKind};
-use kv_store::tier::{ObjectConfig, Tier};
+use kv_store::tier::Tier;
+use kv_store_object::ObjectConfig;
 use object_store::ObjectStore;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;

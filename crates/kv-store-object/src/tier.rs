@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_core::Stream as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{
@@ -21,13 +20,15 @@ use object_store::{
 };
 use tokio::runtime::Runtime;
 
-use super::{Chunk, Expected, Tier, Usage, tokens_of};
-use crate::clock::Clock;
-use crate::counters::{Counters, TierStats};
-use crate::eviction::{Admission, Entry, EvictionPolicy, PolicyFactory, lru};
-use crate::keys::{ChunkKey, TenantTag};
-use crate::outcome::{Corruption, Found, Lookup, Miss, Put, Reject, TierKind};
-use crate::record::{self, ALIGNMENT, Codecs, ReadOutcome, Reader, WriterId, header_bytes};
+use kv_store::clock::Clock;
+use kv_store::counters::{Counters, TierStats};
+use kv_store::eviction::{Admission, Entry, EvictionPolicy, PolicyFactory, lru};
+use kv_store::keys::{ChunkKey, TenantTag};
+use kv_store::outcome::{Corruption, Found, Lookup, Miss, Put, Reject, TierKind};
+use kv_store::record::{
+    self, ALIGNMENT, Codecs, Origin, ReadOutcome, Reader, Unverified, WriterId, header_bytes,
+};
+use kv_store::tier::{Chunk, Expected, Tier, Usage};
 
 /// A request that gets no answer for so long has failed: computing is then the faster way.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,7 +102,9 @@ impl ObjectConfig {
 #[non_exhaustive]
 pub enum ObjectError {
     /// The client's settings.
-    #[error("the bucket cannot be reached ({0}); look at AWS_ENDPOINT_URL, AWS_REGION and the credentials")]
+    #[error(
+        "the bucket cannot be reached ({0}); look at AWS_ENDPOINT_URL, AWS_REGION and the credentials"
+    )]
     Client(#[source] Error),
     /// The bucket does not answer.
     #[error("the bucket cannot be listed: {0}")]
@@ -260,10 +263,9 @@ impl ObjectTier {
     }
 
     fn read(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
-        let num_tokens = match tokens_of(&self.expected.shape, &layers, out.len()) {
-            Ok(num_tokens) => num_tokens,
-            Err(miss) => return Lookup::Miss(miss),
-        };
+        // Only for the length of what is fetched: the reader checks them.
+        let token_bytes = layers.len().max(1) * self.expected.shape.layer_bytes(1);
+        let num_tokens = out.len() / token_bytes.max(1);
         let read_once = |out: &mut [u8]| match self.fetch(key, num_tokens) {
             Ok(None) => None,
             Ok(Some(bytes)) => Some(self.reader().layers(&&bytes[..], key, layers.clone(), out)),
@@ -308,7 +310,9 @@ impl ObjectTier {
         }
         let sequence = self.sequence.fetch_add(1, Relaxed);
         let codec = self.config.codecs.write();
-        let record = record::encode(chunk, &self.expected, codec, self.writer, sequence);
+        // A bucket answers when it has the object for good.
+        let origin = Origin { writer: self.writer, sequence, is_durable: true };
+        let record = record::encode(chunk, &self.expected, codec, origin);
         let (num_bytes, tenant) = (record.len() as u64, chunk.meta().tenant);
         if let Err(reject) = self.make_room(num_bytes, tenant) {
             return Put::Rejected(reject);
@@ -321,23 +325,39 @@ impl ObjectTier {
                     return Put::Stored;
                 }
                 Err(Error::AlreadyExists { .. }) => {}
-                Err(_) => return Put::Failed,
+                // Several writers at once: a server may refuse all but one with a conflict.
+                Err(_) => return self.after_failure(chunk),
             }
             match self.fetch(chunk.key(), chunk.meta().num_tokens as usize) {
                 Err(_) => return Put::Failed,
                 Ok(None) => {}
                 Ok(Some(there)) => match self.reader().verify(&&there[..], chunk.key()) {
-                    ReadOutcome::Exact(..) => {
+                    Ok(_) => {
                         self.index().insert(chunk.key(), there.len() as u64, Some(tenant));
                         return Put::AlreadyThere;
                     }
-                    ReadOutcome::Miss(Miss::Expired) => self.remove(chunk.key()),
-                    ReadOutcome::Miss(_) => return Put::Failed,
-                    ReadOutcome::Corrupt(_) => self.quarantine(chunk.key()),
+                    Err(Unverified::Miss(Miss::Expired)) => self.remove(chunk.key()),
+                    Err(Unverified::Corrupt(corruption)) if corruption != Corruption::Codec => {
+                        self.quarantine(chunk.key());
+                    }
+                    Err(_) => return Put::Failed,
                 },
             }
         }
         Put::Failed
+    }
+
+    /// A write that failed may have been done, by this writer or by another.
+    fn after_failure(&self, chunk: &Chunk) -> Put {
+        let there = self.fetch(chunk.key(), chunk.meta().num_tokens as usize);
+        match there {
+            Ok(Some(there)) if self.reader().verify(&&there[..], chunk.key()).is_ok() => {
+                let tenant = Some(chunk.meta().tenant);
+                self.index().insert(chunk.key(), there.len() as u64, tenant);
+                Put::AlreadyThere
+            }
+            _ => Put::Failed,
+        }
     }
 
     fn create(&self, key: &ChunkKey, record: Vec<u8>) -> Result<(), Error> {

@@ -7,7 +7,8 @@ use kv_store::clock::SystemClock;
 use kv_store::identity::{Identity, IdentityParts};
 use kv_store::keys::{ChunkKey, TenantTag};
 use kv_store::outcome::{ChunkMeta, Lookup};
-use kv_store::tier::{Chunk, Expected, ObjectConfig, ObjectTier, Tier};
+use kv_store::tier::{Chunk, Expected, Tier};
+use kv_store_object::{ObjectConfig, ObjectTier};
 
 pub const SHAPE: ChunkShape =
     ChunkShape { num_layers: 2, num_kv_heads: 1, head_dim: 8, element_bytes: 2 };
