@@ -20,9 +20,14 @@ mod golden_model;
 
 use std::path::{Path, PathBuf};
 
-use engine::{DType, Fp8Flavour, KvCacheDType, Llm, LlmBuilder, Prompt, SamplingParams};
+use engine::{
+    DType, Fp8Flavour, KvCacheDType, Llm, LlmBuilder, Prompt, SamplingParams, convert_to_hf_dir,
+};
 use engine_core::kv_scales::KvScales;
 use golden_model::{golden_rows, is_long, smollm2};
+use half::bf16;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 /// Most that perplexity may rise.
 struct Bounds {
@@ -78,8 +83,18 @@ impl Trial {
 
     /// With an FP8 cache of this flavour whose file of scales has them times `factor`.
     fn fp8(&self, dtype: KvCacheDType, flavour: Fp8Flavour, factor: f32) -> f64 {
+        self.fp8_of(builder(), dtype, flavour, factor)
+    }
+
+    fn fp8_of(
+        &self,
+        model: LlmBuilder,
+        dtype: KvCacheDType,
+        flavour: Fp8Flavour,
+        factor: f32,
+    ) -> f64 {
         let scales = self.scale_file(factor);
-        let fp8 = builder().kv_cache_dtype(dtype).fp8_flavour(flavour).kv_cache_scales(scales);
+        let fp8 = model.kv_cache_dtype(dtype).fp8_flavour(flavour).kv_cache_scales(scales);
         perplexity(fp8, &self.text)
     }
 
@@ -116,6 +131,39 @@ fn perplexity(builder: LlmBuilder, text: &[u32]) -> f64 {
         f64::from(own.expect("the prompt's own token is scored").logprob)
     });
     (-own.sum::<f64>() / (text.len() - 1) as f64).exp()
+}
+
+/// What a cache is read with if its scale is doubled on the reading side alone: q · 2k = 2q · k, and 2v is
+/// twice what `o_proj` is given. Powers of two round nothing, so a model whose tensors of this name are
+/// doubled attends just what such a reader would.
+fn with_doubled(tensor: &str, folder: &Path) -> PathBuf {
+    let model = folder.join(tensor);
+    convert_to_hf_dir(
+        &engine::weights::open(&smollm2()).unwrap(),
+        &model,
+        DType::BF16,
+        &mut |_| {},
+    )
+    .unwrap();
+    let path = model.join("model.safetensors");
+    let file = std::fs::read(&path).unwrap();
+    let mut tensors: Vec<(String, Vec<u8>, TensorView<'_>)> = Vec::new();
+    for (name, view) in SafeTensors::deserialize(&file).unwrap().iter() {
+        let is_doubled = name.ends_with(&format!("{tensor}.weight"));
+        let data = if is_doubled { doubled(view.data()) } else { view.data().to_vec() };
+        tensors.push((name.to_owned(), data, view));
+    }
+    assert_eq!(tensors.iter().filter(|(_, data, view)| data != view.data()).count(), 30, "layers");
+    let views = tensors.iter().map(|(name, data, view)| {
+        (name, TensorView::new(view.dtype(), view.shape().to_vec(), data).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+    model
+}
+
+fn doubled(codes: &[u8]) -> Vec<u8> {
+    let twice = |code: &[u8]| bf16::from_le_bytes([code[0], code[1]]).to_f32() * 2.0;
+    codes.chunks_exact(2).flat_map(|code| bf16::from_f32(twice(code)).to_le_bytes()).collect()
 }
 
 /// Perplexities of one format.
@@ -173,6 +221,13 @@ fn fp8_costs_little_on_prose() {
     let ocp = trial.fp8(e4m3, Fp8Flavour::Ocp, 0.125);
     let seen = check(Flavours { ocp, fnuz: ocp }, bf16, PROSE.e4m3);
     assert!(seen.is_err_and(|error| error.contains("is allowed")), "an eighth");
+    // So does a reader that doubles the scale of K, or that of V.
+    for tensor in ["self_attn.q_proj", "self_attn.o_proj"] {
+        let model = Llm::builder(with_doubled(tensor, trial.folder.path())).dtype(DType::BF16);
+        let ocp = trial.fp8_of(model, e4m3, Fp8Flavour::Ocp, 1.0);
+        let seen = check(Flavours { ocp, fnuz: ocp }, bf16, PROSE.e4m3);
+        assert!(seen.is_err_and(|error| error.contains("is allowed")), "{tensor}");
+    }
 }
 
 /// With `KVASIR_LONG`: the longest golden prompt, with scales from the other text.

@@ -1,11 +1,11 @@
 //! Input lines: one JSON object each, with a prompt and sampling options by vLLM's names.
 
 use engine::hub::nearest_name;
+use engine::request_json::{logit_bias, structured_outputs};
 use engine::text::Message;
 use engine::{Prompt, TokenId};
 use serde_json::{Map, Value};
 
-use super::constraints::{logit_bias, structured_outputs};
 use super::error::CliError;
 use super::overrides::{OptionOverrides, SamplingOverrides};
 

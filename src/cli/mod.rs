@@ -5,6 +5,7 @@ mod bars;
 mod calibrate;
 mod constraints;
 mod convert;
+mod engine_setup;
 mod error;
 mod generate;
 mod in_order;
@@ -17,6 +18,7 @@ mod overrides;
 mod pull;
 mod replay;
 mod scheduler_args;
+mod serve;
 mod summary;
 
 use std::process::ExitCode;
@@ -41,6 +43,8 @@ struct Cli {
 enum Command {
     /// Answer a prompt, or every line of a JSONL file
     Generate(Box<GenerateArgs>),
+    /// Answer requests in OpenAI's API over HTTP
+    Serve(Box<serve::ServeArgs>),
     /// Fetch a model and print where it is
     Pull(PullArgs),
     /// Write a model as a Hugging Face directory
@@ -61,6 +65,7 @@ pub(crate) fn main() -> ExitCode {
     // clap prints its own errors and exits with 2, or with 0 after --help.
     let done = match Cli::parse().command {
         Command::Generate(args) => generate::run(*args),
+        Command::Serve(args) => serve::run(*args),
         Command::Pull(args) => pull::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),

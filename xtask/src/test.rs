@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that CI runs.
 
+mod clients;
 mod fuzz;
 mod hip;
 mod nightly;
@@ -65,6 +66,11 @@ const PARTS: &[Part] = &[
         name: "oracles",
         about: "other implementations still give the committed fixtures",
         run: oracles::check,
+    },
+    Part {
+        name: "clients",
+        about: "OpenAI's Python package against kvasir serve",
+        run: clients::check,
     },
     Part {
         name: "fuzz",

@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::bad_words::bad_word_tokens;
 use crate::builder::LlmBuilder;
 use crate::error::LlmError;
-use crate::output::RequestOutput;
+use crate::output::{Logprob, RequestOutput, StopReason};
 use crate::prompt::Prompt;
 use crate::record::RecordedRequest;
 use crate::request_state::RequestState;
 use crate::run_loop::{Observed, RunLoop, SeqUpdate, StepDigest, StepError};
 use crate::sampler::SeqRequest;
 use crate::sequence_state::SequenceState;
+use crate::status::EngineStatus;
 use crate::structured::{Structured, TokenMatcher};
 use crate::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
 use crate::weights::GenerationConfig;
@@ -49,8 +50,12 @@ pub struct RequestUpdate {
     pub text_delta: String,
     /// Tokens that are new.
     pub new_token_ids: Vec<u32>,
+    /// One list for each of them if asked for: the chosen token first, then the likeliest.
+    pub new_logprobs: Option<Vec<Vec<Logprob>>>,
     /// Why the sequence has ended, if it has.
     pub finish_reason: Option<FinishReason>,
+    /// The stop text or token that ended it, if one did.
+    pub stop_reason: Option<StopReason>,
     /// What went wrong, if the sequence has ended with [`FinishReason::Error`].
     pub error: Option<StepError>,
     /// The whole answer, when the last sequence of the request has ended with this step.
@@ -62,7 +67,15 @@ impl RequestUpdate {
     pub(crate) fn merged(mut self, later: RequestUpdate) -> RequestUpdate {
         self.text_delta += &later.text_delta;
         self.new_token_ids.extend(later.new_token_ids);
-        RequestUpdate { text_delta: self.text_delta, new_token_ids: self.new_token_ids, ..later }
+        if let Some(new_logprobs) = &mut self.new_logprobs {
+            new_logprobs.extend(later.new_logprobs.into_iter().flatten());
+        }
+        RequestUpdate {
+            text_delta: self.text_delta,
+            new_token_ids: self.new_token_ids,
+            new_logprobs: self.new_logprobs,
+            ..later
+        }
     }
 }
 
@@ -292,6 +305,18 @@ impl Llm {
         }
     }
 
+    /// The text of tokens, special ones included.
+    ///
+    /// # Errors
+    /// [`LlmError`] without a tokenizer, and for tokens outside the vocabulary.
+    pub fn decode(&self, token_ids: &[u32]) -> Result<String, LlmError> {
+        let vocab_size = self.config.vocab_size;
+        if let Some(&token_id) = token_ids.iter().find(|&&id| id as usize >= vocab_size) {
+            return Err(LlmError::TokenOutOfVocab { token_id, vocab_size });
+        }
+        Ok(self.tokenizer_for("a text")?.decode(token_ids, false))
+    }
+
     /// The request's bad words in tokens.
     fn bad_words(&self, params: &SamplingParams) -> Result<Vec<Vec<TokenId>>, LlmError> {
         if params.bad_words.is_empty() {
@@ -356,6 +381,7 @@ impl Llm {
         let state = self.live.get_mut(&id)?.sequence_mut(index)?;
         let (text_delta, num_new) = state.update(update, step_start, self.tokenizer.as_ref());
         let new_token_ids = state.last_token_ids(num_new).to_vec();
+        let new_logprobs = state.last_logprobs(num_new);
         let ended = match ended {
             None if state.is_to_end() => self.run_loop.finish(seq_id, FinishReason::Stop),
             ended => ended,
@@ -365,7 +391,9 @@ impl Llm {
             index,
             text_delta,
             new_token_ids,
+            new_logprobs,
             finish_reason: None,
+            stop_reason: None,
             error,
             finished: None,
         };
@@ -382,6 +410,7 @@ impl Llm {
         let Some(state) = request.take(update.index) else { return };
         let ended = state.finish(seq);
         update.finish_reason = Some(ended.completion.finish_reason);
+        update.stop_reason = ended.completion.stop_reason.clone();
         update.text_delta += &request.end(ended);
         if request.has_ended() {
             update.finished = self.live.remove(&update.id).map(RequestState::into_output);
@@ -488,6 +517,11 @@ impl Llm {
     /// Counters of the scheduler since the start.
     pub fn stats(&self) -> SchedulerStats {
         self.run_loop.scheduler().stats()
+    }
+
+    /// How busy the engine is.
+    pub fn status(&self) -> EngineStatus {
+        EngineStatus::of(self.run_loop.scheduler())
     }
 
     /// Bounds of steps and memory, as they were worked out at the start.

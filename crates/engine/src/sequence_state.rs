@@ -109,6 +109,13 @@ impl SequenceState {
         &self.token_ids[self.token_ids.len() - num_new..]
     }
 
+    /// The log-probabilities of the last `num_new` tokens, if they were asked for.
+    pub(crate) fn last_logprobs(&self, num_new: usize) -> Option<Vec<Vec<Logprob>>> {
+        self.params.logprobs?;
+        let start = self.logprobs.len().saturating_sub(num_new);
+        Some(self.logprobs[start..].to_vec())
+    }
+
     /// Decodes a token. The text of a token that ends the output is not part of it, unless stop
     /// texts are wanted in it.
     fn push_text(&mut self, token_id: TokenId) -> String {

@@ -410,7 +410,9 @@ impl ObjectTier {
         let mut index = self.index();
         let mut gone: Vec<ChunkKey> = index.entries.keys().copied().collect();
         gone.retain(|key| !listed.contains_key(key));
-        gone.iter().for_each(|key| drop(index.remove(key)));
+        for key in &gone {
+            index.remove(key);
+        }
         let mut new: Vec<_> = listed.iter().collect();
         new.retain(|(key, _)| !index.entries.contains_key(*key));
         new.sort_unstable();

@@ -5,6 +5,10 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
+#[path = "../../../fuzz/src/store_record.rs"]
+mod invariants;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use kv_store::codec::{self, BytePlane, Lz4, Zstd};
@@ -150,4 +154,22 @@ fn every_length_and_random_damage() {
 fn unpadded<'a>(case: &Case, record: &'a [u8]) -> (&'a [u8], &'a [u8]) {
     let padding = padding(case);
     (&record[..padding.start], &record[padding.end..])
+}
+
+#[test]
+fn the_fuzzers_seeds_are_records_and_damage_breaks_no_promise() {
+    assert_eq!(invariants::expected(), *expected());
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/store_record");
+    let mut num_seeds = 0;
+    for entry in std::fs::read_dir(seeds).unwrap() {
+        let mut seed = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(invariants::store_record(&seed));
+        num_seeds += 1;
+        for at in 0..seed.len() {
+            seed[at] ^= 0x81;
+            invariants::store_record(&seed);
+            seed[at] ^= 0x81;
+        }
+    }
+    assert_eq!(num_seeds, codecs().len());
 }

@@ -10,10 +10,11 @@ use engine::text::Message;
 use engine::weights::GenerationConfig;
 use engine::{Llm, Prompt, RequestId, RequestOutput, SamplingParams};
 
-use super::engine_setup::{engine_error, load};
+use super::load;
 use super::print_summary;
 use crate::cli::args::GenerateArgs;
 use crate::cli::bars;
+use crate::cli::engine_setup::engine_error;
 use crate::cli::error::CliError;
 use crate::cli::in_order::InOrder;
 use crate::cli::jsonl::{LineRequest, parse_line};

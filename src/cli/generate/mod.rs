@@ -1,10 +1,12 @@
 //! `kvasir generate`: one prompt, streamed, or a file of them.
 
 mod batch;
-mod engine_setup;
 mod single;
 
+use engine::Llm;
+
 use super::args::GenerateArgs;
+use super::engine_setup::{self, EngineSetup};
 use super::error::CliError;
 use super::summary::Summary;
 
@@ -15,6 +17,17 @@ pub(crate) fn run(args: GenerateArgs) -> Result<(), CliError> {
         // clap lets neither pass.
         _ => Err(CliError::usage("give a prompt, or --input FILE.jsonl")),
     }
+}
+
+/// The engine that the arguments want.
+fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
+    engine_setup::load(&EngineSetup {
+        engine: &args.engine,
+        scheduler: &args.scheduler,
+        logprobs_mode: args.sampling.logprobs_mode.into(),
+        seed: args.sampling.seed,
+        record: args.record.as_deref(),
+    })
 }
 
 /// Prints the summary on stderr, which may be gone: the answers have been given.

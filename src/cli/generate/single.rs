@@ -6,9 +6,10 @@ use std::time::Instant;
 use engine::text::Message;
 use engine::{Llm, Prompt, RequestOutput};
 
-use super::engine_setup::{engine_error, load};
+use super::load;
 use super::print_summary;
 use crate::cli::args::{ChatArgs, GenerateArgs};
+use crate::cli::engine_setup::engine_error;
 use crate::cli::error::CliError;
 use crate::cli::overrides::{OptionOverrides, model_defaults};
 use crate::cli::summary::{Summary, Tally};

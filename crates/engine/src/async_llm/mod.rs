@@ -7,6 +7,7 @@
 mod stream;
 mod worker;
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use async_channel::Sender;
@@ -18,6 +19,7 @@ use worker::{Command, Worker};
 use crate::error::LlmError;
 use crate::llm::{Llm, RequestOptions};
 use crate::prompt::Prompt;
+use crate::status::EngineStatus;
 
 /// Requests on their way to the engine's thread; whoever comes when so many are waits to be let in.
 const MAX_NUM_COMMANDS: usize = 1024;
@@ -44,6 +46,7 @@ const MAX_NUM_COMMANDS: usize = 1024;
 #[derive(Debug)]
 pub struct AsyncLlm {
     commands: Sender<Command>,
+    status: Arc<Mutex<EngineStatus>>,
     worker: Option<JoinHandle<()>>,
 }
 
@@ -58,11 +61,23 @@ impl AsyncLlm {
     /// [`LlmError::Thread`] when the system has none.
     pub fn new(llm: Llm) -> Result<AsyncLlm, LlmError> {
         let (commands, receiver) = async_channel::bounded(MAX_NUM_COMMANDS);
+        let status = Arc::new(Mutex::new(llm.status()));
+        let shown = Arc::clone(&status);
         let worker = thread::Builder::new()
             .name("kvasir-engine".into())
-            .spawn(move || Worker::new(llm, receiver).run())
+            .spawn(move || Worker::new(llm, receiver, shown).run())
             .map_err(LlmError::Thread)?;
-        Ok(AsyncLlm { commands, worker: Some(worker) })
+        Ok(AsyncLlm { commands, status, worker: Some(worker) })
+    }
+
+    /// How busy the engine was after its last step; answers at once, however long a step takes.
+    pub fn status(&self) -> EngineStatus {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the engine's thread works.
+    pub fn is_alive(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| !worker.is_finished())
     }
 
     /// Queues a request; its answer comes through the stream.

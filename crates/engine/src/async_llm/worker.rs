@@ -1,6 +1,7 @@
 //! The engine's thread: takes commands between steps, and hands out what steps give.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_channel::{Receiver, Sender};
 use engine_core::request::SamplingParams;
@@ -11,6 +12,7 @@ use super::stream::{Feed, RequestStream, stream};
 use crate::error::LlmError;
 use crate::llm::{Llm, RequestId, RequestOptions, RequestUpdate};
 use crate::prompt::Prompt;
+use crate::status::EngineStatus;
 
 /// What the thread is asked to do.
 pub(super) enum Command {
@@ -30,19 +32,27 @@ pub(super) struct Worker {
     llm: Llm,
     commands: Receiver<Command>,
     feeds: BTreeMap<RequestId, Feed>,
+    status: Arc<Mutex<EngineStatus>>,
 }
 
 impl Worker {
-    pub(super) fn new(llm: Llm, commands: Receiver<Command>) -> Self {
-        Worker { llm, commands, feeds: BTreeMap::new() }
+    pub(super) fn new(
+        llm: Llm,
+        commands: Receiver<Command>,
+        status: Arc<Mutex<EngineStatus>>,
+    ) -> Self {
+        Worker { llm, commands, feeds: BTreeMap::new(), status }
     }
 
     /// Works until nobody can command any more.
     pub(super) fn run(mut self) {
         while self.take_commands() {
             self.withdraw_abandoned();
+            self.show_status();
             if self.llm.has_unfinished() {
                 let updates = self.llm.step();
+                // Whoever hears of the end of a request must not see it among those that run.
+                self.show_status();
                 self.hand_out(updates);
             }
         }
@@ -61,6 +71,10 @@ impl Worker {
             self.obey(command);
         }
         !self.commands.is_closed()
+    }
+
+    fn show_status(&self) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = self.llm.status();
     }
 
     fn obey(&mut self, command: Command) {

@@ -107,6 +107,13 @@ template <unsigned HEAD_DIM> struct Partial {
 // What an exponent is relative to: a maximum, or 0 where nothing is attended yet.
 __device__ inline float base_of(float maximum) { return maximum == -INFINITY ? 0.0f : maximum; }
 
+// The largest number. Of fmaxf the compiler makes two instructions, the first for signaling NaN, which nobody has.
+__device__ inline float largest(float a, float b, float c) {
+    float largest;
+    asm("v_max3_f32 %0, %1, %2, %3" : "=v"(largest) : "v"(a), "v"(b), "v"(c));
+    return largest;
+}
+
 __device__ inline float exp2_of(float x) { return __builtin_amdgcn_exp2f(x); }
 
 // How two partial results become one: this times `first` plus the other times `second`.
@@ -372,12 +379,13 @@ template <typename Q, typename Kv, unsigned HEAD_DIM, bool FP8_QUERY = false> st
         return *(const f32x4 *)(scales + at.token_scale + at.slot + product % V_FRAGMENTS * 4);
     }
 
-    // Logits to weights, rounded; the partial result becomes relative to the new maximum.
-    __device__ void weigh(f32x4 (&logits)[4], Fragment (&weights)[4], Partial<HEAD_DIM> &partial, const Places &places,
+    // Logits to weights, rounded; the partial sum becomes relative to the new maximum, and by what is returned the partial
+    // result has to.
+    __device__ float weigh(f32x4 (&logits)[4], Fragment (&weights)[4], Partial<HEAD_DIM> &partial, const Places &places,
                           int tile) const {
         float maximum = partial.maximum;
         for (const f32x4 &some : logits) {
-            maximum = fmaxf(fmaxf(maximum, fmaxf(some[0], some[1])), fmaxf(some[2], some[3]));
+            maximum = largest(largest(maximum, some[0], some[1]), some[2], some[3]);
         }
         maximum = fmaxf(maximum, __shfl_xor(maximum, 16, WAVE_SIZE));
         maximum = fmaxf(maximum, __shfl_xor(maximum, 32, WAVE_SIZE));
@@ -403,6 +411,10 @@ template <typename Q, typename Kv, unsigned HEAD_DIM, bool FP8_QUERY = false> st
             weights[product] = {Matrix<Q>::round(some[0], some[1]), Matrix<Q>::round(some[2], some[3])};
         }
         partial.sum = fmaf(partial.sum, shrink, sum);
+        return shrink;
+    }
+
+    __device__ static void rescale(Partial<HEAD_DIM> &partial, float shrink) {
         for (f32x4 &out : partial.out) {
             out *= shrink;
         }
@@ -481,7 +493,7 @@ template <typename Q, typename Kv, unsigned HEAD_DIM, bool FP8_QUERY = false> st
             }
             this->logits(logits, now, tile);
             Fragment weights[4];
-            weigh(logits, weights, partial, now, tile);
+            rescale(partial, weigh(logits, weights, partial, now, tile));
             for (unsigned unit = 0; unit < V_UNITS; ++unit) {
                 if (!IS_WHOLE) {
                     __builtin_amdgcn_sched_barrier(0);

@@ -17,12 +17,18 @@ use crate::variant::{Choices, Variant, everything};
 const NAIVE: &str = "gemm_v1_naive";
 const LDS: &str = "gemm_v2_mfma_lds";
 const SKINNY: &str = "gemm_v3_mfma_skinny";
+const PING_PONG: &str = "gemm_v4_ping_pong";
 
 /// The class of the variants that use the matrix unit, written down in `kernels/include/gemm_mfma.h`.
 const QUARTERS: &str = "mfma 16x16x16, quarters of k";
 
 /// Rows of x that the variant for few rows takes.
 const SKINNY_ROWS: usize = 32;
+
+/// Rows and columns of a work-group of the variant whose waves take turns, and how many of its tiles there must be for
+/// it: with fewer, four times as many smaller ones give more compute units work.
+const PING_PONG_SIDE: usize = 128;
+const PING_PONG_MIN_TILES: usize = 4;
 
 /// Elements of a 16-byte load.
 const VECTOR_LEN: usize = 8;
@@ -44,9 +50,24 @@ pub(super) const VARIANTS: &[Variant<GemmShape>] = &[
             whole_vectors(shape)
         },
     },
+    Variant { op: "gemm", name: PING_PONG, reduction_class: QUARTERS, supports: ping_pong },
     Variant { op: "gemm", name: LDS, reduction_class: QUARTERS, supports: whole_vectors },
     Variant { op: "gemm", name: NAIVE, reduction_class: "k in order, fused", supports: everything },
 ];
+
+fn ping_pong(shape: &GemmShape) -> std::result::Result<(), String> {
+    if !shape.has_lds {
+        return Err(format!("{LDS}, which computes fewer rows alike, is not in this build"));
+    }
+    let tiles = |len: usize| len.div_ceil(PING_PONG_SIDE);
+    let num_tiles = tiles(shape.num_rows).saturating_mul(tiles(shape.out_features));
+    if num_tiles < PING_PONG_MIN_TILES {
+        return Err(format!(
+            "there are {num_tiles} tiles of {PING_PONG_SIDE}, and it wants {PING_PONG_MIN_TILES}"
+        ));
+    }
+    whole_vectors(shape)
+}
 
 fn whole_vectors(shape: &GemmShape) -> std::result::Result<(), String> {
     if shape.in_features.is_multiple_of(VECTOR_LEN) {
@@ -170,7 +191,9 @@ impl Gemm {
         let Some((_, kernel)) = self.kernels.iter().find(|(loaded, _)| *loaded == name) else {
             return Err(Error::NoVariant { variant: name.to_owned(), variants: Vec::new() });
         };
+        let side = PING_PONG_SIDE as u32;
         let (tile, workgroup_size) = match name {
+            PING_PONG => ([side, side], 512),
             SKINNY => ([16, SKINNY_ROWS as u32], 256),
             LDS => ([64, 64], 256),
             _ => ([64, 4], 256),
@@ -191,7 +214,13 @@ impl Gemm {
             Argument::value(&sizes[2]),
             Argument::value(&add_to),
         ];
-        let workgroups = [sizes[1].div_ceil(tile[0]), sizes[0].div_ceil(tile[1]), 1];
+        let workgroups = match [sizes[1].div_ceil(tile[0]), sizes[0].div_ceil(tile[1]), 1] {
+            // It deals its tiles itself.
+            [cols, rows, _] if name == PING_PONG => {
+                [count("tiles", cols as usize * rows as usize)?, 1, 1]
+            }
+            workgroups => workgroups,
+        };
         let geometry = Geometry { workgroups, ..Geometry::linear(1, workgroup_size) };
         // SAFETY: whatever the tile, the kernels read rows and columns below the sizes, which the buffers have, checked
         // above, and store elements below them alone. Rows start on 16 bytes where a variant loads as many: buffers do,

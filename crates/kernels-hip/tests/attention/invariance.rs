@@ -106,7 +106,7 @@ fn splits_do_not_show() {
     let data = Data::new(&problem);
     for name in names().into_iter().filter(|name| name.contains("split") || name.contains("work")) {
         let mut attention = pinned(on.0, name);
-        let mut bits = [None, Some(1), Some(2), Some(3), Some(100)].map(|count| {
+        let bits = [None, Some(1), Some(2), Some(3), Some(100)].map(|count| {
             attention.set_partitions_per_workgroup(count).unwrap();
             run(&mut attention, on, &problem, &data).unwrap().bits()
         });
@@ -116,8 +116,11 @@ fn splits_do_not_show() {
             ops::catalogue().iter().find(|row| row.name == name).unwrap().reduction_class
         };
         for other in names().into_iter().filter(|other| class(other) == class(name)) {
-            bits[1] = run(&mut pinned(on.0, other), on, &problem, &data).unwrap().bits();
-            assert!(bits[1] == bits[0], "{other} is not {name}");
+            match run(&mut pinned(on.0, other), on, &problem, &data) {
+                Ok(got) => assert!(got.bits() == bits[0], "{other} is not {name}"),
+                Err(Error::Pin { .. }) => {}
+                Err(error) => panic!("{other}: {error}"),
+            }
         }
     }
 }
@@ -134,6 +137,12 @@ fn a_rows_bits_are_its_own() {
         Problem { kv_dtype: fp8, token_scales: true, alibi: true, soft_cap: Some(5.0), ..plain },
         Problem { head_dim: 96, window: Some(600), ..Problem::new(&[(1, 1100), (3, 520)]) },
         Problem { num_qo_heads: 40, kv_dtype: fp8, head_dim: 192, ..Problem::new(&[(2, 530)]) },
+        Problem {
+            num_qo_heads: 24,
+            head_dim: 128,
+            window: Some(610),
+            ..Problem::new(&[(37, 1100), (9, 20)])
+        },
     ];
     for problem in problems {
         check((&device, &stream), &problem);

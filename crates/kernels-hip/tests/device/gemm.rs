@@ -13,6 +13,7 @@ use crate::{Bits, device};
 const NAIVE: &str = "gemm_v1_naive";
 const LDS: &str = "gemm_v2_mfma_lds";
 const SKINNY: &str = "gemm_v3_mfma_skinny";
+const PING_PONG: &str = "gemm_v4_ping_pong";
 
 /// Rows, columns out, columns in.
 type Sizes = [usize; 3];
@@ -108,7 +109,7 @@ fn bits_of(values: &[f32]) -> Vec<u32> {
 }
 
 /// Both sides of tiles, of segments and of steps of k; the last with more than one tile of everything.
-const SIZES: [Sizes; 8] = [
+const SIZES: [Sizes; 10] = [
     [1, 1, 8],
     [2, 17, 64],
     [16, 16, 72],
@@ -117,12 +118,16 @@ const SIZES: [Sizes; 8] = [
     [33, 4, 576],
     [65, 70, 320],
     [130, 66, 1032],
+    // Enough for large tiles, with an empty segment, and with two.
+    [130, 257, 328],
+    [257, 140, 72],
 ];
 
 #[test]
 fn every_variant_multiplies_within_the_bound_and_a_class_has_equal_bits() {
     let Some((device, stream)) = device() else { return };
     let on = (&device, &stream);
+    let mut num_large = 0;
     for (i, sizes) in SIZES.into_iter().enumerate() {
         let dtype = [DType::BF16, DType::F16][i % 2];
         let numbers = Numbers::new(dtype, sizes, i % 3 != 0, i % 4 > 1);
@@ -135,6 +140,13 @@ fn every_variant_multiplies_within_the_bound_and_a_class_has_equal_bits() {
         numbers.check(&of(NAIVE, 0, num_rows), NAIVE);
         let all = of(LDS, 0, num_rows);
         numbers.check(&all, LDS);
+        match numbers.product(on, PING_PONG, (0, num_rows)) {
+            Ok(large) => {
+                num_large += 1;
+                assert_eq!(bits_of(&large), bits_of(&all), "{PING_PONG} {sizes:?}");
+            }
+            Err(error) => assert!(error.to_string().contains("tiles of 128"), "{error}"),
+        }
         // In parts of any size, the last row alone among them, by either.
         let width = sizes[1];
         for variant in [LDS, SKINNY] {
@@ -153,6 +165,7 @@ fn every_variant_multiplies_within_the_bound_and_a_class_has_equal_bits() {
             }
         }
     }
+    assert_eq!(num_large, 2, "{PING_PONG}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! On the device that `support/device.rs` finds.
 #![forbid(unsafe_code)]
 
+mod counted;
 mod fp8_convert;
 mod fp8_quantize;
 mod fused_fp8;
@@ -21,6 +22,10 @@ mod rows;
 mod sample;
 mod vector_add;
 
+#[path = "../support/baseline.rs"]
+mod baseline;
+#[path = "../support/counters.rs"]
+mod counters;
 #[path = "../support/device.rs"]
 mod support;
 

@@ -17,6 +17,7 @@ const V4: &str = "paged_attention_v4_mfma_split";
 const V5: &str = "paged_attention_v5_mfma_work_list";
 const V6: &str = "paged_attention_v6_mfma_fp8";
 const PREFILL: &str = "prefill_attention_v2_mfma_direct";
+const PING_PONG: &str = "prefill_attention_v3_ping_pong";
 const FP8_PREFILL: &str = "prefill_attention_v4_mfma_fp8";
 const MERGE: &str = "attention_merge_v1_in_order";
 const REPACK: &str = "attention_repack_v1_naive";
@@ -24,6 +25,8 @@ const REPACK: &str = "attention_repack_v1_naive";
 const ARGS: &str = "include/attention_args.h";
 const NAIVE: &str = "include/attention_naive.h";
 const MFMA: &str = "include/attention_mfma.h";
+const LDS: &str = "include/attention_mfma_lds.h";
+const PING_PONG_FILE: &str = "prefill_attention/prefill_attention_v3_ping_pong.hip";
 const SPLIT: &str = "include/attention_split.h";
 const WORK: &str = "include/attention_work.h";
 const WAVE: &str = "paged_attention/paged_attention_v2_wave.hip";
@@ -50,8 +53,29 @@ pub(super) fn narrow(variant: &str) -> Option<(&'static str, &'static str)> {
             "ATTENTION_MFMA_KERNELS(KERNEL)",
             "KERNEL(bf16, Bf16, bf16, Bf16, 64)\nKERNEL(bf16, Bf16, e4m3fnuz, Fp8E4m3, 64)",
         )),
+        PING_PONG => Some((
+            "KERNEL(f16, F16, f16, F16, 128)\n\
+             KERNEL(bf16, Bf16, e4m3fnuz, Fp8E4m3, 128)\n\
+             KERNEL(bf16, Bf16, e5m2fnuz, Fp8E5m2, 128)\n\
+             KERNEL(f16, F16, e4m3fnuz, Fp8E4m3, 128)\n\
+             KERNEL(f16, F16, e5m2fnuz, Fp8E5m2, 128)\n",
+            "KERNEL(bf16, Bf16, e4m3fnuz, Fp8E4m3, 128)\n",
+        )),
         _ => None,
     }
+}
+
+/// Those that the variant serves.
+fn problems_of(variant: &str) -> [Problem; 9] {
+    problems().map(|problem| match variant {
+        PING_PONG => {
+            // Long chunks, and more than one work-group of some.
+            let mut seqs = problem.seqs;
+            seqs[0].num_rows = 66;
+            Problem { head_dim: 128, token_scales: false, seqs, ..problem }
+        }
+        _ => problem,
+    })
 }
 
 fn problems() -> [Problem; 9] {
@@ -104,7 +128,7 @@ pub(super) fn check(on: (&Device, &Stream), variant: &str, object: &[u8]) -> Res
         V6 | FP8_PREFILL => problem.kv_dtype.fp8().is_some(),
         _ => true,
     };
-    for problem in problems().into_iter().filter(is_served) {
+    for problem in problems_of(variant).into_iter().filter(is_served) {
         let data = Data::new(&problem);
         let of_problem = |error: String| format!("{error} ({problem:?})");
         let with = |name: &str, object: &[u8]| {
@@ -489,6 +513,65 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "* NUM_WAVES + wave_idx) * COLUMNS",
         "* NUM_WAVES + (wave_idx & 2)) * COLUMNS",
     ),
+    text(PING_PONG, "values not masked", LDS, "if (!is_whole) {", "if (false) {"),
+    text(
+        PING_PONG,
+        "tables read past what is attended",
+        LDS,
+        "return min(max(position & -16, low & -16), high & -16);",
+        "return position & -16;",
+    ),
+    text(
+        PING_PONG,
+        "block offset of 32 bits",
+        LDS,
+        "(block * args.num_kv_heads + kv_head) * ((unsigned long)args.block_size",
+        "(unsigned)(block * args.num_kv_heads + kv_head) * (args.block_size",
+    ),
+    text(
+        PING_PONG,
+        "keys where they were not put",
+        LDS,
+        "wave.group * TILE + Tile::key_place(slot)",
+        "wave.group * TILE + slot",
+    ),
+    text(
+        PING_PONG,
+        "one partition for all",
+        PING_PONG_FILE,
+        "tile % PARTITION == 0 &&",
+        "false &&",
+    ),
+    text(
+        PING_PONG,
+        "keys of the other tile",
+        PING_PONG_FILE,
+        "wave.score(tiles[now ^ 1])",
+        "wave.score(tiles[now])",
+    ),
+    text(PING_PONG, "missing barrier", PING_PONG_FILE, "    __syncthreads();\n", ""),
+    text(
+        PING_PONG,
+        "both groups at once",
+        PING_PONG_FILE,
+        "is_first_group ? 0 : -1",
+        "is_first_group ? 0 : 0",
+    ),
+    text(
+        PING_PONG,
+        "dies that do the same",
+        PING_PONG_FILE,
+        "die * each + min(die, more) + at",
+        "die * each + at",
+    ),
+    text(
+        PING_PONG,
+        "waves that share columns",
+        PING_PONG_FILE,
+        "first_column + wave_idx * COLUMNS",
+        "first_column + (wave_idx & 6) * COLUMNS",
+    ),
+    Mutant { variant: PING_PONG, name: "no waits", patch: Patch::NoWaits },
     text(
         MERGE,
         "first partition skipped",

@@ -119,8 +119,9 @@ fn compiler(toolchain: &Toolchain) -> String {
     text.lines().find(|line| line.contains("clang version")).unwrap().trim().to_owned()
 }
 
-/// `gemm_v1_naive` of `gemm_v1_naive__bf16`.
+/// `gemm_v1_naive` of `gemm_v1_naive__bf16`, and of `gemm_v1_naive__bf16, a case`.
 fn variant_of(kernel: &str) -> &str {
+    let (kernel, _) = kernel.split_once(", ").unwrap_or((kernel, ""));
     kernel.split_once("__").map_or(kernel, |(variant, _)| variant)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The very code that runs on real files runs here above a simulated disk. What must hold: a read gives the
 //! exact bytes or a miss; what `strict` acknowledged is found after a loss of power; what the dead leave
-//! behind is removed; the cap holds.
+//! behind is removed; the cap holds. `crates/kv-store/tests/crash_mutants/main.rs` proves that this sees.
 #![forbid(unsafe_code)]
 
 mod sim;

@@ -3,4 +3,15 @@
 
 mod api;
 mod directory;
+mod incidents;
 mod support;
+
+#[path = "../../examples/library.rs"]
+#[allow(dead_code, reason = "its main is the example's")]
+mod library;
+
+#[test]
+fn the_example_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    library::run(dir.path()).unwrap();
+}

@@ -1,6 +1,6 @@
 //! How the kernels of a variant are named and how many work-groups they need.
 
-use super::shape::{AttentionShape, FP8_WORK_LIST, PARTITION, SPLIT, WORK_LIST};
+use super::shape::{AttentionShape, FP8_WORK_LIST, PARTITION, PING_PONG, SPLIT, WORK_LIST};
 use crate::kv_layout::require_kernel_name;
 use crate::launch::Geometry;
 use crate::ops::{WAVE_SIZE, count};
@@ -8,9 +8,6 @@ use crate::result::Result;
 
 /// Queries that a matrix instruction takes.
 pub(super) const COLUMNS: usize = 16;
-
-/// Waves of a work-group that has more than one.
-const NUM_WAVES: usize = 4;
 
 /// What a work-group does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,8 +18,8 @@ pub(super) enum Mapping {
     Columns,
     /// The same, and this many partitions.
     Split(usize),
-    /// Four times as many, with a wave for each sixteen.
-    FourWaves,
+    /// This many times as many, with a wave for each sixteen.
+    Waves(usize),
     /// What a list says, for this many work-groups.
     Work(usize),
 }
@@ -32,9 +29,10 @@ impl Mapping {
     pub fn of(variant: &str) -> Self {
         match variant {
             SPLIT => Mapping::Split(1),
+            PING_PONG => Mapping::Waves(8),
             WORK_LIST | FP8_WORK_LIST => Mapping::Work(0),
-            _ if variant.starts_with("prefill_attention_v2") => Mapping::FourWaves,
-            _ if variant.starts_with("prefill_attention_v4") => Mapping::FourWaves,
+            _ if variant.starts_with("prefill_attention_v2") => Mapping::Waves(4),
+            _ if variant.starts_with("prefill_attention_v4") => Mapping::Waves(4),
             _ if variant.contains("_mfma") => Mapping::Columns,
             _ => Mapping::RowHead,
         }
@@ -60,8 +58,8 @@ impl Mapping {
         let [x, y, z] = match self {
             Mapping::RowHead => [num_tokens, shape.num_qo_heads, 1],
             Mapping::Columns => [num_column_tiles(shape), shape.num_kv_heads, num_seqs],
-            Mapping::FourWaves => {
-                [num_column_tiles(shape).div_ceil(NUM_WAVES), shape.num_kv_heads, num_seqs]
+            Mapping::Waves(num_waves) => {
+                [num_column_tiles(shape).div_ceil(num_waves), shape.num_kv_heads, num_seqs]
             }
             Mapping::Split(partitions) => {
                 let num_partitions = shape.max_seq_len.div_ceil(PARTITION);
@@ -70,7 +68,7 @@ impl Mapping {
             }
             Mapping::Work(num_workgroups) => [num_workgroups, 1, 1],
         };
-        let num_waves = if self == Mapping::FourWaves { NUM_WAVES } else { 1 };
+        let num_waves = if let Mapping::Waves(num_waves) = self { num_waves } else { 1 };
         let what = "the number of work-groups";
         Ok(Geometry {
             workgroups: [count(what, x)?, count(what, y)?, count(what, z)?],
@@ -81,5 +79,5 @@ impl Mapping {
 
 /// Tiles of packed queries of the longest chunk.
 fn num_column_tiles(shape: &AttentionShape) -> usize {
-    (shape.max_num_rows * (shape.num_qo_heads / shape.num_kv_heads)).div_ceil(COLUMNS)
+    shape.num_packed_queries().div_ceil(COLUMNS)
 }

@@ -6,6 +6,7 @@ use engine_core::dtype::DType;
 use engine_core::formats::Fp8Format;
 use engine_core::kv_dtype::KvDType;
 
+use super::mapping::COLUMNS;
 use crate::variant::Variant;
 
 /// The shape of a launch of attention.
@@ -86,6 +87,7 @@ pub(in crate::ops) const PAGED: &[Variant<AttentionShape>] = &[
 ];
 
 pub(in crate::ops) const PREFILL: &[Variant<AttentionShape>] = &[
+    prefill(PING_PONG, MFMA, ping_pong),
     prefill("prefill_attention_v2_mfma_direct", MFMA, mfma),
     prefill("prefill_attention_v1_naive", NAIVE, naive),
     prefill("prefill_attention_v4_mfma_fp8", MFMA_FP8, mfma_fp8),
@@ -115,6 +117,9 @@ pub(super) const SPLIT: &str = "paged_attention_v4_mfma_split";
 pub(super) const WORK_LIST: &str = "paged_attention_v5_mfma_work_list";
 pub(super) const FP8_WORK_LIST: &str = "paged_attention_v6_mfma_fp8";
 
+/// The variant of `prefill_attention` whose waves take turns.
+pub(super) const PING_PONG: &str = "prefill_attention_v3_ping_pong";
+
 /// Positions of a partition.
 pub(super) const PARTITION: usize = 512;
 
@@ -122,6 +127,20 @@ fn split(shape: &AttentionShape) -> Result<(), String> {
     mfma(shape)?;
     if shape.max_seq_len <= PARTITION {
         return Err(format!("no sequence is longer than a partition of {PARTITION}"));
+    }
+    Ok(())
+}
+
+fn ping_pong(shape: &AttentionShape) -> Result<(), String> {
+    mfma(shape)?;
+    if shape.head_dim != 128 {
+        return Err("head_dim is not 128".to_owned());
+    }
+    if shape.has_token_scales {
+        return Err("tokens have scales".to_owned());
+    }
+    if shape.num_packed_queries() <= COLUMNS {
+        return Err(format!("one wave has room for all queries: there are at most {COLUMNS}"));
     }
     Ok(())
 }
@@ -168,6 +187,11 @@ const USUAL_HEAD_DIMS: &[usize] = &[64, 128];
 const MIN_BLOCK_SIZE: usize = 16;
 
 impl AttentionShape {
+    /// Queries of the longest chunk that share a KV head.
+    pub(super) fn num_packed_queries(&self) -> usize {
+        self.max_num_rows.saturating_mul(self.num_qo_heads / self.num_kv_heads)
+    }
+
     /// Whether kernels with matrix instructions read kv_blocks of this size as they are; others are repacked first.
     pub(super) fn has_even_blocks(&self) -> bool {
         self.block_size.is_power_of_two() && self.block_size >= MIN_BLOCK_SIZE

@@ -5,6 +5,7 @@ use super::faults::{Fault, fault};
 const GEMM_V1: [&str; 2] = ["gemm_v1_naive", "gemm::"];
 const GEMM_V2: [&str; 2] = ["gemm_v2_mfma_lds", "gemm::every_variant"];
 const GEMM_V3: [&str; 2] = ["gemm_v3_mfma_skinny", "gemm::every_variant"];
+const GEMM_V4: [&str; 2] = ["gemm_v4_ping_pong", "gemm::every_variant"];
 const RMS_NORM: [&str; 2] = ["rms_norm_v1_naive", "rms_norm::"];
 const ADD_RMS_NORM: [&str; 2] = ["add_rms_norm_v1_naive", "rms_norm::added"];
 const ROPE: [&str; 2] = ["rope_v1_naive", "rows::interleaved"];
@@ -94,6 +95,29 @@ pub const FAULTS: &[Fault] = &[
         "gemm_mfma.h",
         "(Format{}, w.lo, x.lo, sum)",
         "(Format{}, w.hi, x.lo, sum)",
+    ),
+    sanitized(fault(GEMM_V4, "nobody waits", "", "    __syncthreads();\n", "")),
+    sanitized(fault(
+        GEMM_V4,
+        "both groups at once",
+        "",
+        "group == 0 ? 0 : -1",
+        "group == 0 ? 0 : 0",
+    )),
+    fault(GEMM_V4, "one segment for all", "", "k % len == 0 && k != 0", "k > in_features"),
+    fault(
+        GEMM_V4,
+        "pieces are not where they were put",
+        "",
+        "x_row + i * TILE + lane % TILE, piece)",
+        "x_row + i * TILE + lane % TILE, piece ^ 1)",
+    ),
+    fault(
+        GEMM_V4,
+        "dies that do the same",
+        "",
+        "die * (num / NUM_XCDS) + min(die, num % NUM_XCDS) + idx",
+        "die * (num / NUM_XCDS) + idx",
     ),
     fault(RMS_NORM, "eps is ignored", "", "sqrtf(mean + eps)", "sqrtf(mean)"),
     fault(RMS_NORM, "another row is taken", "", "rows.at[blockIdx.x]", "rows.at[blockIdx.x ^ 1]"),

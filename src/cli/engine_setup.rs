@@ -1,22 +1,35 @@
 //! From flags to a running engine.
 
-use clap::ValueEnum;
-use engine::{KvCacheDType, Llm, LlmError};
+use std::path::Path;
 
-use crate::cli::args::{BackendArg, EngineArgs, GenerateArgs};
-use crate::cli::bars::DownloadBars;
-use crate::cli::error::CliError;
+use clap::ValueEnum;
+use engine::{KvCacheDType, Llm, LlmError, LogprobsMode};
+
+use super::args::{BackendArg, EngineArgs};
+use super::bars::DownloadBars;
+use super::error::CliError;
+use super::scheduler_args::SchedulerArgs;
+
+/// What commands say of the engine they want.
+pub(crate) struct EngineSetup<'a> {
+    pub engine: &'a EngineArgs,
+    pub scheduler: &'a SchedulerArgs,
+    pub logprobs_mode: LogprobsMode,
+    pub seed: Option<u64>,
+    /// Where to write the run down.
+    pub record: Option<&'a Path>,
+}
 
 /// Finds the model, fetching it if need be, and loads it.
-pub(super) fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
-    let engine = &args.engine;
+pub(crate) fn load(setup: &EngineSetup<'_>) -> Result<Llm, CliError> {
+    let engine = setup.engine;
     refuse_idle_options(engine)?;
     let path = engine::hub::resolve(&engine.model, &DownloadBars::new())?;
     let mut builder = Llm::builder(path)
         .backend(engine.backend.into())
         .pins(engine.pins.clone())
         .kernel_log(|line| eprintln!("{line}"))
-        .logprobs_mode(args.sampling.logprobs_mode.into());
+        .logprobs_mode(setup.logprobs_mode);
     if let Some(isa) = engine.cpu_isa.isa() {
         builder = builder.cpu_isa(isa);
     }
@@ -48,11 +61,11 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
     if let Some(count) = engine.threads {
         builder = builder.threads(count);
     }
-    if let Some(seed) = args.sampling.seed {
+    if let Some(seed) = setup.seed {
         builder = builder.seed(seed);
     }
-    builder = args.scheduler.apply(builder);
-    if let Some(path) = &args.record {
+    builder = setup.scheduler.apply(builder);
+    if let Some(path) = setup.record {
         builder = builder.record(path);
     }
     let llm = builder.build().map_err(|error| engine_error(&error))?;
@@ -85,7 +98,7 @@ fn refuse_idle_options(engine: &EngineArgs) -> Result<(), CliError> {
 }
 
 /// Tells what the user can mend from what is our fault.
-pub(super) fn engine_error(error: &LlmError) -> CliError {
+pub(crate) fn engine_error(error: &LlmError) -> CliError {
     if !error.is_users() {
         CliError::from_internal_error(error)
     } else {

@@ -1,0 +1,36 @@
+//! How busy the engine is, at one moment between two steps.
+
+use engine_core::scheduler::{Scheduler, SchedulerStats};
+
+/// Queues, memory and totals between two steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// Sequences that hold KV.
+    pub num_running: usize,
+    /// Sequences that wait for their turn.
+    pub num_waiting: usize,
+    /// kv_blocks that sequences hold.
+    pub num_used_blocks: usize,
+    /// kv_blocks of the pool.
+    pub num_blocks: usize,
+    /// Totals since the start.
+    pub stats: SchedulerStats,
+}
+
+impl EngineStatus {
+    pub(crate) fn of(scheduler: &Scheduler) -> EngineStatus {
+        let pool = scheduler.block_pool();
+        EngineStatus {
+            num_running: scheduler.running().len(),
+            num_waiting: scheduler.waiting().len(),
+            num_used_blocks: pool.num_used(),
+            num_blocks: pool.num_blocks(),
+            stats: scheduler.stats(),
+        }
+    }
+
+    /// Part of the pool that sequences hold, 0 to 1: vLLM's `kv_cache_usage_perc`.
+    pub fn kv_cache_usage(&self) -> f64 {
+        self.num_used_blocks as f64 / self.num_blocks.max(1) as f64
+    }
+}

@@ -1,0 +1,136 @@
+//! What all requests share, and who answers which path.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Method, Uri, header};
+use axum::middleware;
+use axum::routing::{get, post};
+use engine::{AsyncLlm, Llm, LlmError, SamplingParams};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+use crate::auth::{self, ApiKeys};
+use crate::config::ServerConfig;
+use crate::error::ApiError;
+use crate::metrics::Metrics;
+use crate::openai::{chat, completions, models};
+use crate::operations;
+use crate::server::ServeError;
+
+/// What all requests share.
+pub(crate) struct App {
+    pub(crate) llm: AsyncLlm,
+    pub(crate) api_keys: ApiKeys,
+    pub(crate) metrics: Metrics,
+    pub(crate) config: ServerConfig,
+    /// How the checkpoint wants to be sampled from, over vLLM's defaults.
+    pub(crate) sampling_defaults: SamplingParams,
+    pub(crate) max_model_len: usize,
+    /// Seconds since 1970.
+    pub(crate) started: u64,
+}
+
+impl App {
+    pub(crate) fn new(llm: Llm, config: ServerConfig) -> Result<App, LlmError> {
+        let generation = llm.generation_config();
+        let mut sampling_defaults = SamplingParams::default();
+        if let Some(temperature) = generation.temperature {
+            sampling_defaults.temperature = temperature;
+        }
+        if let Some(top_p) = generation.top_p {
+            sampling_defaults.top_p = top_p;
+        }
+        if let Some(top_k) = generation.top_k {
+            sampling_defaults.top_k = i32::try_from(top_k).unwrap_or(0);
+        }
+        let max_model_len = llm.scheduler_config().max_model_len;
+        Ok(App {
+            llm: AsyncLlm::new(llm)?,
+            api_keys: ApiKeys::new(&config.api_keys),
+            metrics: Metrics::new(&config.served_model_names[0]),
+            sampling_defaults,
+            max_model_len,
+            started: unix_time(),
+            config,
+        })
+    }
+
+    /// The name that answers say.
+    pub(crate) fn model_name(&self) -> &str {
+        &self.config.served_model_names[0]
+    }
+
+    /// Fails if `model` is another one than this server's; none is fine.
+    pub(crate) fn check_model(&self, model: Option<&str>) -> Result<(), ApiError> {
+        match model {
+            Some(model) if !self.config.served_model_names.iter().any(|name| name == model) => {
+                Err(ApiError::model_not_found(model, self.model_name()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// Every path of the server.
+pub(crate) fn router(app: &Arc<App>) -> Result<Router, ServeError> {
+    let guarded = Router::new()
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{model}", get(models::one))
+        .route("/v1/chat/completions", post(chat::answer))
+        .route("/v1/completions", post(completions::answer))
+        .route("/v1/embeddings", post(operations::embeddings))
+        .route("/tokenize", post(operations::tokenize))
+        .route("/detokenize", post(operations::detokenize))
+        .route("/reset_prefix_cache", post(operations::reset_prefix_cache))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), auth::check));
+    let open = Router::new()
+        .route("/health", get(operations::health))
+        .route("/ping", get(operations::health).post(operations::health))
+        .route("/version", get(operations::version))
+        .route("/load", get(operations::load))
+        .route("/metrics", get(operations::metrics));
+    let router = guarded
+        .merge(open)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(app.config.max_body_bytes));
+    Ok(match cors(&app.config.allowed_origins)? {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+    .with_state(Arc::clone(app)))
+}
+
+async fn unknown_path(uri: Uri) -> ApiError {
+    ApiError::not_found(format!("there is nothing at {}; see /v1/models", uri.path()))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::method_not_allowed(format!("{} does not take {method}", uri.path()))
+}
+
+/// Nothing unless origins are allowed.
+fn cors(origins: &[String]) -> Result<Option<CorsLayer>, ServeError> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE]);
+    if origins.iter().any(|origin| origin == "*") {
+        return Ok(Some(layer.allow_origin(Any)));
+    }
+    let parse = |origin: &String| {
+        let value = HeaderValue::from_str(origin).ok().filter(|_| origin.contains("://"));
+        value.ok_or_else(|| ServeError::Origin(origin.clone()))
+    };
+    let origins: Vec<HeaderValue> = origins.iter().map(parse).collect::<Result<_, _>>()?;
+    Ok(Some(layer.allow_origin(AllowOrigin::list(origins))))
+}

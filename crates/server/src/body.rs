@@ -1,0 +1,153 @@
+//! Bodies of requests: JSON objects whose every field is known.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, rejection::BytesRejection};
+use engine::hub::nearest_name;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::error::ApiError;
+
+/// A body in JSON with fields of `T`, and no others.
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// Fields that requests may have: those of the type itself, so that no list of them can drift from it.
+pub(crate) trait Record: Default + Serialize + DeserializeOwned {
+    /// Fields that a client may know from elsewhere, and that there is no code for: each with the reason.
+    const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[];
+}
+
+/// What a body may be read as: a record, or two whose fields stand side by side.
+pub(crate) trait Fields: Sized {
+    /// The fields there are, by their names.
+    fn known() -> Map<String, Value>;
+    /// Why a field that is not known is not.
+    fn unsupported(name: &str) -> Option<&'static str>;
+    /// Reads the fields that are its own.
+    fn read(fields: &Map<String, Value>) -> Result<Self, ApiError>;
+}
+
+impl<T: Record> Fields for T {
+    fn known() -> Map<String, Value> {
+        match serde_json::to_value(T::default()) {
+            Ok(Value::Object(known)) => known,
+            _ => Map::new(),
+        }
+    }
+
+    fn unsupported(name: &str) -> Option<&'static str> {
+        T::UNSUPPORTED.iter().find(|(field, _)| *field == name).map(|(_, reason)| *reason)
+    }
+
+    fn read(fields: &Map<String, Value>) -> Result<Self, ApiError> {
+        serde_path_to_error::deserialize(Value::Object(fields.clone())).map_err(|error| {
+            let path = error.path().to_string();
+            let field = path.split(['.', '[']).next().unwrap_or(&path);
+            ApiError::bad_field(field, format!("{path}: {}", error.inner()))
+        })
+    }
+}
+
+impl<A: Record, B: Record> Fields for (A, B) {
+    fn known() -> Map<String, Value> {
+        A::known().into_iter().chain(B::known()).collect()
+    }
+
+    fn unsupported(name: &str) -> Option<&'static str> {
+        A::unsupported(name).or_else(|| B::unsupported(name))
+    }
+
+    fn read(fields: &Map<String, Value>) -> Result<Self, ApiError> {
+        Ok((A::read(fields)?, B::read(fields)?))
+    }
+}
+
+impl<T: Fields, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        // Clients of all kinds leave the content type out or write another one; what counts is what it is.
+        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        parse(&bytes).map(Body)
+    }
+}
+
+fn unread(rejection: BytesRejection) -> ApiError {
+    match rejection.status().as_u16() {
+        413 => {
+            ApiError::too_large("the body is larger than the server takes; send a shorter prompt")
+        }
+        _ => ApiError::bad_request(format!("the body did not arrive: {}", rejection.body_text())),
+    }
+}
+
+fn parse<T: Fields>(bytes: &[u8]) -> Result<T, ApiError> {
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_request(format!("the body is not valid JSON: {error}")))?;
+    let Value::Object(mut fields) = value else {
+        return Err(ApiError::bad_request("the body must be a JSON object"));
+    };
+    // As in vLLM, `null` is a field that was left out.
+    fields.retain(|_, value| !value.is_null());
+    refuse_strangers::<T>(&fields)?;
+    T::read(&fields)
+}
+
+fn refuse_strangers<T: Fields>(fields: &Map<String, Value>) -> Result<(), ApiError> {
+    let known = T::known();
+    let Some(name) = fields.keys().find(|name| !known.contains_key(*name)) else { return Ok(()) };
+    if let Some(reason) = T::unsupported(name) {
+        return Err(ApiError::bad_field(name, format!("`{name}` is not supported: {reason}")));
+    }
+    let nearest = nearest_name(name, known.keys().map(String::as_str));
+    let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+    Err(ApiError::bad_field(name, format!("`{name}` is not a field of this request{hint}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, serde::Deserialize, Serialize)]
+    #[serde(default)]
+    struct Place {
+        name: Option<String>,
+        height: Option<u32>,
+    }
+
+    impl Record for Place {
+        const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[("depth", "it is unknown")];
+    }
+
+    #[derive(Debug, Default, serde::Deserialize, Serialize)]
+    #[serde(default)]
+    struct Owner {
+        owner: Option<Vec<u8>>,
+    }
+
+    impl Record for Owner {}
+
+    fn message(body: &str) -> String {
+        parse::<(Place, Owner)>(body.as_bytes()).unwrap_err().body()["error"]["message"].to_string()
+    }
+
+    #[test]
+    fn fields_of_both_records_are_read() {
+        let body = br#"{"name": "x", "owner": [1], "height": null}"#;
+        let (place, owner) = parse::<(Place, Owner)>(body).unwrap();
+        assert_eq!((place.name.as_deref(), place.height), (Some("x"), None));
+        assert_eq!(owner.owner, Some(vec![1]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert!(message(r#"{"nmae": "x"}"#).contains("did you mean `name`?"));
+        assert!(message(r#"{"depth": 1}"#).contains("it is unknown"));
+        assert!(message(r#"{"height": -1}"#).contains("height: "));
+        assert!(message(r#"{"owner": [1, 256]}"#).contains("owner[1]: "));
+        for body in ["", "[]", "{\"name\": ", "nonsense"] {
+            assert!(message(body).contains("JSON"), "{body}");
+        }
+    }
+}

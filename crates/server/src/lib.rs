@@ -1,0 +1,31 @@
+//! The OpenAI API over the engine, with vLLM's additions, by vLLM's names.
+//!
+//! ```no_run
+//! use engine::{AsyncLlm, Llm};
+//! use server::{Server, ServerConfig};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let llm = Llm::builder("model.gguf").build()?;
+//! let server = Server::bind(llm, ServerConfig::new("my-model")).await?;
+//! println!("http://{}", server.local_addr()?);
+//! server.serve(std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A request is understood whole or refused: a field that the server does not know, or that it knows and
+//! has no code for, is an error that names it. A client that goes away withdraws its request.
+#![forbid(unsafe_code)]
+
+mod app;
+mod auth;
+mod body;
+mod config;
+mod error;
+mod metrics;
+mod openai;
+mod operations;
+mod server;
+
+pub use config::ServerConfig;
+pub use server::{ServeError, Server};

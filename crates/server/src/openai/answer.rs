@@ -1,0 +1,104 @@
+//! From a request in the engine to events or to a whole answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use engine::output::RequestOutput;
+use engine::{Prompt, RequestOptions, RequestStream, RequestUpdate, SamplingParams};
+use futures_util::stream::{self, Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::app::{App, unix_time};
+use crate::error::ApiError;
+use crate::metrics::InProgress;
+
+/// What comes besides the answer in a stream.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct StreamOptions {
+    /// Ends with a chunk that has the usage.
+    pub(super) include_usage: bool,
+}
+
+/// What all chunks of an answer say of it.
+#[derive(Clone, Debug)]
+pub(super) struct Heading {
+    pub(super) id: String,
+    pub(super) created: u64,
+    pub(super) model: String,
+}
+
+impl Heading {
+    /// With an id of its own, or the caller's.
+    pub(super) fn new(app: &App, prefix: &str, request_id: Option<String>) -> Self {
+        let id = request_id.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
+        let model = app.model_name().to_owned();
+        Heading { id: format!("{prefix}-{id}"), created: unix_time(), model }
+    }
+}
+
+/// A request that the engine has taken. Dropping it withdraws the request.
+pub(super) struct Running {
+    app: Arc<App>,
+    stream: RequestStream,
+    in_progress: InProgress,
+}
+
+impl Running {
+    pub(super) async fn start(
+        app: &Arc<App>,
+        prompt: Prompt,
+        params: SamplingParams,
+        options: RequestOptions,
+    ) -> Result<Running, ApiError> {
+        let (n, max_tokens) = (params.n, params.max_tokens);
+        let stream = app.llm.generate_with(prompt, params, options).await?;
+        let in_progress = app.metrics.begin(n, max_tokens);
+        Ok(Running { app: Arc::clone(app), stream, in_progress })
+    }
+
+    async fn next(&mut self) -> Option<Result<RequestUpdate, ApiError>> {
+        let update = match self.stream.next().await? {
+            Ok(update) => update,
+            Err(error) => return Some(Err(error.into())),
+        };
+        self.app.metrics.update(&mut self.in_progress, &update);
+        Some(match update.error {
+            Some(error) => Err(ApiError::internal(error.to_string())),
+            None => Ok(update),
+        })
+    }
+
+    /// The whole answer.
+    pub(super) async fn finish(mut self) -> Result<RequestOutput, ApiError> {
+        while let Some(update) = self.next().await {
+            if let Some(output) = update?.finished {
+                return Ok(output);
+            }
+        }
+        Err(ApiError::internal("the engine ended the request without an answer"))
+    }
+
+    /// Its updates, up to the last one or an error.
+    pub(super) fn updates(self) -> impl Stream<Item = Result<RequestUpdate, ApiError>> + Send {
+        stream::unfold(Some(self), async |running| {
+            let mut running = running?;
+            let update = running.next().await?;
+            let is_last = update.as_ref().map_or(true, |update| update.finished.is_some());
+            Some((update, (!is_last).then_some(running)))
+        })
+    }
+}
+
+/// Server-sent events, with the mark of the end.
+pub(super) fn events(chunks: impl Stream<Item = Value> + Send + 'static) -> Response {
+    let data = chunks.map(|chunk| chunk.to_string());
+    let data = data.chain(stream::once(async { "[DONE]".to_owned() }));
+    let events = data.map(|data| Ok::<_, Infallible>(Event::default().data(data)));
+    // An answer that waits in the queue sends a comment now and then, so that nobody hangs up.
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+}

@@ -1,0 +1,232 @@
+//! `/v1/chat/completions`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use engine::output::{CompletionOutput, RequestOutput, StopReason};
+use engine::text::Message;
+use engine::{Prompt, RequestUpdate};
+use futures_util::stream::{self, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::answer::{Heading, Running, StreamOptions, events};
+use super::logprobs;
+use super::sampling::SamplingFields;
+use super::usage::Usage;
+use crate::app::App;
+use crate::body::{Body, Record};
+use crate::error::ApiError;
+
+/// Most candidates for each token, as in OpenAI's API.
+const MAX_TOP_LOGPROBS: usize = 20;
+
+/// A conversation to go on with.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ChatRequest {
+    model: Option<String>,
+    messages: Vec<Message>,
+    max_completion_tokens: Option<usize>,
+    logprobs: Option<bool>,
+    top_logprobs: Option<usize>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    request_id: Option<String>,
+    /// Whether the answer is to be kept; it never is.
+    store: Option<bool>,
+}
+
+impl Record for ChatRequest {
+    const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
+        ("tools", "the server cannot call tools yet"),
+        ("tool_choice", "the server cannot call tools yet"),
+        ("parallel_tool_calls", "the server cannot call tools yet"),
+        ("functions", "the server cannot call tools yet"),
+        ("function_call", "the server cannot call tools yet"),
+        ("modalities", "the model writes text"),
+        ("audio", "the model writes text"),
+        ("best_of", "it decodes answers that nobody gets; ask for `n` with logprobs"),
+        ("use_beam_search", "the engine has no beam search; ask for `n`"),
+        ("prompt_logprobs", "ask /v1/completions for the log-probabilities of a prompt"),
+        ("chat_template", "a template from a request is never run; the model's own is"),
+        ("kv_transfer_params", "prefill and decode run in one process"),
+        ("reasoning_effort", "the model has no setting for it"),
+        ("echo", "the messages are not part of the answer"),
+    ];
+}
+
+impl ChatRequest {
+    /// Likeliest candidates for each token, if log-probabilities are wanted.
+    fn num_top_logprobs(&self) -> Result<Option<usize>, ApiError> {
+        match (self.logprobs.unwrap_or(false), self.top_logprobs) {
+            (false, None | Some(0)) => Ok(None),
+            (false, Some(_)) => {
+                let message = "`top_logprobs` needs `logprobs`: true";
+                Err(ApiError::bad_field("top_logprobs", message))
+            }
+            (true, Some(num_top)) if num_top > MAX_TOP_LOGPROBS => {
+                let message =
+                    format!("`top_logprobs` is {num_top}; {MAX_TOP_LOGPROBS} is the most");
+                Err(ApiError::bad_field("top_logprobs", message))
+            }
+            (true, num_top) => Ok(Some(num_top.unwrap_or(0))),
+        }
+    }
+
+    fn check(&self) -> Result<(), ApiError> {
+        if self.messages.is_empty() {
+            return Err(ApiError::bad_field(
+                "messages",
+                "`messages` must have at least one message",
+            ));
+        }
+        if self.store == Some(true) {
+            return Err(ApiError::bad_field(
+                "store",
+                "the server keeps no answers; leave `store` out",
+            ));
+        }
+        if self.stream_options.is_some() && self.stream != Some(true) {
+            let message = "`stream_options` needs `stream`: true";
+            return Err(ApiError::bad_field("stream_options", message));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) async fn answer(
+    State(app): State<Arc<App>>,
+    Body((request, sampling)): Body<(ChatRequest, SamplingFields)>,
+) -> Result<Response, ApiError> {
+    app.check_model(request.model.as_deref())?;
+    request.check()?;
+    let num_top = request.num_top_logprobs()?;
+    // Unless the request says so, an answer ends where the model ends it, or where its context is full.
+    let max_tokens = request.max_completion_tokens.unwrap_or(app.max_model_len);
+    let mut params = sampling.params(&app, max_tokens)?;
+    if request.max_completion_tokens.is_some() {
+        params.max_tokens = max_tokens;
+    }
+    params.logprobs = num_top.map(|num_top| num_top as i32);
+    let options = sampling.options();
+    let heading = Heading::new(&app, "chatcmpl", request.request_id);
+    let running = Running::start(&app, Prompt::Messages(request.messages), params, options).await?;
+    if request.stream == Some(true) {
+        let with_usage = request.stream_options.unwrap_or_default().include_usage;
+        let mut chunks = Chunks { heading, num_top, with_usage, has_begun: Vec::new() };
+        let updates = running.updates();
+        return Ok(events(updates.flat_map(move |update| stream::iter(chunks.of(update)))));
+    }
+    let output = running.finish().await?;
+    Ok(Json(whole(&heading, num_top, &output)).into_response())
+}
+
+/// The answer at once.
+fn whole(heading: &Heading, num_top: Option<usize>, output: &RequestOutput) -> Value {
+    let choice = |completion: &CompletionOutput| {
+        let tokens = completion.logprobs.as_deref().unwrap_or_default();
+        json!({
+            "index": completion.index,
+            "message": { "role": "assistant", "content": completion.text, "refusal": null },
+            "logprobs": num_top.map(|num_top| logprobs::chat(tokens, num_top)),
+            "finish_reason": completion.finish_reason.name(),
+            "stop_reason": stop_reason(completion.stop_reason.as_ref()),
+        })
+    };
+    let mut usage = Usage::default();
+    usage.add(output);
+    json!({
+        "id": heading.id,
+        "object": "chat.completion",
+        "created": heading.created,
+        "model": heading.model,
+        "choices": output.outputs.iter().map(choice).collect::<Vec<_>>(),
+        "usage": usage.json(),
+    })
+}
+
+/// The text or token that ended an answer.
+pub(super) fn stop_reason(reason: Option<&StopReason>) -> Value {
+    match reason {
+        None => Value::Null,
+        Some(StopReason::Text(text)) => Value::from(text.as_str()),
+        Some(StopReason::Token(token_id)) => Value::from(*token_id),
+    }
+}
+
+/// Writes chunks.
+struct Chunks {
+    heading: Heading,
+    num_top: Option<usize>,
+    with_usage: bool,
+    /// The sequences whose first chunk, with the role, has been written.
+    has_begun: Vec<usize>,
+}
+
+impl Chunks {
+    /// The chunks of an update; an error is the last thing that a stream says.
+    fn of(&mut self, update: Result<RequestUpdate, ApiError>) -> Vec<Value> {
+        let update = match update {
+            Ok(update) => update,
+            Err(error) => return vec![error.body()],
+        };
+        let mut chunks = Vec::new();
+        if !self.has_begun.contains(&update.index) {
+            self.has_begun.push(update.index);
+            let delta = json!({ "role": "assistant", "content": "" });
+            let choice = json!({ "index": update.index, "delta": delta, "logprobs": null, "finish_reason": null });
+            chunks.push(self.chunk(vec![choice]));
+        }
+        if let Some(choice) = self.choice(&update) {
+            chunks.push(self.chunk(vec![choice]));
+        }
+        if let Some(output) = update.finished.filter(|_| self.with_usage) {
+            let mut usage = Usage::default();
+            usage.add(&output);
+            let mut chunk = self.chunk(Vec::new());
+            chunk["usage"] = usage.json();
+            chunks.push(chunk);
+        }
+        chunks
+    }
+
+    /// What is new of a sequence; nothing if a step gave half a letter.
+    fn choice(&self, update: &RequestUpdate) -> Option<Value> {
+        let logprobs = self.num_top.zip(update.new_logprobs.as_deref());
+        let has_logprobs = logprobs.is_some_and(|(_, tokens)| !tokens.is_empty());
+        if update.text_delta.is_empty() && update.finish_reason.is_none() && !has_logprobs {
+            return None;
+        }
+        let mut delta = Map::new();
+        if !update.text_delta.is_empty() {
+            delta.insert("content".to_owned(), Value::from(update.text_delta.as_str()));
+        }
+        let mut choice = json!({
+            "index": update.index,
+            "delta": delta,
+            "logprobs": logprobs.map(|(num_top, tokens)| logprobs::chat(tokens, num_top)),
+            "finish_reason": update.finish_reason.map(engine::FinishReason::name),
+        });
+        if update.finish_reason.is_some() {
+            choice["stop_reason"] = stop_reason(update.stop_reason.as_ref());
+        }
+        Some(choice)
+    }
+
+    fn chunk(&self, choices: Vec<Value>) -> Value {
+        let mut chunk = json!({
+            "id": self.heading.id,
+            "object": "chat.completion.chunk",
+            "created": self.heading.created,
+            "model": self.heading.model,
+            "choices": choices,
+        });
+        if self.with_usage {
+            chunk["usage"] = Value::Null;
+        }
+        chunk
+    }
+}

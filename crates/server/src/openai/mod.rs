@@ -1,0 +1,9 @@
+//! OpenAI's requests and answers, with vLLM's additions.
+
+mod answer;
+pub(crate) mod chat;
+pub(crate) mod completions;
+mod logprobs;
+pub(crate) mod models;
+mod sampling;
+mod usage;

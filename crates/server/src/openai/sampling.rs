@@ -1,0 +1,146 @@
+//! Fields that both kinds of request have: how to choose tokens, and when to stop.
+
+use engine::{RequestOptions, SamplingParams, StructuredOutputs, TokenId, request_json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::body::Record;
+use crate::error::ApiError;
+
+/// OpenAI's and vLLM's fields; none of them must be given.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SamplingFields {
+    n: Option<usize>,
+    max_tokens: Option<usize>,
+    min_tokens: Option<usize>,
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    top_k: Option<i32>,
+    min_p: Option<f32>,
+    presence_penalty: Option<f32>,
+    frequency_penalty: Option<f32>,
+    repetition_penalty: Option<f32>,
+    logit_bias: Option<Value>,
+    allowed_token_ids: Option<Vec<u32>>,
+    bad_words: Option<Vec<String>>,
+    structured_outputs: Option<Value>,
+    response_format: Option<ResponseFormat>,
+    /// Clients send any 64 bits.
+    seed: Option<i64>,
+    ignore_eos: Option<bool>,
+    stop: Option<OneOrMany>,
+    stop_token_ids: Option<Vec<u32>>,
+    include_stop_str_in_output: Option<bool>,
+    skip_special_tokens: Option<bool>,
+    priority: Option<i32>,
+    cache_salt: Option<String>,
+    /// Who asks, for the caller's own books.
+    user: Option<String>,
+    metadata: Option<Value>,
+}
+
+/// A text or several.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a text or a list of texts")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// What form the answer must have, in OpenAI's words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum ResponseFormat {
+    Text,
+    JsonObject,
+    JsonSchema { json_schema: JsonSchema },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonSchema {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+    schema: Value,
+    /// The answer always keeps to the schema.
+    #[serde(default)]
+    strict: Option<bool>,
+}
+
+impl Record for SamplingFields {}
+
+impl SamplingFields {
+    /// How many answers are wanted to each prompt.
+    pub(super) fn n(&self) -> usize {
+        self.n.unwrap_or(1)
+    }
+
+    /// The engine's parameters: fields that are not given are the model's own, and `max_tokens` is
+    /// `default_max_tokens`.
+    pub(super) fn params(
+        &self,
+        app: &App,
+        default_max_tokens: usize,
+    ) -> Result<SamplingParams, ApiError> {
+        let base = app.sampling_defaults.clone();
+        let tokens = |ids: &Vec<u32>| ids.iter().map(|&id| TokenId(id)).collect::<Vec<_>>();
+        let logit_bias = self.logit_bias.as_ref().map(request_json::logit_bias).transpose();
+        Ok(SamplingParams {
+            n: self.n(),
+            max_tokens: self.max_tokens.unwrap_or(default_max_tokens),
+            min_tokens: self.min_tokens.unwrap_or(base.min_tokens),
+            temperature: self.temperature.unwrap_or(base.temperature),
+            top_p: self.top_p.unwrap_or(base.top_p),
+            top_k: self.top_k.unwrap_or(base.top_k),
+            min_p: self.min_p.unwrap_or(base.min_p),
+            presence_penalty: self.presence_penalty.unwrap_or(base.presence_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(base.frequency_penalty),
+            repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
+            logit_bias: logit_bias
+                .map_err(|error| ApiError::bad_field("logit_bias", error))?
+                .unwrap_or_default(),
+            allowed_token_ids: self.allowed_token_ids.as_ref().map(tokens),
+            bad_words: self.bad_words.clone().unwrap_or_default(),
+            structured_outputs: self.form()?,
+            seed: self.seed.map(|seed| seed as u64),
+            ignore_eos: self.ignore_eos.unwrap_or(base.ignore_eos),
+            stop: match self.stop.clone() {
+                None => Vec::new(),
+                Some(OneOrMany::One(text)) => vec![text],
+                Some(OneOrMany::Many(texts)) => texts,
+            },
+            stop_token_ids: self.stop_token_ids.as_ref().map(tokens).unwrap_or_default(),
+            include_stop_str_in_output: self.include_stop_str_in_output.unwrap_or(false),
+            skip_special_tokens: self.skip_special_tokens.unwrap_or(true),
+            ..base
+        })
+    }
+
+    /// What the scheduler and the KV cache are to know.
+    pub(super) fn options(&self) -> RequestOptions {
+        RequestOptions { priority: self.priority.unwrap_or(0), cache_salt: self.cache_salt.clone() }
+    }
+
+    /// The form of the answer, said in one of two ways.
+    fn form(&self) -> Result<Option<StructuredOutputs>, ApiError> {
+        let own = self.structured_outputs.as_ref().map(request_json::structured_outputs);
+        let own =
+            own.transpose().map_err(|error| ApiError::bad_field("structured_outputs", error))?;
+        let openai = match &self.response_format {
+            None | Some(ResponseFormat::Text) => None,
+            Some(ResponseFormat::JsonObject) => Some(StructuredOutputs::JsonObject),
+            Some(ResponseFormat::JsonSchema { json_schema }) => {
+                Some(StructuredOutputs::Json(json_schema.schema.to_string()))
+            }
+        };
+        if own.is_some() && openai.is_some() {
+            let message = "`response_format` and `structured_outputs` both say what form the answer has; give one";
+            return Err(ApiError::bad_field("response_format", message));
+        }
+        Ok(own.or(openai))
+    }
+}

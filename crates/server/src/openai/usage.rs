@@ -1,0 +1,31 @@
+//! How many tokens a request took.
+
+use engine::output::RequestOutput;
+use serde_json::{Value, json};
+
+/// Tokens of prompts and answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    num_prompt_tokens: usize,
+    num_completion_tokens: usize,
+    num_cached_tokens: usize,
+}
+
+impl Usage {
+    /// Adds what a request took.
+    pub(super) fn add(&mut self, output: &RequestOutput) {
+        let lengths = output.outputs.iter().map(|completion| completion.token_ids.len());
+        self.num_prompt_tokens += output.prompt_token_ids.len();
+        self.num_completion_tokens += lengths.sum::<usize>();
+        self.num_cached_tokens += output.metrics.num_cached_tokens;
+    }
+
+    pub(super) fn json(self) -> Value {
+        json!({
+            "prompt_tokens": self.num_prompt_tokens,
+            "total_tokens": self.num_prompt_tokens + self.num_completion_tokens,
+            "completion_tokens": self.num_completion_tokens,
+            "prompt_tokens_details": { "cached_tokens": self.num_cached_tokens },
+        })
+    }
+}

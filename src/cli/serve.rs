@@ -1,0 +1,136 @@
+//! `kvasir serve`: the OpenAI API over one model.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use clap::Args;
+use engine::LogprobsMode;
+use server::{ServeError, Server, ServerConfig};
+use tokio::signal;
+
+use super::args::{EngineArgs, LogprobsModeArg};
+use super::engine_setup::{self, EngineSetup};
+use super::error::CliError;
+use super::scheduler_args::SchedulerArgs;
+
+/// `kvasir serve`.
+#[derive(Args, Debug)]
+#[command(after_help = SERVE_HELP)]
+pub(crate) struct ServeArgs {
+    /// The model: as --model, which it replaces
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    model_name: Option<String>,
+
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    scheduler: SchedulerArgs,
+
+    /// Seed of the random numbers of requests that have none
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// What log-probabilities are of
+    #[arg(long, value_enum, default_value_t = LogprobsModeArg::RawLogprobs)]
+    logprobs_mode: LogprobsModeArg,
+}
+
+/// Where the server listens, and whom it answers.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "HTTP")]
+struct HttpArgs {
+    /// Address to listen on; 0.0.0.0 is all of this machine's
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8000)]
+    port: u16,
+
+    /// Answer only requests with this key (repeatable)
+    #[arg(long = "api-key", value_name = "KEY", env = "KVASIR_API_KEY", hide_env_values = true)]
+    api_keys: Vec<String>,
+
+    /// What requests call the model (repeatable) [default: as it was given]
+    #[arg(long = "served-model-name", value_name = "NAME")]
+    served_model_names: Vec<String>,
+
+    /// Let web pages of this origin ask; * is any (repeatable)
+    #[arg(long = "allowed-origin", value_name = "ORIGIN")]
+    allowed_origins: Vec<String>,
+
+    /// Largest body of a request
+    #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
+    max_body_bytes: usize,
+}
+
+const SERVE_HELP: &str = "\
+    curl http://localhost:8000/v1/chat/completions -H 'Content-Type: application/json' \\
+        -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}]}'
+
+/metrics has vLLM's names. Ctrl-C takes no more requests, and ends when those in progress are answered.";
+
+pub(crate) fn run(mut args: ServeArgs) -> Result<(), CliError> {
+    if let Some(model) = args.model_name.take() {
+        args.engine.model = model;
+    }
+    let llm = engine_setup::load(&EngineSetup {
+        engine: &args.engine,
+        scheduler: &args.scheduler,
+        logprobs_mode: LogprobsMode::from(args.logprobs_mode),
+        seed: args.seed,
+        record: None,
+    })?;
+    let device = llm.device_name();
+    let config = args.http.config(&args.engine.model);
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| CliError::internal(format!("cannot start threads: {error}")))?;
+    runtime
+        .block_on(async {
+            let server = Server::bind(llm, config).await?;
+            let address = server.local_addr()?;
+            // Whoever started the server may not read what it says.
+            let _ = writeln!(io::stderr(), "{} on {device}", args.engine.model);
+            let _ = writeln!(io::stderr(), "listening on http://{address}");
+            server.serve(asked_to_stop()).await
+        })
+        .map_err(|error| serve_error(&error))
+}
+
+impl HttpArgs {
+    fn config(self, model: &str) -> ServerConfig {
+        let mut config = ServerConfig::new(model);
+        config.address = SocketAddr::new(self.host, self.port);
+        if !self.served_model_names.is_empty() {
+            config.served_model_names = self.served_model_names;
+        }
+        config.api_keys = self.api_keys;
+        config.allowed_origins = self.allowed_origins;
+        config.max_body_bytes = self.max_body_bytes;
+        config
+    }
+}
+
+/// Ctrl-C, or what service managers send.
+async fn asked_to_stop() {
+    let interrupted = signal::ctrl_c();
+    #[cfg(unix)]
+    if let Ok(mut terminated) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = interrupted => {}
+            _ = terminated.recv() => {}
+        }
+        return;
+    }
+    let _ = interrupted.await;
+}
+
+fn serve_error(error: &ServeError) -> CliError {
+    match error {
+        ServeError::Engine(error) => engine_setup::engine_error(error),
+        ServeError::Io(_) => CliError::from_internal_error(error),
+        error => CliError::from_usage_error(error),
+    }
+}

@@ -1,0 +1,162 @@
+"""OpenAI's own Python package against `kvasir serve`: what its users do, and that it understands the answers.
+
+Usage: openai_package.py URL, the server's address. `cargo xtask test --only clients` starts one.
+"""
+
+import json
+import sys
+import urllib.request
+
+import openai
+from prometheus_client.parser import text_string_to_metric_families
+
+MODEL = "smollm2"
+MESSAGES = [
+    {"role": "system", "content": "You are brief."},
+    {"role": "user", "content": "Name a colour of the sky."},
+]
+
+
+def chat(client, **options):
+    options = {"model": MODEL, "messages": MESSAGES, "max_tokens": 16, "temperature": 0, **options}
+    return client.chat.completions.create(**options)
+
+
+def a_chat_is_answered(client):
+    answer = chat(client)
+    assert answer.object == "chat.completion" and answer.model == MODEL
+    choice = answer.choices[0]
+    assert choice.message.role == "assistant" and choice.message.content
+    assert choice.finish_reason in ("stop", "length")
+    usage = answer.usage
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens > 16
+
+
+def a_stream_is_the_whole_answer(client):
+    whole = chat(client)
+    chunks = list(chat(client, stream=True, stream_options={"include_usage": True}))
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    # The package's helper takes an answer that was cut off for an error.
+    options = {"model": MODEL, "messages": MESSAGES, "max_tokens": 99, "temperature": 0, "stop": "."}
+    with client.chat.completions.stream(**options) as stream:
+        final = stream.get_final_completion()
+    assert final.choices[0].finish_reason == "stop"
+    assert final.choices[0].message.content.startswith(text.split(".")[0])
+
+
+def several_answers_with_a_seed_repeat(client):
+    options = {"n": 3, "temperature": 1.0, "seed": 5}
+    first, second = (chat(client, **options) for _ in range(2))
+    texts = [choice.message.content for choice in first.choices]
+    assert texts == [choice.message.content for choice in second.choices]
+    assert len(set(texts)) > 1, texts
+
+
+def log_probabilities_are_there(client):
+    answer = chat(client, logprobs=True, top_logprobs=3)
+    content = answer.choices[0].logprobs.content
+    assert len(content) == answer.usage.completion_tokens
+    for token in content:
+        assert len(token.top_logprobs) == 3 and token.logprob <= 0
+        # Greedy: the chosen one is the likeliest.
+        assert token.top_logprobs[0].token == token.token
+    text = b"".join(bytes(token.bytes) for token in content).decode()
+    assert text.startswith(answer.choices[0].message.content)
+
+
+def an_answer_keeps_to_a_schema(client):
+    schema = {
+        "type": "object",
+        "properties": {"colour": {"enum": ["blue", "red"]}, "sure": {"type": "boolean"}},
+        "required": ["colour", "sure"],
+        "additionalProperties": False,
+    }
+    json_schema = {"name": "colour", "schema": schema, "strict": True}
+    answer = chat(
+        client,
+        max_tokens=64,
+        response_format={"type": "json_schema", "json_schema": json_schema},
+    )
+    found = json.loads(answer.choices[0].message.content)
+    assert found["colour"] in ("blue", "red") and isinstance(found["sure"], bool), found
+
+
+def vllms_own_fields_are_understood(client):
+    plain = chat(client, max_tokens=8)
+    longer = chat(client, max_tokens=24, extra_body={"min_tokens": 20, "repetition_penalty": 1.3})
+    assert longer.usage.completion_tokens >= 20 > plain.usage.completion_tokens
+
+
+def a_text_is_continued(client):
+    options = {"model": MODEL, "prompt": ["The sea is", "Snow is"], "temperature": 0, "logprobs": 2}
+    whole = client.completions.create(max_tokens=6, **options)
+    assert [choice.index for choice in whole.choices] == [0, 1]
+    assert all(len(choice.logprobs.tokens) == 6 for choice in whole.choices)
+    texts = ["", ""]
+    for chunk in client.completions.create(max_tokens=6, stream=True, **options):
+        texts[chunk.choices[0].index] += chunk.choices[0].text
+    assert texts == [choice.text for choice in whole.choices]
+
+
+def the_model_is_listed(client):
+    assert [model.id for model in client.models.list()] == [MODEL]
+    assert client.models.retrieve(MODEL).id == MODEL
+
+
+def errors_are_the_packages_own(client):
+    def fails(kind, **options):
+        try:
+            chat(client, **options)
+        except kind as error:
+            return error
+        raise AssertionError(f"{options} passed")
+
+    assert fails(openai.BadRequestError, temperature=-1).status_code == 400
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    assert "tools" in fails(openai.BadRequestError, tools=[tool]).message
+    assert fails(openai.NotFoundError, model="gpt-4").status_code == 404
+    stranger = client.with_options(api_key="wrong")
+    try:
+        chat(stranger)
+    except openai.AuthenticationError:
+        return
+    raise AssertionError("a wrong key was taken")
+
+
+def metrics_can_be_scraped(url, num_requests):
+    with urllib.request.urlopen(f"{url}/metrics") as page:
+        text = page.read().decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    success = families["vllm:request_success"]
+    assert sum(sample.value for sample in success.samples) >= num_requests, success
+    buckets = [s for s in families["vllm:time_to_first_token_seconds"].samples if s.name.endswith("_bucket")]
+    assert buckets[-1].labels["le"] == "+Inf" and buckets[-1].value >= num_requests
+
+
+CHECKS = [
+    a_chat_is_answered,
+    a_stream_is_the_whole_answer,
+    several_answers_with_a_seed_repeat,
+    log_probabilities_are_there,
+    an_answer_keeps_to_a_schema,
+    vllms_own_fields_are_understood,
+    a_text_is_continued,
+    the_model_is_listed,
+    errors_are_the_packages_own,
+]
+
+
+def main():
+    url, key = sys.argv[1:]
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+    for check in CHECKS:
+        check(client)
+        print(check.__name__)
+    metrics_can_be_scraped(url, num_requests=len(CHECKS))
+    print("metrics_can_be_scraped")
+
+
+if __name__ == "__main__":
+    main()

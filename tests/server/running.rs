@@ -1,0 +1,173 @@
+//! A `kvasir serve` of its own for each test that wants one, and what to ask it with.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::Response;
+
+use crate::golden_model::smollm2;
+
+/// Longest that anything here takes.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A server on a free port; it is killed when it is dropped.
+pub struct Running {
+    process: Child,
+    url: String,
+    agent: Agent,
+}
+
+/// An answer: status, headers, body.
+pub struct Answer {
+    pub status: u16,
+    pub retry_after: Option<String>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    /// The answer to a request that must succeed.
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.body);
+        self.json()
+    }
+
+    /// What is said of a request that must fail.
+    pub fn refused(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        let error = self.json()["error"].clone();
+        assert_eq!(error["code"], status, "{error}");
+        error
+    }
+}
+
+/// Serves SmolLM2 with these arguments besides.
+pub fn serve(args: &[&str]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kvasir"));
+    command.arg("serve").arg(smollm2()).args(["--served-model-name", "smollm2", "--port", "0"]);
+    command.args(["--max-model-len", "2048"]).args(args);
+    let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+    let url = loop {
+        let line = said.next().expect("it says where it listens, or why not").unwrap();
+        if let Some(url) = line.strip_prefix("listening on ") {
+            break url.to_owned();
+        }
+    };
+    // Whatever else it says must not fill the pipe.
+    std::thread::spawn(move || said.for_each(drop));
+    let agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        .build()
+        .new_agent();
+    Running { process, url, agent }
+}
+
+impl Running {
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        read(self.agent.get(self.url(path)).call().unwrap())
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_text(path, &body.to_string())
+    }
+
+    pub fn post_text(&self, path: &str, body: &str) -> Answer {
+        read(self.agent.post(self.url(path)).send(body).unwrap())
+    }
+
+    pub fn post_with_key(&self, path: &str, body: &Value, key: &str) -> Answer {
+        let request =
+            self.agent.post(self.url(path)).header("Authorization", format!("Bearer {key}"));
+        read(request.send(body.to_string()).unwrap())
+    }
+
+    /// The chunks of a streamed answer, whose end must be marked.
+    pub fn stream(&self, path: &str, body: &Value) -> Vec<Value> {
+        let mut response = self.agent.post(self.url(path)).send(body.to_string()).unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        events(response.body_mut().as_reader())
+    }
+
+    /// The value of a series of `/metrics`; labels do not matter.
+    pub fn metric(&self, name: &str) -> f64 {
+        let page = self.get("/metrics").body;
+        let line = page.lines().find(|line| line.split(['{', ' ']).next() == Some(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in\n{page}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Waits until it is so.
+    pub fn wait_until(&self, what: &str, mut is_so: impl FnMut(&Running) -> bool) {
+        let start = Instant::now();
+        while !is_so(self) {
+            assert!(start.elapsed() < PATIENCE, "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks it to stop, as a service manager does.
+    pub fn terminate(&self) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "it does not stop");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn read(mut response: Response<ureq::Body>) -> Answer {
+    let retry_after = response.headers().get("retry-after");
+    Answer {
+        status: response.status().as_u16(),
+        retry_after: retry_after.map(|value| value.to_str().unwrap().to_owned()),
+        body: response.body_mut().read_to_string().unwrap(),
+    }
+}
+
+/// The data of server-sent events, up to the mark of the end.
+pub fn events(stream: impl Read) -> Vec<Value> {
+    let mut chunks = Vec::new();
+    for line in BufReader::new(stream).lines() {
+        let line = line.unwrap();
+        let Some(data) = line.strip_prefix("data: ") else { continue };
+        if data == "[DONE]" {
+            return chunks;
+        }
+        chunks.push(serde_json::from_str(data).unwrap());
+    }
+    panic!("the stream ends without [DONE] after {chunks:?}");
+}
