@@ -9,7 +9,6 @@ use std::sync::Arc;
 use kv_store::outcome::{Corruption, Lookup, Miss, Put, Reject, TierKind};
 use kv_store::tier::Tier;
 use kv_store_object::ObjectConfig;
-use object_store::ObjectStore;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
