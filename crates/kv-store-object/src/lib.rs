@@ -2,8 +2,11 @@
 //! what the store itself is.
 #![forbid(unsafe_code)]
 
+mod error;
 mod open;
+mod pieces;
 mod tier;
 
-pub use open::{OpenError, open};
-pub use tier::{ObjectConfig, ObjectError, ObjectTier};
+pub use error::ObjectError;
+pub use open::{OpenError, store_config};
+pub use tier::{ObjectConfig, ObjectTier};

@@ -1,17 +1,18 @@
 //! A store whose far tier may be a bucket.
 
+use std::error::Error;
 use std::sync::Arc;
 
-use kv_store::chunk::ChunkShape;
+use kv_store::clock::Clock;
 use kv_store::config::{ConfigError, KvConfig, Place};
 use kv_store::eviction::Pins;
-use kv_store::identity::Identity;
-use kv_store::store::{Store, StoreError};
-use kv_store::tier::{Expected, HostTier, Tier};
+use kv_store::store::StoreConfig;
+use kv_store::tier::{Expected, OpenTier, Tier};
 
-use crate::tier::{ObjectConfig, ObjectError, ObjectTier};
+use crate::error::ObjectError;
+use crate::tier::{ObjectConfig, ObjectTier};
 
-/// Why a configured store cannot be opened.
+/// Why a configuration describes no store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -21,27 +22,22 @@ pub enum OpenError {
     /// The bucket.
     #[error(transparent)]
     Object(#[from] ObjectError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
-/// Opens what `config` describes, a bucket included; otherwise as [`KvConfig::store_config`] and [`Store::open`] do.
+/// What `Store::open` takes, as [`KvConfig::store_config`] makes it, with a bucket as the farthest tier where `config`
+/// names one. Nothing is asked of the bucket before the store is opened.
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open(
+pub fn store_config(
     config: &KvConfig,
     max_model_len: usize,
     block_size: usize,
     pins: &Pins,
-    identity: Identity,
-    shape: ChunkShape,
-) -> Result<Store, OpenError> {
+) -> Result<StoreConfig, OpenError> {
     let storage = config.storage.as_ref().map(|storage| (&storage.place, storage.cap_bytes));
     let Some((Place::Bucket { bucket, prefix }, cap_bytes)) = storage else {
-        let config = config.store_config(max_model_len, block_size, pins)?;
-        return Ok(Store::open(config, identity, shape)?);
+        return Ok(config.store_config(max_model_len, block_size, pins)?);
     };
     let object = ObjectConfig {
         cap_bytes: cap_bytes.unwrap_or(u64::MAX),
@@ -51,14 +47,17 @@ pub fn open(
     };
     let mut near = config.clone();
     near.storage = None;
-    let near = near.store_config(max_model_len, block_size, pins)?;
-    let expected = Arc::new(Expected { identity, shape });
-    let mut tiers: Vec<Arc<dyn Tier>> = Vec::new();
-    if let Some(host) = &near.host {
-        let clock = Arc::clone(&near.clock);
-        tiers.push(Arc::new(HostTier::new(host, Arc::clone(&expected), clock)));
+    let mut store = near.store_config(max_model_len, block_size, pins)?;
+    store.farther.push(Arc::new(object));
+    Ok(store)
+}
+
+impl OpenTier for ObjectConfig {
+    fn open(
+        &self,
+        expected: Arc<Expected>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn Tier>, Box<dyn Error + Send + Sync>> {
+        Ok(Arc::new(ObjectTier::open(self, expected, clock)?))
     }
-    let clock = Arc::clone(&near.clock);
-    tiers.push(Arc::new(ObjectTier::open(&object, Arc::clone(&expected), clock)?));
-    Ok(Store::with_tiers(near, expected, tiers)?)
 }

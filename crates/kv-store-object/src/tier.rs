@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +29,9 @@ use kv_store::record::{
 };
 use kv_store::tier::{Chunk, Expected, Tier, Usage};
 
+use crate::error::ObjectError;
+use crate::pieces::Pieces;
+
 /// A request that gets no answer for so long has failed: computing is then the faster way.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RETRIES: usize = 2;
@@ -40,6 +42,8 @@ const NUM_RUNTIME_THREADS: usize = 2;
 pub struct ObjectConfig {
     /// The bucket, or whatever else has its interface.
     pub store: Arc<dyn ObjectStore>,
+    /// What it is called in errors.
+    pub bucket: String,
     /// What all names begin with; may be empty.
     pub prefix: String,
     /// Most bytes, by what this process knows of the bucket.
@@ -54,9 +58,10 @@ pub struct ObjectConfig {
 
 impl ObjectConfig {
     /// LRU without a cap, uncompressed, listed each minute.
-    pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+    pub fn new(store: Arc<dyn ObjectStore>, bucket: &str, prefix: &str) -> Self {
         ObjectConfig {
             store,
+            bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
             cap_bytes: u64::MAX,
             policy: lru(),
@@ -92,26 +97,11 @@ impl ObjectConfig {
         };
         let client = ClientOptions::new().with_timeout(TIMEOUT).with_allow_http(true);
         let builder = builder.with_client_options(client).with_retry(retry);
-        let store = builder.with_bucket_name(bucket).build().map_err(ObjectError::Client)?;
-        Ok(ObjectConfig::new(Arc::new(store), prefix))
+        let store = builder.with_bucket_name(bucket).build();
+        let store =
+            store.map_err(|source| ObjectError::Client { bucket: bucket.to_owned(), source })?;
+        Ok(ObjectConfig::new(Arc::new(store), bucket, prefix))
     }
-}
-
-/// A bucket that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ObjectError {
-    /// The client's settings.
-    #[error(
-        "the bucket cannot be reached ({0}); look at AWS_ENDPOINT_URL, AWS_REGION and the credentials"
-    )]
-    Client(#[source] Error),
-    /// The bucket does not answer.
-    #[error("the bucket cannot be listed: {0}")]
-    List(#[source] Error),
-    /// No threads.
-    #[error("cannot start the threads that talk to the bucket: {0}")]
-    Runtime(#[source] io::Error),
 }
 
 /// Chunks in a bucket.
@@ -181,7 +171,7 @@ impl ObjectTier {
             clock,
             counters: Counters::default(),
         };
-        tier.list().map_err(ObjectError::List)?;
+        tier.list().map_err(|source| ObjectError::of_listing(&config.bucket, source))?;
         Ok(tier)
     }
 
@@ -262,7 +252,37 @@ impl ObjectTier {
         Reader { expected: &self.expected, codecs: &self.config.codecs, unix_ms }
     }
 
+    /// Some layers alone, where they are if the record is plain; `None` where that does not answer the question, and
+    /// the whole object must be asked.
+    fn read_pieces(&self, key: &ChunkKey, layers: &Range<usize>, out: &mut [u8]) -> Option<Lookup> {
+        let shape = &self.expected.shape;
+        let num_layers = shape.num_layers as usize;
+        let is_part = !layers.is_empty() && layers.len() < num_layers && layers.end <= num_layers;
+        let token_bytes = layers.len() * shape.layer_bytes(1);
+        if !is_part
+            || !self.config.codecs.write().is_plain()
+            || !out.len().is_multiple_of(token_bytes)
+        {
+            return None;
+        }
+        let ranges = Pieces::of_plain(shape, layers, out.len() / token_bytes);
+        let (store, path) = (Arc::clone(&self.config.store), self.path(key));
+        let asked = ranges.clone();
+        let pieces = self.wait(async move { store.get_ranges(&path, &asked).await }).ok()?;
+        let pieces = Pieces::new(&ranges, pieces)?;
+        match self.reader().layers(&pieces, key, layers.clone(), out) {
+            ReadOutcome::Exact(meta, layer_digests) => {
+                self.index().policy.touched(key);
+                Some(Lookup::Hit(Found { tier: TierKind::Object, meta, layer_digests }))
+            }
+            ReadOutcome::Miss(_) | ReadOutcome::Corrupt(_) => None,
+        }
+    }
+
     fn read(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+        if let Some(hit) = self.read_pieces(key, &layers, out) {
+            return hit;
+        }
         // Only for the length of what is fetched: the reader checks them.
         let token_bytes = layers.len().max(1) * self.expected.shape.layer_bytes(1);
         let num_tokens = out.len() / token_bytes.max(1);

@@ -1,5 +1,6 @@
 //! Chunks in a bucket: over memory with faults, and over a real S3 server in a process of its own.
 
+mod refusals;
 mod s3;
 mod server;
 mod support;
@@ -21,7 +22,7 @@ fn path(i: u8) -> Path {
 
 fn memory() -> (Arc<InMemory>, ObjectConfig) {
     let store = Arc::new(InMemory::new());
-    (Arc::clone(&store), ObjectConfig::new(store, "kv"))
+    (Arc::clone(&store), ObjectConfig::new(store, "memory", "kv"))
 }
 
 fn wait<T>(work: impl Future<Output = T>) -> T {
@@ -80,6 +81,32 @@ fn no_flipped_bit_is_an_answer() {
     }
     assert!(num_corrupt > CHUNK_BYTES, "{num_corrupt}");
     assert!(tier.stats().quarantined > 0);
+}
+
+/// A layer of a damaged record is given if its own bytes, the header and the trailer are good, as from a file.
+#[test]
+fn layers_are_fetched_alone() {
+    let (store, config) = memory();
+    let tier = open(&config);
+    assert_eq!(tier.put(&chunk(1)), Put::Stored);
+    let record = wait(async { store.get(&path(1)).await.unwrap().bytes().await.unwrap() });
+    let mut damaged = record.to_vec();
+    damaged[4096 + CHUNK_BYTES / 2 + 5] ^= 1;
+    wait(async { store.put(&path(1), damaged.into()).await.unwrap() });
+    let mut out = vec![0; CHUNK_BYTES / 2];
+    assert!(tier.get(&key(1), 0..1, &mut out).is_hit());
+    assert_eq!(out, bytes(1)[..CHUNK_BYTES / 2]);
+    assert!(matches!(
+        tier.get(&key(1), 1..2, &mut out),
+        Lookup::Corrupt(Corruption::Encoded { layer: 1 })
+    ));
+    assert_eq!(tier.stats().quarantined, 1);
+    assert_eq!(tier.put(&chunk(1)), Put::Stored);
+    assert!(tier.get(&key(1), 1..2, &mut out).is_hit());
+    assert_eq!(out, bytes(1)[CHUNK_BYTES / 2..]);
+    for wrong in [1..3, 2..3, 1..1, 7..9] {
+        assert!(matches!(tier.get(&key(1), wrong, &mut out), Lookup::Miss(Miss::Request)));
+    }
 }
 
 #[test]

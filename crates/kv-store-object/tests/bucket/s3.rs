@@ -12,22 +12,25 @@ use tempfile::TempDir;
 use crate::server::{ACCESS_KEY, SECRET_KEY, Server};
 use crate::support::{chunk, get, key, open};
 
-const BUCKET: &str = "kv-chunks";
+pub const BUCKET: &str = "kv-chunks";
 
-fn start() -> (TempDir, Server) {
+pub fn start() -> (TempDir, Server) {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join(BUCKET)).unwrap();
     let server = Server::start(root.path());
     (root, server)
 }
 
-fn config(server: &Server) -> ObjectConfig {
-    let builder = AmazonS3Builder::new()
+pub fn config(server: &Server) -> ObjectConfig {
+    ObjectConfig::s3_with(client(server, SECRET_KEY), BUCKET, "a/b").unwrap()
+}
+
+pub fn client(server: &Server, secret_key: &str) -> AmazonS3Builder {
+    AmazonS3Builder::new()
         .with_endpoint(&server.endpoint)
         .with_region("us-east-1")
         .with_access_key_id(ACCESS_KEY)
-        .with_secret_access_key(SECRET_KEY);
-    ObjectConfig::s3_with(builder, BUCKET, "a/b").unwrap()
+        .with_secret_access_key(secret_key)
 }
 
 #[test]

@@ -1,16 +1,19 @@
 //! An S3 server as a process: this test program, told by a variable to be one.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use s3s::auth::SimpleAuth;
+use s3s::auth::{S3Auth, SecretKey, SimpleAuth};
 use s3s::service::S3ServiceBuilder;
+use s3s::{S3Error, S3ErrorCode, S3Result};
 use s3s_fs::FileSystem;
 
 const ROOT: &str = "KV_STORE_TEST_S3_ROOT";
+/// While this file is in its root, the server answers every request with the error that the file names.
+const TROUBLE: &str = "trouble";
 const READY: &str = "serving on ";
 pub const ACCESS_KEY: &str = "test-access";
 pub const SECRET_KEY: &str = "test-secret";
@@ -39,6 +42,14 @@ impl Server {
         Server { child, endpoint: endpoint.expect("the server says where it is") }
     }
 
+    /// From now on every request fails with this error of S3's; or, with none, succeeds again.
+    pub fn trouble(root: &Path, code: Option<&str>) {
+        match code {
+            Some(code) => std::fs::write(root.join(TROUBLE), code).unwrap(),
+            None => std::fs::remove_file(root.join(TROUBLE)).unwrap(),
+        }
+    }
+
     /// Ends it at once, as a crash would.
     pub fn kill(&mut self) {
         // It may have ended already.
@@ -61,9 +72,27 @@ fn the_server_itself() {
     }
 }
 
+/// Who asks is asked for a key first: the place to fail before anything is done.
+struct Troubled {
+    keys: SimpleAuth,
+    file: PathBuf,
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Troubled {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if let Ok(code) = std::fs::read_to_string(&self.file) {
+            let code = S3ErrorCode::from_bytes(code.as_bytes()).expect("an error of S3's");
+            return Err(S3Error::new(code));
+        }
+        self.keys.get_secret_key(access_key).await
+    }
+}
+
 async fn serve(root: &Path) {
     let mut service = S3ServiceBuilder::new(FileSystem::new(root).unwrap());
-    service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+    let keys = SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY);
+    service.set_auth(Troubled { keys, file: root.join(TROUBLE) });
     let service = service.build();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{READY}{}", listener.local_addr().unwrap());
