@@ -8,5 +8,5 @@ mod pieces;
 mod tier;
 
 pub use error::ObjectError;
-pub use open::{OpenError, store_config};
+pub use open::{OpenError, open, store_config};
 pub use tier::{ObjectConfig, ObjectTier};

@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use kv_store::chunk::ChunkShape;
 use kv_store::clock::Clock;
 use kv_store::config::{ConfigError, KvConfig, Place};
 use kv_store::eviction::Pins;
-use kv_store::store::StoreConfig;
+use kv_store::identity::Identity;
+use kv_store::store::{Store, StoreConfig, StoreError};
 use kv_store::tier::{Expected, OpenTier, Tier};
 
 use crate::error::ObjectError;
@@ -22,6 +24,25 @@ pub enum OpenError {
     /// The bucket.
     #[error(transparent)]
     Object(#[from] ObjectError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Opens what `config` describes.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(
+    config: &KvConfig,
+    max_model_len: usize,
+    block_size: usize,
+    pins: &Pins,
+    identity: Identity,
+    shape: ChunkShape,
+) -> Result<Store, OpenError> {
+    let config = store_config(config, max_model_len, block_size, pins)?;
+    Ok(Store::open(config, identity, shape)?)
 }
 
 /// What `Store::open` takes, as [`KvConfig::store_config`] makes it, with a bucket as the farthest tier where `config`

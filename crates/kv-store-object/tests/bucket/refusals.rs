@@ -9,9 +9,9 @@ use kv_store::config::{KvConfig, Overrides, Source, ThisMachine};
 use kv_store::eviction::Pins;
 use kv_store::keys::Salt;
 use kv_store::outcome::{Lookup, Miss, Put, TierKind};
-use kv_store::store::{NewChunk, Store, StoreError};
+use kv_store::store::{NewChunk, Store};
 use kv_store::tier::Tier;
-use kv_store_object::{ObjectConfig, ObjectError, ObjectTier};
+use kv_store_object::{ObjectConfig, ObjectError, ObjectTier, OpenError};
 
 use crate::s3::{BUCKET, client, config, start};
 use crate::server::{ACCESS_KEY, SECRET_KEY, Server};
@@ -94,10 +94,9 @@ fn from_environment() {
     assert!(missing.to_string().contains("no bucket no-such-bucket"), "{missing}");
 }
 
-fn open_store(place: &str) -> Result<Store, StoreError> {
+fn open_store(place: &str) -> Result<Store, OpenError> {
     let text = format!("chunk_size: 16\nstorage_backend: file\nstorage_path: {place}\n");
     let resolved = KvConfig::read(Source::Text(&text), &Overrides::default(), &ThisMachine);
     let config = resolved.unwrap().expect("a configuration").config;
-    let config = kv_store_object::store_config(&config, 4096, 16, &Pins::default()).unwrap();
-    Store::open(config, expected().identity.clone(), SHAPE)
+    kv_store_object::open(&config, 4096, 16, &Pins::default(), expected().identity.clone(), SHAPE)
 }
