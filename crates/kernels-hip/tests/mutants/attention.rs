@@ -559,8 +559,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         PING_PONG,
         "keys of the other tile",
         PING_PONG_FILE,
-        "wave.score(tiles[now ^ 1])",
-        "wave.score(tiles[now])",
+        "score(tiles[now ^ 1], wave)",
+        "score(tiles[now], wave)",
     ),
     text(PING_PONG, "missing barrier", PING_PONG_FILE, "    __syncthreads();\n", ""),
     text(
