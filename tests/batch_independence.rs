@@ -90,8 +90,8 @@ fn assert_short_rows_independent(dtype: DType, isa: CpuIsa) {
         // All rows; of the portable path, which is many times slower, a third: bare prompts and chats.
         (true, CpuIsa::Portable) => short_rows(8, 8),
         (true, _) => short_rows(24, 48),
-        (false, CpuIsa::Portable) => short_rows(4, 4),
-        (false, _) => short_rows(8, 12),
+        (false, CpuIsa::Portable) => short_rows(2, 4),
+        (false, _) => short_rows(8, 6),
     };
     assert_independent(&rows, &COVERING_WAYS, dtype, isa);
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::Options;
+use super::rust::ALL_VARIANTS;
 use crate::context::Context;
 use crate::{process, python};
 
@@ -37,8 +38,18 @@ struct Server {
 
 impl Server {
     fn start(context: &Context) -> Result<Server> {
+        // The build of the tests, whose binary it is: features chosen for it alone would be another build.
         let mut build = process::cargo(&context.root);
-        process::run(build.args(["build", "--locked", "-p", "kvasir"]))?;
+        build.args([
+            "test",
+            "--locked",
+            "--workspace",
+            ALL_VARIANTS,
+            "--test",
+            "server",
+            "--no-run",
+        ]);
+        process::run(&mut build)?;
         let mut command = Command::new(context.target_dir.join("debug/kvasir"));
         command.arg("serve").arg(context.test_model()?).args(["--port", "0"]);
         command.args(["--served-model-name", "smollm2", "--max-model-len", "2048"]);

@@ -16,7 +16,7 @@ use crate::process;
 const LONG_PROPTEST_CASES: &str = "4096";
 
 /// Every variant of every HIP kernel is tested, whichever are compiled in by default.
-const ALL_VARIANTS: &str = "--features=kvasir/all-variants";
+pub const ALL_VARIANTS: &str = "--features=kvasir/all-variants";
 
 /// What proptest reads the seed of its cases from.
 const PROPTEST_SEED_VAR: &str = "PROPTEST_RNG_SEED";
