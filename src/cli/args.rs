@@ -201,7 +201,7 @@ impl RequestArgs {
 }
 
 /// What runs the model, and with how much memory.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
     /// A known name, a GGUF file, a model directory, or hf:ORG/MODEL[@REVISION][:FILE.gguf]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use engine::{KvCacheDType, Llm, LlmError, LogprobsMode};
+use engine::{KvCacheDType, Llm, LlmBuilder, LlmError, LogprobsMode};
 
 use super::args::{BackendArg, EngineArgs};
 use super::bars::DownloadBars;
@@ -24,6 +24,13 @@ pub(crate) struct EngineSetup<'a> {
 
 /// Finds the model, fetching it if need be, and loads it.
 pub(crate) fn load(setup: &EngineSetup<'_>) -> Result<Llm, CliError> {
+    let llm = builder(setup)?.build().map_err(|error| engine_error(&error))?;
+    llm.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+    Ok(llm)
+}
+
+/// Finds the model, fetching it if need be; what is left is to load it.
+pub(crate) fn builder(setup: &EngineSetup<'_>) -> Result<LlmBuilder, CliError> {
     let engine = setup.engine;
     refuse_idle_options(engine)?;
     let path = engine::hub::resolve(&engine.model, &DownloadBars::new())?;
@@ -70,9 +77,7 @@ pub(crate) fn load(setup: &EngineSetup<'_>) -> Result<Llm, CliError> {
     if let Some(path) = setup.record {
         builder = builder.record(path);
     }
-    let llm = builder.build().map_err(|error| engine_error(&error))?;
-    llm.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
-    Ok(llm)
+    Ok(builder)
 }
 
 /// The CPU kernels alone have instructions and threads to choose, the GPU's alone variants, and FP8 alone

@@ -10,7 +10,7 @@ use kv_store_object::OpenError;
 use super::error::CliError;
 
 /// The KV store.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(next_help_heading = "KV store")]
 pub(crate) struct KvStoreArgs {
     /// Keep KV as this LMCache configuration says, and load it instead of computing it again

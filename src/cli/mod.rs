@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod bench;
 mod calibrate;
 mod constraints;
 mod convert;
@@ -56,6 +57,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Show what a model is made of
     Inspect(InspectArgs),
+    /// What things take on this machine, beside what it allows
+    Bench(bench::BenchArgs),
     /// The HIP kernels: what there is, and how variants compare
     Kernels(kernels::KernelsArgs),
 }
@@ -72,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Kernels(args) => kernels::run(&args),
     };
     match done {

@@ -94,6 +94,7 @@ struct Started {
     numerics_id: String,
     /// If something asks for it: the model's files are read for it.
     kv_identity: Option<String>,
+    kv_bytes_per_token: u64,
     warnings: Vec<String>,
 }
 
@@ -290,6 +291,7 @@ impl LlmBuilder {
             run_loop: started.run_loop,
             numerics_id: started.numerics_id,
             kv_identity: started.kv_identity,
+            kv_bytes_per_token: started.kv_bytes_per_token,
             warnings: started.warnings,
             config: model.config().clone(),
             generation_config: model.generation_config().clone(),
@@ -428,7 +430,14 @@ impl LlmBuilder {
             logprobs_mode: self.logprobs_mode,
             kv_tier,
         })?;
-        Ok(Started { run_loop: Box::new(engine), numerics_id, kv_identity, warnings })
+        let kv_bytes_per_token = shape.block_bytes() / shape.block_size as u64;
+        Ok(Started {
+            run_loop: Box::new(engine),
+            numerics_id,
+            kv_identity,
+            kv_bytes_per_token,
+            warnings,
+        })
     }
 
     fn tpot_target_us(&self) -> Result<Option<u64>, LlmError> {

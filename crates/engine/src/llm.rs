@@ -99,6 +99,7 @@ pub struct Llm {
     run_loop: Box<dyn RunLoop>,
     numerics_id: String,
     kv_identity: Option<String>,
+    kv_bytes_per_token: u64,
     warnings: Vec<String>,
     config: ModelConfig,
     generation_config: GenerationConfig,
@@ -120,6 +121,7 @@ pub(crate) struct LlmParts {
     pub(crate) run_loop: Box<dyn RunLoop>,
     pub(crate) numerics_id: String,
     pub(crate) kv_identity: Option<String>,
+    pub(crate) kv_bytes_per_token: u64,
     pub(crate) warnings: Vec<String>,
     pub(crate) config: ModelConfig,
     pub(crate) generation_config: GenerationConfig,
@@ -137,7 +139,7 @@ impl Llm {
 
     pub(crate) fn new(parts: LlmParts) -> Llm {
         let LlmParts { run_loop, numerics_id, warnings, config, generation_config, .. } = parts;
-        let LlmParts { kv_identity, tokenizer, chat_template, seed, .. } = parts;
+        let LlmParts { kv_identity, kv_bytes_per_token, tokenizer, chat_template, seed, .. } = parts;
         let mut eos_token_ids: Vec<_> =
             generation_config.eos_token_ids.iter().map(|&id| TokenId(id)).collect();
         if eos_token_ids.is_empty() {
@@ -147,6 +149,7 @@ impl Llm {
             run_loop,
             numerics_id,
             kv_identity,
+            kv_bytes_per_token,
             warnings,
             config,
             generation_config,
@@ -604,6 +607,11 @@ impl Llm {
     /// hexadecimal; `None` if nothing asked for it, a KV store or a record.
     pub fn kv_identity(&self) -> Option<&str> {
         self.kv_identity.as_deref()
+    }
+
+    /// Keys and values of one token in all layers, as the cache has them, bytes.
+    pub fn kv_bytes_per_token(&self) -> u64 {
+        self.kv_bytes_per_token
     }
 
     /// What the user should know of how the engine was started.

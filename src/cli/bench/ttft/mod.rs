@@ -1,0 +1,140 @@
+//! `kvasir bench ttft`: what a prefix that is kept somewhere saves.
+//!
+//! One prompt, from its text to its first token: computed (cold), and with its KV on the device, in host
+//! memory, and in a directory. The answers are compared, and the counters say that the KV really came from
+//! there. Beside each stands what the machine allows in the same run: the text cut into tokens, the KV's
+//! bytes copied or read raw, and one step of decode.
+
+mod limits;
+mod prompt;
+mod report;
+mod runs;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use engine::kv_store::store::StoreConfig;
+use engine::{DirectoryConfig, HostConfig, Llm, LlmBuilder, LogprobsMode};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::spread::Spread;
+use crate::cli::args::EngineArgs;
+use crate::cli::engine_setup::{self, EngineSetup, engine_error};
+use crate::cli::error::CliError;
+use crate::cli::kv_store_args::KvStoreArgs;
+use crate::cli::output;
+use crate::cli::scheduler_args::SchedulerArgs;
+use limits::Limits;
+use report::{Method, Report, Row};
+use runs::{Place, Runs};
+
+/// `kvasir bench ttft`.
+#[derive(Args, Debug)]
+pub(crate) struct TtftArgs {
+    /// The model: as --model, which it replaces
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    model_name: Option<String>,
+
+    /// Tokens of the prompt, or a few more: it ends with a sentence
+    #[arg(long, value_name = "TOKENS", default_value_t = 7900)]
+    prompt_tokens: usize,
+
+    /// Runs of each kind that are measured
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: u32,
+
+    /// Keep the directory's tier below this folder; what is written is removed
+    #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
+    directory: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    scheduler: SchedulerArgs,
+}
+
+/// Tiers keep one prompt, and room enough that none of it has to leave.
+const CAP_PER_KV_BYTE: u64 = 4;
+
+pub(super) fn run(args: &TtftArgs) -> Result<(), CliError> {
+    let mut engine = args.engine.clone();
+    if let Some(model) = &args.model_name {
+        engine.model.clone_from(model);
+    }
+    let report = measure(args, &engine)?;
+    if args.json { output::json(&report) } else { output::text(&report.to_string()) }
+}
+
+fn measure(args: &TtftArgs, engine: &EngineArgs) -> Result<Report, CliError> {
+    let folder = tempfile::Builder::new().prefix("kvasir-bench-").tempdir_in(&args.directory);
+    let folder = folder.map_err(|error| {
+        CliError::output(&args.directory.display().to_string(), &error)
+            .with_hint("name a folder that can be written to with --directory")
+    })?;
+    let bar = bar(args.repeats);
+    let builder = builder(engine, &args.scheduler)?;
+
+    let mut llm = build(builder.clone())?;
+    let text = prompt::text(&llm, args.prompt_tokens)?;
+    let mut runs = Runs::new(text, args.repeats, &bar);
+    let cold = runs.measure(&mut llm, Place::Nowhere)?;
+    let device = runs.measure(&mut llm, Place::Device)?;
+    let kv_bytes = llm.kv_bytes_per_token() * runs.num_prompt_tokens() as u64;
+    let header = (llm.device_name(), llm.numerics_id());
+    drop(llm);
+
+    bar.set_message("what the machine allows");
+    let limits = Limits::measure(&runs, kv_bytes, folder.path())
+        .map_err(|error| CliError::output(&folder.path().display().to_string(), &error))?;
+
+    let cap_bytes = kv_bytes * CAP_PER_KV_BYTE;
+    let host = StoreConfig { host: Some(HostConfig::lru(cap_bytes)), ..StoreConfig::default() };
+    let host = runs.measure(&mut build(builder.clone().kv_store(host))?, Place::Host)?;
+    let directory = DirectoryConfig::new(folder.path().join("kv"), cap_bytes);
+    let disk = StoreConfig { directory: Some(directory), ..StoreConfig::default() };
+    let disk = runs.measure(&mut build(builder.kv_store(disk))?, Place::Disk)?;
+    bar.finish_and_clear();
+
+    let row =
+        |method: Method, ttft: Spread, limit_s: Option<f64>| Row::new(method, ttft, &cold, limit_s);
+    Ok(Report {
+        model: engine.model.clone(),
+        device: header.0,
+        numerics_id: header.1,
+        num_prompt_tokens: runs.num_prompt_tokens(),
+        kv_bytes,
+        rows: vec![
+            row(Method::Computed, cold, None),
+            row(Method::Device, device, Some(limits.with_nothing_moved_s())),
+            row(Method::Host, host, Some(limits.with_copy_s())),
+            row(Method::Disk, disk, Some(limits.with_read_s())),
+        ],
+        limits,
+    })
+}
+
+fn builder(engine: &EngineArgs, scheduler: &SchedulerArgs) -> Result<LlmBuilder, CliError> {
+    engine_setup::builder(&EngineSetup {
+        engine,
+        scheduler,
+        kv_store: &KvStoreArgs::default(),
+        logprobs_mode: LogprobsMode::default(),
+        seed: None,
+        record: None,
+    })
+}
+
+fn build(builder: LlmBuilder) -> Result<Llm, CliError> {
+    builder.build().map_err(|error| engine_error(&error))
+}
+
+/// One tick for each prompt that is answered, those that only store among them.
+fn bar(repeats: u32) -> ProgressBar {
+    let num_runs = u64::from(repeats) * Place::ALL.len() as u64 + Place::NUM_PRIMING;
+    let style = ProgressStyle::with_template("{msg:26} {bar:30} {pos}/{len} {elapsed}");
+    ProgressBar::new(num_runs).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
