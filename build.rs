@@ -138,7 +138,8 @@ fn object_name((variant, arch): Job) -> String {
     format!("{}.{arch}.hsaco", variant.name)
 }
 
-/// Compiles as many at a time as Cargo grants jobs. All errors are told, not the first alone.
+/// Compiles as many at a time as Cargo grants jobs, and nothing that is there from the same text. All errors
+/// are told, not the first alone.
 fn compile_all(
     toolchain: &Toolchain,
     jobs: &[Job],
@@ -146,8 +147,10 @@ fn compile_all(
     out: &Path,
 ) -> Result<(), String> {
     let num_threads = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_usize);
-    let include = format!("-I{}", include.display());
-    let flags = [FLAGS.as_slice(), &[&include]].concat();
+    let include_flag = format!("-I{}", include.display());
+    let flags = [FLAGS.as_slice(), &[&include_flag]].concat();
+    let compiler = fs::metadata(toolchain.hipcc()).and_then(|hipcc| hipcc.modified());
+    let command = format!("{:?} of {compiler:?}, {flags:?}", toolchain.hipcc());
     let next = AtomicUsize::new(0);
     let errors = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -156,8 +159,18 @@ fn compile_all(
                 while let Some(&job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let (variant, arch) = job;
                     let object = out.join(object_name(job));
-                    if let Err(error) = toolchain.compile(&variant.source, arch, &flags, &object) {
-                        errors.lock().expect("no thread panics").push(error.to_string());
+                    let text = compiled_text(&command, &variant.source, include);
+                    if is_made_from(&object, &text) {
+                        continue;
+                    }
+                    // A compiler that is cut off leaves no object that looks made.
+                    let _ = fs::remove_file(text_of(&object));
+                    let compiled = toolchain.compile(&variant.source, arch, &flags, &object);
+                    let noted = compiled.map_err(|error| error.to_string()).and_then(|()| {
+                        note_text(&object, &text).map_err(|error| error.to_string())
+                    });
+                    if let Err(error) = noted {
+                        errors.lock().expect("no thread panics").push(error);
                     }
                 }
             });
@@ -165,6 +178,42 @@ fn compile_all(
     });
     let errors = errors.into_inner().expect("no thread panics");
     if errors.is_empty() { Ok(()) } else { Err(errors.join("\n")) }
+}
+
+/// All that a code object is made of: the command, the source, and our headers that it includes, each once.
+/// What lies outside belongs to the compiler.
+fn compiled_text(command: &str, source: &Path, include: &Path) -> String {
+    let mut text = command.to_owned();
+    let mut files = vec![source.to_owned()];
+    let mut next = 0;
+    while let Some(file) = files.get(next) {
+        // One that cannot be read is the compiler's to complain of.
+        let file = fs::read_to_string(file).unwrap_or_default();
+        for line in file.lines() {
+            let name = line.strip_prefix("#include \"").and_then(|rest| rest.split('"').next());
+            if let Some(header) = name.map(|name| include.join(name))
+                && !files.contains(&header)
+            {
+                files.push(header);
+            }
+        }
+        text += &file;
+        next += 1;
+    }
+    text
+}
+
+/// Where the text is kept that an object was made from.
+fn text_of(object: &Path) -> PathBuf {
+    object.with_extension("text")
+}
+
+fn is_made_from(object: &Path, text: &str) -> bool {
+    object.exists() && fs::read_to_string(text_of(object)).is_ok_and(|made_from| made_from == text)
+}
+
+fn note_text(object: &Path, text: &str) -> std::io::Result<()> {
+    fs::write(text_of(object), text)
 }
 
 /// A Rust expression: `&[CodeObjectRow { … }, …]`.
