@@ -1,5 +1,6 @@
 //! The `kvasir` command, run as a user runs it.
 
+mod bench;
 mod calibrate;
 mod command;
 mod convert;

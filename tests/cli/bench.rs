@@ -1,0 +1,53 @@
+//! `kvasir bench`, on a model so small that only the counters mean something.
+
+use serde_json::Value;
+
+use crate::command::{ByteModel, kvasir};
+
+fn ttft(more: &[&str]) -> crate::command::Run {
+    let model = ByteModel::new();
+    let args = ["bench", "ttft", model.arg(), "--prompt-tokens", "60", "--block-size", "4"];
+    kvasir(&[&args[..], more].concat())
+}
+
+#[test]
+fn a_kept_prefix_comes_from_each_place_and_is_compared_with_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    let args = ["--repeats", "2", "--directory", directory, "--json"];
+    let report: Value = serde_json::from_str(&ttft(&args).ok()).unwrap();
+    let tokens = report["num_prompt_tokens"].as_u64().unwrap();
+    assert!((60..=110).contains(&tokens), "{report}");
+    let kv_bytes = report["kv_bytes"].as_u64().unwrap();
+    assert!(kv_bytes > 0 && kv_bytes.is_multiple_of(tokens), "{report}");
+    let methods: Vec<_> =
+        report["rows"].as_array().unwrap().iter().map(|row| &row["method"]).collect();
+    assert_eq!(methods, ["computed", "device", "host", "disk"]);
+    assert_eq!(report["rows"][0]["improvement"], 1.0);
+    for row in &report["rows"].as_array().unwrap()[1..] {
+        let of_limit = row["ttft"]["median_s"].as_f64().unwrap() / row["limit_s"].as_f64().unwrap();
+        assert_eq!(row["of_limit"].as_f64().unwrap(), of_limit, "{row}");
+        assert!(of_limit > 0.5, "faster than the machine: {row}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "what was written is removed");
+}
+
+#[test]
+fn the_table_has_the_recipes_columns() {
+    let table = ttft(&["--repeats", "1"]).ok();
+    for text in
+        ["| Method", "Time to first token", "Improvement", "baseline", "x faster", "raw reads"]
+    {
+        assert!(table.contains(text), "{text}: {table}");
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    ttft(&["--directory", "/nonexistent"]).usage_error(&["/nonexistent", "--directory"]);
+    // Blocks as long as the prompt: nothing that a prefix cache could keep.
+    let model = ByteModel::new();
+    let args = ["bench", "ttft", model.arg(), "--prompt-tokens", "60", "--block-size", "128"];
+    assert!(kvasir(&args).stderr.contains("came from the device"));
+    kvasir(&["bench", "ttft", model.arg(), "--repeats", "0"]).usage_error(&["--repeats"]);
+}
