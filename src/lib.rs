@@ -44,6 +44,7 @@
 #![forbid(unsafe_code)]
 
 pub mod kernels;
+pub mod plan;
 
 pub use engine::hub;
 pub use engine::kv_store;

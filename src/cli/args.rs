@@ -406,7 +406,7 @@ fn repetition_penalty(text: &str) -> Result<f32, String> {
     number(text, |p| p > 0.0, "above 0")
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         // Half of the address space: sums of a few such numbers cannot overflow.
         Ok(number) if (1..=usize::MAX / 4).contains(&number) => Ok(number),

@@ -17,6 +17,7 @@ mod kv_store_args;
 mod output;
 mod output_line;
 mod overrides;
+mod plan;
 mod pull;
 mod replay;
 mod scheduler_args;
@@ -57,6 +58,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Show what a model is made of
     Inspect(InspectArgs),
+    /// What a model needs of a device: memory, and bounds of time
+    Plan(plan::PlanArgs),
     /// What things take on this machine, beside what it allows
     Bench(bench::BenchArgs),
     /// The HIP kernels: what there is, and how variants compare
@@ -75,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Kernels(args) => kernels::run(&args),
     };

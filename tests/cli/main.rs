@@ -10,3 +10,4 @@ mod generate;
 mod golden_model;
 mod kernels;
 mod kv_store;
+mod plan;

@@ -3,6 +3,8 @@
 use engine_core::capacity::{blocks_at_most, blocks_that_fit, weight_bytes, workspace_bytes};
 use engine_core::config::ModelConfig;
 use engine_core::device::KvCacheShape;
+use engine_core::dtype::DType;
+use kernels_cpu::CpuIsa;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::error::LlmError;
@@ -90,9 +92,15 @@ fn bytes_left(utilization: f64, total_bytes: u64, load: &PoolLoad<'_>) -> Result
 }
 
 /// Memory that this process may use: the machine's, or its control group's if that is less.
-fn host_memory_bytes() -> u64 {
+pub fn host_memory_bytes() -> u64 {
     let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(memory);
     let total = system.total_memory();
     system.cgroup_limits().map_or(total, |limits| limits.total_memory.min(total))
+}
+
+/// Bytes that an element of a matrix input of `dtype` takes in the CPU backend, by this machine's best
+/// instructions.
+pub fn host_act_size_bytes(dtype: DType) -> usize {
+    CpuIsa::detected_act_size_bytes(dtype)
 }

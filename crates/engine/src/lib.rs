@@ -44,6 +44,7 @@ pub use error::LlmError;
 pub use glue::encode;
 pub use kernels_cpu::CpuIsa;
 pub use kv_cache::{KvCacheDType, UnknownKvCacheDType};
+pub use kv_memory::{host_act_size_bytes, host_memory_bytes};
 pub use kv_scales::{ScaleFileError, write_kv_scales};
 pub use kv_store;
 pub use kv_store::config::KvConfig;

@@ -1,5 +1,9 @@
 //! Which instruction set the kernels use.
 
+use engine_core::dtype::DType;
+
+use crate::simd::Kernels;
+
 /// An instruction-set path. Each is a numerics id of its own: results of two paths may differ in
 /// the last bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +29,12 @@ impl CpuIsa {
     pub fn detect() -> CpuIsa {
         let best = CpuIsa::ALL.into_iter().find(|isa| isa.is_available());
         best.unwrap_or(CpuIsa::Portable)
+    }
+
+    /// Bytes that an element of a matrix input of `dtype` takes on the best path of this machine: where its
+    /// instructions do not know the format, rounded numbers are kept in f32.
+    pub fn detected_act_size_bytes(dtype: DType) -> usize {
+        Kernels::of(CpuIsa::detect()).store_of(dtype).size_bytes()
     }
 
     /// Whether this machine can run the path.
