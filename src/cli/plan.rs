@@ -8,7 +8,10 @@ use engine::weights::hf::HfConfig;
 use engine::{DType, KvCacheDType, weights};
 use engine_core::config::ModelConfig;
 use indicatif::HumanBytes;
-use kvasir::plan::{DEVICES, DeviceProfile, Estimate, Limit, Plan, PlanRequest, memory_picture};
+use kvasir::plan::{
+    DEVICES, DeviceProfile, Estimate, Example, Gigabytes, Limit, Plan, PlanRequest, Recipe,
+    memory_picture,
+};
 
 use super::args::{DtypeArg, positive};
 use super::bars::DownloadBars;
@@ -20,7 +23,12 @@ use super::output;
 #[command(after_help = PLAN_HELP)]
 pub(crate) struct PlanArgs {
     /// A known name, a GGUF file, a model directory, a config.json, or hf:ORG/MODEL[@REVISION][:FILE.gguf]
-    model: String,
+    #[arg(required_unless_present = "recipe", conflicts_with = "recipe")]
+    model: Option<String>,
+
+    /// Print the figures of the recipe beside those of this planner, and where it errs
+    #[arg(long)]
+    recipe: bool,
 
     /// mi300x, mi325x, gaudi3, h100, h200, or host: this machine's memory
     #[arg(long, default_value = "mi300x", value_parser = device)]
@@ -72,7 +80,8 @@ Memory is what the engine itself would allocate. Times are a model: what must be
 kernels reach, without communication between devices; kvasir bench measures.";
 
 pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
-    let config = model_config(&args.model)?;
+    let Some(model) = &args.model else { return recipe(args.json) };
+    let config = model_config(model)?;
     let request = PlanRequest {
         context: args.context.unwrap_or_else(|| config.default_max_model_len()),
         batch: args.batch,
@@ -90,7 +99,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
         std::fs::write(path, picture)
             .map_err(|error| CliError::output(&path.display().to_string(), &error))?;
     }
-    if args.json { output::json(&plan) } else { output::text(&text(&args.model, &plan)) }
+    if args.json { output::json(&plan) } else { output::text(&text(model, &plan)) }
 }
 
 fn model_config(model: &str) -> Result<ModelConfig, CliError> {
@@ -173,6 +182,43 @@ fn text(model: &str, plan: &Plan) -> String {
         line("rates", rates.source.to_owned());
     }
     text
+}
+
+fn recipe(as_json: bool) -> Result<(), CliError> {
+    let recipe = Recipe::new().map_err(|error| CliError::from_internal_error(&error))?;
+    if as_json {
+        return output::json(&recipe);
+    }
+    let mut text =
+        "One sequence on MI300X, GB: weights + KV + activations = total, devices\n\n".to_owned();
+    for Example { model, context, recipe, plan, errs } in &recipe.examples {
+        let _ = writeln!(text, "{model}, {context} tokens");
+        let _ = writeln!(text, "  recipe  {} (a fifth on top)", gigabytes(recipe));
+        let _ = writeln!(text, "  plan    {}", gigabytes(plan));
+        for errs in errs {
+            let _ = writeln!(text, "  the recipe reckons with {errs}");
+        }
+    }
+    text += "\nEight MI300X: the recipe's throughput and time to first token with kept KV, and the bounds of the model\n\n";
+    for row in &recipe.throughput {
+        let _ = writeln!(
+            text,
+            "{}, {} tokens, {} sequences: {:.0} tokens/s of at most {:.0}; {} of at least {}",
+            row.model,
+            row.context,
+            row.batch,
+            row.recipe_tokens_per_s,
+            row.most_tokens_per_s,
+            seconds(row.recipe_ttft_s),
+            seconds(row.least_ttft_s),
+        );
+    }
+    output::text(&text)
+}
+
+fn gigabytes(of: &Gigabytes) -> String {
+    let Gigabytes { weights, kv, activations, total, devices } = of;
+    format!("{weights:6.1} + {kv:6.1} + {activations:5.2} = {total:6.1}, {devices}")
 }
 
 fn estimate(estimate: Option<Estimate>) -> String {

@@ -8,6 +8,7 @@
 mod device;
 mod memory;
 mod picture;
+mod recipe;
 mod shard;
 mod tiers;
 mod time;
@@ -15,6 +16,7 @@ mod time;
 pub use device::{DEVICES, DeviceProfile, Rates};
 pub use memory::{Fit, Memory};
 pub use picture::memory_picture;
+pub use recipe::{Example, Gigabytes, Recipe, RecipeError, Throughput};
 pub use shard::ShardError;
 pub use tiers::{PLACES, Place, TierLoad};
 pub use time::{Estimate, Limit};

@@ -151,6 +151,23 @@ fn the_table_and_the_picture_say_the_same() {
 }
 
 #[test]
+fn the_recipe_stands_beside_the_plan() {
+    let text = kvasir(&["plan", "--recipe"]).ok();
+    for words in [
+        "Llama-2-70B, 131072 tokens",
+        "140 layers; it has 80",
+        "8 KV heads have 1024",
+        "600 tokens/s of at most",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let json: Value = serde_json::from_str(&kvasir(&["plan", "--recipe", "--json"]).ok()).unwrap();
+    assert_eq!(json["examples"].as_array().unwrap().len(), 4);
+    kvasir(&["plan", "--recipe", "smollm2-135m"]).usage_error(&["--recipe"]);
+    kvasir(&["plan"]).usage_error(&["MODEL"]);
+}
+
+#[test]
 fn what_cannot_be_planned_is_refused() {
     let config = llama(4096, 14_336, 32, 32);
     plan(&config, &["--device", "mi400"]).usage_error(&["mi300x", "host"]);
