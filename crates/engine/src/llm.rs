@@ -139,7 +139,8 @@ impl Llm {
 
     pub(crate) fn new(parts: LlmParts) -> Llm {
         let LlmParts { run_loop, numerics_id, warnings, config, generation_config, .. } = parts;
-        let LlmParts { kv_identity, kv_bytes_per_token, tokenizer, chat_template, seed, .. } = parts;
+        let LlmParts { kv_identity, kv_bytes_per_token, tokenizer, chat_template, seed, .. } =
+            parts;
         let mut eos_token_ids: Vec<_> =
             generation_config.eos_token_ids.iter().map(|&id| TokenId(id)).collect();
         if eos_token_ids.is_empty() {
