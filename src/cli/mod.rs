@@ -19,6 +19,7 @@ mod pull;
 mod replay;
 mod scheduler_args;
 mod serve;
+mod store;
 mod summary;
 
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ enum Command {
     Inspect(InspectArgs),
     /// The HIP kernels: what there is, and how variants compare
     Kernels(kernels::KernelsArgs),
+    /// Look after a KV store: a directory, a bucket, or what an LMCache configuration names
+    Store(store::StoreArgs),
 }
 
 /// Does what the arguments say. The exit code is 0 for success, 2 for what the user can mend, and
@@ -72,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Kernels(args) => kernels::run(&args),
+        Command::Store(args) => store::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,3 +6,4 @@ mod convert;
 mod errors;
 mod generate;
 mod kernels;
+mod store;

@@ -234,7 +234,18 @@ impl Shared {
         }
     }
 
-    fn put(&self, new: NewChunk, bytes: Vec<u8>) -> Puts {
+    fn put(&self, new: NewChunk, mut bytes: Vec<u8>) -> Puts {
+        let refuse = |reject| {
+            let refused = |tier: &Arc<dyn Tier>| (tier.kind(), Put::Rejected(reject));
+            Puts(self.tiers.iter().map(refused).collect())
+        };
+        if let Some(lossy) = self.config.lossy {
+            // Bytes of another length are no chunk, and are refused for that below.
+            let layer_bytes = bytes.len() / self.expected.shape.num_layers as usize;
+            if lossy.round(layer_bytes, &mut bytes).is_err() {
+                return refuse(Reject::Policy);
+            }
+        }
         let created_ms = self.config.clock.unix_ms();
         let ttl_ms = new.ttl_ms.or(self.config.ttl_ms);
         let meta = ChunkMeta {
@@ -245,8 +256,7 @@ impl Shared {
             expires_ms: ttl_ms.map(|ttl_ms| created_ms.saturating_add(ttl_ms)),
         };
         let Some(chunk) = Chunk::seal(&self.expected.shape, new.key, meta, bytes) else {
-            let refused = |tier: &Arc<dyn Tier>| (tier.kind(), Put::Rejected(Reject::Request));
-            return Puts(self.tiers.iter().map(refused).collect());
+            return refuse(Reject::Request);
         };
         let chunk = Arc::new(chunk);
         Puts(self.tiers.iter().map(|tier| (tier.kind(), tier.put(&chunk))).collect())
