@@ -5,5 +5,8 @@ mod command;
 mod convert;
 mod errors;
 mod generate;
+#[path = "../golden_model/mod.rs"]
+mod golden_model;
 mod kernels;
+mod kv_store;
 mod store;

@@ -25,6 +25,9 @@ pub struct StoreConfig {
     pub max_queued: usize,
     /// Whether what a far tier had is given to the nearer ones.
     pub promote: bool,
+    /// Whether a store is done when the nearest tier has the chunk (write-back); the others get it behind its back.
+    /// Otherwise it is done when every tier has it, as durable as that tier makes it (write-through).
+    pub write_back: bool,
     /// Time to live of chunks that do not bring their own, milliseconds.
     pub ttl_ms: Option<u64>,
     /// Rounds what is stored, for half the bytes where records are packed with [`Fp8`](crate::codec::Fp8); the identity
@@ -49,6 +52,7 @@ impl Default for StoreConfig {
             num_workers: 2,
             max_queued: 4096,
             promote: true,
+            write_back: false,
             ttl_ms: None,
             lossy: None,
             host: None,

@@ -234,16 +234,46 @@ impl Shared {
         }
     }
 
-    fn put(&self, new: NewChunk, mut bytes: Vec<u8>) -> Puts {
-        let refuse = |reject| {
-            let refused = |tier: &Arc<dyn Tier>| (tier.kind(), Put::Rejected(reject));
-            Puts(self.tiers.iter().map(refused).collect())
+    fn put(&self, new: NewChunk, bytes: Vec<u8>) -> Puts {
+        match self.seal(new, bytes) {
+            Ok(chunk) => Puts(put_in(&self.tiers, &chunk)),
+            Err(refused) => refused,
+        }
+    }
+
+    /// Writes to the nearest tier, and gives the chunk if the others are to get it later: not if there are no others,
+    /// or if the nearest has not taken it.
+    fn put_near(&self, new: NewChunk, bytes: Vec<u8>) -> (Puts, Option<Arc<Chunk>>) {
+        let chunk = match self.seal(new, bytes) {
+            Ok(chunk) => chunk,
+            Err(refused) => return (refused, None),
         };
+        let (near, far) = self.tiers.split_at(self.tiers.len().min(1));
+        let mut puts = Puts(put_in(near, &chunk));
+        if puts.is_there() && !far.is_empty() {
+            return (puts, Some(chunk));
+        }
+        puts.0.extend(put_in(far, &chunk));
+        (puts, None)
+    }
+
+    /// What [`Shared::put_near`] left.
+    fn put_far(&self, chunk: &Arc<Chunk>) {
+        // Each tier has counted what came of it.
+        put_in(self.tiers.get(1..).unwrap_or_default(), chunk);
+    }
+
+    /// No tier takes it.
+    fn refuse(&self, reject: Reject) -> Puts {
+        Puts(self.tiers.iter().map(|tier| (tier.kind(), Put::Rejected(reject))).collect())
+    }
+
+    fn seal(&self, new: NewChunk, mut bytes: Vec<u8>) -> Result<Arc<Chunk>, Puts> {
         if let Some(lossy) = self.config.lossy {
             // Bytes of another length are no chunk, and are refused for that below.
             let layer_bytes = bytes.len() / self.expected.shape.num_layers as usize;
             if lossy.round(layer_bytes, &mut bytes).is_err() {
-                return refuse(Reject::Policy);
+                return Err(self.refuse(Reject::Policy));
             }
         }
         let created_ms = self.config.clock.unix_ms();
@@ -255,10 +285,11 @@ impl Shared {
             created_ms,
             expires_ms: ttl_ms.map(|ttl_ms| created_ms.saturating_add(ttl_ms)),
         };
-        let Some(chunk) = Chunk::seal(&self.expected.shape, new.key, meta, bytes) else {
-            return refuse(Reject::Request);
-        };
-        let chunk = Arc::new(chunk);
-        Puts(self.tiers.iter().map(|tier| (tier.kind(), tier.put(&chunk))).collect())
+        let chunk = Chunk::seal(&self.expected.shape, new.key, meta, bytes);
+        chunk.map(Arc::new).ok_or_else(|| self.refuse(Reject::Request))
     }
+}
+
+fn put_in(tiers: &[Arc<dyn Tier>], chunk: &Arc<Chunk>) -> Vec<(TierKind, Put)> {
+    tiers.iter().map(|tier| (tier.kind(), tier.put(chunk))).collect()
 }
