@@ -40,8 +40,8 @@ pub enum TooLossy {
         /// The policy's limit.
         max_error: f32,
     },
-    /// NaN or infinity, for which no error can be said.
-    #[error("KV with NaN or infinity is not rounded")]
+    /// NaN or infinity, or a number so near to infinity that it would be rounded to it.
+    #[error("KV that is not finite, or would not be, is not rounded")]
     NotFinite,
 }
 
@@ -89,6 +89,9 @@ impl LossyFp8 {
                 for element in block.chunks_exact_mut(2) {
                     let x = read(element);
                     let (_, y) = rounded(x, exponent);
+                    if !y.is_finite() {
+                        return Err(TooLossy::NotFinite);
+                    }
                     squares += f64::from(x) * f64::from(x);
                     errors += (f64::from(x) - f64::from(y)).powi(2);
                     element.copy_from_slice(&((y.to_bits() >> 16) as u16).to_le_bytes());

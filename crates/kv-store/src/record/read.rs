@@ -72,6 +72,9 @@ impl From<Corruption> for Unverified {
     }
 }
 
+/// Bytes of layers that are read at once, if a layer is not longer.
+const SPAN_BYTES: usize = 4 << 20;
+
 /// Reads the records of one store.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
@@ -206,25 +209,35 @@ impl Payload<'_> {
         }
         let at = header.payload_range(layers.clone());
         let layer_bytes = header.shape.layer_bytes(header.meta.num_tokens as usize);
+        if codec.is_plain() {
+            return self.plain(at.start, layers, layer_bytes, out);
+        }
         let entries = layers.clone().zip(&header.layers[layers]);
-        let parts = entries.zip(out.chunks_exact_mut(layer_bytes));
-        if codec.is_plain() { self.plain(at.start, parts) } else { self.encoded(at, codec, parts) }
+        self.encoded(at, codec, entries.zip(out.chunks_exact_mut(layer_bytes)))
     }
 
-    /// Layers that are stored as they are go straight into the reader's buffer.
-    fn plain<'a>(
+    /// Layers that are stored as they are go straight into the reader's buffer, several in one read: storage that works on
+    /// many requests at once is kept busy.
+    fn plain(
         &self,
         mut at: u64,
-        parts: impl Iterator<Item = ((usize, &'a LayerEntry), &'a mut [u8])>,
+        layers: Range<usize>,
+        layer_bytes: usize,
+        out: &mut [u8],
     ) -> Result<(), Unverified> {
-        for ((layer, entry), out) in parts {
-            if entry.num_bytes != out.len() as u64 {
-                return Err(Unverified::Corrupt(Corruption::Shape));
+        let entries = &self.header.layers[layers.clone()];
+        if entries.iter().any(|entry| entry.num_bytes != layer_bytes as u64) {
+            return Err(Unverified::Corrupt(Corruption::Shape));
+        }
+        let num_layers = (SPAN_BYTES / layer_bytes).max(1);
+        let mut entries = layers.zip(entries);
+        for span in out.chunks_mut(num_layers * layer_bytes) {
+            read_exact(self.source, at, span)?;
+            at += span.len() as u64;
+            for (out, (layer, entry)) in span.chunks_exact(layer_bytes).zip(&mut entries) {
+                let digest = Digest::of(out);
+                verify(layer, entry, digest, digest)?;
             }
-            read_exact(self.source, at, out)?;
-            let digest = Digest::of(out);
-            verify(layer, entry, digest, digest)?;
-            at += entry.num_bytes;
         }
         Ok(())
     }
