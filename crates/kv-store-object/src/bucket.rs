@@ -78,6 +78,11 @@ impl Bucket {
         }))
     }
 
+    pub(crate) fn fetch_range(&self, key: &ChunkKey, range: Range<u64>) -> Result<Bytes, Error> {
+        let path = self.path(key);
+        self.wait(|store| async move { store.get_range(&path, range).await })
+    }
+
     pub(crate) fn fetch_ranges(
         &self,
         key: &ChunkKey,

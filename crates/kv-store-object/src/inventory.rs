@@ -44,9 +44,8 @@ impl Object {
         if offset >= end {
             return Ok(0);
         }
-        let ranges = vec![offset..end];
-        let pieces = self.bucket.fetch_ranges(&self.item.key, ranges).map_err(to_io)?;
-        let piece = pieces.first().map_or(&[][..], |piece| piece);
+        let fetched = self.bucket.fetch_range(&self.item.key, offset..end);
+        let piece = fetched.map_err(to_io)?;
         let num_bytes = piece.len().min(out.len());
         out[..num_bytes].copy_from_slice(&piece[..num_bytes]);
         Ok(num_bytes)
