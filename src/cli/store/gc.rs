@@ -74,9 +74,12 @@ pub(crate) fn run(args: &GcArgs) -> Result<(), CliError> {
     output::text(&format!("{}{} left\n", lines.concat(), HumanBytes(bytes)))
 }
 
+/// Milliseconds since 1970, and a record that was made then.
+type Made = (u64, Item);
+
 /// The expired records, and the others with the time they were made; of an unreadable one nothing is known, and it goes
 /// first.
-fn sorted_out(inventory: &dyn Inventory) -> Result<(Vec<Item>, Vec<(u64, Item)>), CliError> {
+fn sorted_out(inventory: &dyn Inventory) -> Result<(Vec<Item>, Vec<Made>), CliError> {
     let now_ms = now_ms();
     let (mut expired, mut kept) = (Vec::new(), Vec::new());
     let items = list(inventory)?;
