@@ -54,7 +54,8 @@ impl KvConfig {
         own.and_then(|tenant| tenant.ttl).or(self.ttl).map(milliseconds)
     }
 
-    fn policy(&self, pins: &Pins) -> PolicyFactory {
+    /// What leaves its tiers, under the tenants' rules.
+    pub fn policy(&self, pins: &Pins) -> PolicyFactory {
         let base = match self.eviction {
             Eviction::Lru => lru(),
             Eviction::Lfu => lfu(),
@@ -68,7 +69,8 @@ impl KvConfig {
         governed(base, pins.clone(), rules.collect())
     }
 
-    fn codecs(&self) -> Codecs {
+    /// How records are encoded, and all that can be read.
+    pub fn codecs(&self) -> Codecs {
         match self.compression {
             Compression::None => codecs(Arc::new(Plain)),
             Compression::Lz4 => codecs(Arc::new(Lz4)),

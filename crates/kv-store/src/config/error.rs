@@ -109,7 +109,7 @@ pub enum ConfigError {
         /// Why.
         error: std::io::Error,
     },
-    /// A bucket, which no tier of this build keeps chunks in.
+    /// A bucket: a tier of `kv-store-object`, which opens such stores.
     #[error(
         "storage is the bucket {bucket}, and this build has no tier of objects; name a directory"
     )]

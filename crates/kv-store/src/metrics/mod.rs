@@ -1,13 +1,17 @@
-//! What the store did, for people and for Prometheus.
+//! What the store did, for people and for Prometheus; with the feature `metrics` also as text, and over HTTP.
 
+#[cfg(feature = "metrics")]
 mod render;
+#[cfg(feature = "metrics")]
 mod serve;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+#[cfg(feature = "metrics")]
 pub use render::{Format, json, prometheus};
+#[cfg(feature = "metrics")]
 pub use serve::{MetricsServer, ServeError};
 
 use crate::counters::TierStats;

@@ -8,7 +8,7 @@ use crate::chunk::{ChunkShape, ShapeError};
 use crate::clock::{Clock, SystemClock};
 use crate::identity::Identity;
 use crate::tier::{
-    DirectoryConfig, DirectoryError, DirectoryTier, Expected, HostConfig, HostTier, Tier,
+    DirectoryConfig, DirectoryError, DirectoryTier, Expected, HostConfig, HostTier, OpenTier, Tier,
 };
 
 /// How a store is made. Sizes are tokens.
@@ -30,6 +30,8 @@ pub struct StoreConfig {
     pub host: Option<HostConfig>,
     /// The tier of a directory, if any.
     pub directory: Option<DirectoryConfig>,
+    /// Tiers of other crates, opened with the store; farther than the others, from the nearest on.
+    pub farther: Vec<Arc<dyn OpenTier>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -46,6 +48,7 @@ impl Default for StoreConfig {
             ttl_ms: None,
             host: None,
             directory: None,
+            farther: Vec::new(),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -67,6 +70,9 @@ pub enum StoreError {
     /// The directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// A tier of another crate cannot be used.
+    #[error(transparent)]
+    Tier(Box<dyn std::error::Error + Send + Sync>),
     /// A thread could not be started.
     #[error("cannot start a worker thread of the KV store: {0}")]
     Thread(#[source] std::io::Error),
@@ -91,6 +97,10 @@ impl Store {
         if let Some(directory) = &config.directory {
             let clock = Arc::clone(&config.clock);
             tiers.push(Arc::new(DirectoryTier::open(directory, Arc::clone(&expected), clock)?));
+        }
+        for tier in &config.farther {
+            let clock = Arc::clone(&config.clock);
+            tiers.push(tier.open(Arc::clone(&expected), clock).map_err(StoreError::Tier)?);
         }
         Store::with_tiers(config, expected, tiers)
     }

@@ -14,6 +14,7 @@ pub use directory::{DirectoryConfig, DirectoryError, DirectoryTier, Durability};
 pub use host::{HostConfig, HostTier};
 
 use crate::chunk::ChunkShape;
+use crate::clock::Clock;
 use crate::counters::TierStats;
 use crate::digest::Digest;
 use crate::identity::Identity;
@@ -125,6 +126,19 @@ pub trait Tier: Send + Sync {
 
     /// What it has done.
     fn stats(&self) -> TierStats;
+}
+
+/// A tier that is opened with its store, once it is known whose KV that has.
+pub trait OpenTier: Send + Sync {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// The tier's own, which says what to change.
+    fn open(
+        &self,
+        expected: Arc<Expected>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn Tier>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// Milliseconds between two calls of [`Tier::maintain`].

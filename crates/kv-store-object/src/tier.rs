@@ -1,0 +1,506 @@
+//! Chunks as objects of a bucket.
+//!
+//! An object is the same record as a file. It is written with "only if nothing is there" (`If-None-Match: *`), so that
+//! of several writers the first wins, and no reader ever sees a half one. As with files nothing is believed: not that
+//! it is listed, not its length, not its entity tag.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use object_store::aws::AmazonS3Builder;
+use object_store::path::Path;
+use object_store::{
+    ClientOptions, Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
+};
+use tokio::runtime::Runtime;
+
+use kv_store::clock::Clock;
+use kv_store::counters::{Counters, TierStats};
+use kv_store::eviction::{Admission, Entry, EvictionPolicy, PolicyFactory, lru};
+use kv_store::keys::{ChunkKey, TenantTag};
+use kv_store::outcome::{Corruption, Found, Lookup, Miss, Put, Reject, TierKind};
+use kv_store::record::{
+    self, ALIGNMENT, Codecs, Origin, ReadOutcome, Reader, Unverified, WriterId, header_bytes,
+};
+use kv_store::tier::{Chunk, Expected, Tier, Usage};
+
+use crate::error::ObjectError;
+use crate::pieces::Pieces;
+
+/// A request that gets no answer for so long has failed: computing is then the faster way.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_RETRIES: usize = 2;
+const NUM_RUNTIME_THREADS: usize = 2;
+
+/// How a bucket is used.
+#[derive(Clone)]
+pub struct ObjectConfig {
+    /// The bucket, or whatever else has its interface.
+    pub store: Arc<dyn ObjectStore>,
+    /// What it is called in errors.
+    pub bucket: String,
+    /// What all names begin with; may be empty.
+    pub prefix: String,
+    /// Most bytes, by what this process knows of the bucket.
+    pub cap_bytes: u64,
+    /// What leaves when they are reached.
+    pub policy: PolicyFactory,
+    /// How records are encoded.
+    pub codecs: Codecs,
+    /// Milliseconds after which the bucket is listed again: others write to it too.
+    pub list_every_ms: u64,
+}
+
+impl ObjectConfig {
+    /// LRU without a cap, uncompressed, listed each minute.
+    pub fn new(store: Arc<dyn ObjectStore>, bucket: &str, prefix: &str) -> Self {
+        ObjectConfig {
+            store,
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            cap_bytes: u64::MAX,
+            policy: lru(),
+            codecs: Codecs::default(),
+            list_every_ms: 60_000,
+        }
+    }
+
+    /// An S3 bucket; endpoint, region and credentials are the environment's (`AWS_ENDPOINT_URL`, `AWS_REGION`,
+    /// `AWS_ACCESS_KEY_ID`, …). An endpoint `http://` is taken at its word.
+    ///
+    /// # Errors
+    /// [`ObjectError::Client`] with what the environment lacks.
+    pub fn s3(bucket: &str, prefix: &str) -> Result<Self, ObjectError> {
+        Self::s3_with(AmazonS3Builder::from_env(), bucket, prefix)
+    }
+
+    /// An S3 bucket by a client's own settings.
+    ///
+    /// # Errors
+    /// [`ObjectError::Client`] with what they lack.
+    pub fn s3_with(
+        builder: AmazonS3Builder,
+        bucket: &str,
+        prefix: &str,
+    ) -> Result<Self, ObjectError> {
+        // Fails if someone has chosen one before: then that one is used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let retry = RetryConfig {
+            max_retries: MAX_RETRIES,
+            retry_timeout: TIMEOUT,
+            ..RetryConfig::default()
+        };
+        let client = ClientOptions::new().with_timeout(TIMEOUT).with_allow_http(true);
+        let builder = builder.with_client_options(client).with_retry(retry);
+        let store = builder.with_bucket_name(bucket).build();
+        let store =
+            store.map_err(|source| ObjectError::Client { bucket: bucket.to_owned(), source })?;
+        Ok(ObjectConfig::new(Arc::new(store), bucket, prefix))
+    }
+}
+
+/// Chunks in a bucket.
+pub struct ObjectTier {
+    expected: Arc<Expected>,
+    clock: Arc<dyn Clock>,
+    config: ObjectConfig,
+    root: Path,
+    /// There until the tier is dropped.
+    runtime: Option<Runtime>,
+    writer: WriterId,
+    sequence: AtomicU64,
+    index: Mutex<Index>,
+    listed_ms: AtomicU64,
+    counters: Counters,
+}
+
+/// What the bucket is believed to hold.
+struct Index {
+    entries: HashMap<ChunkKey, u64>,
+    policy: Box<dyn EvictionPolicy>,
+    bytes: u64,
+}
+
+impl Index {
+    fn insert(&mut self, key: &ChunkKey, bytes: u64, tenant: Option<TenantTag>) {
+        self.bytes -= self.entries.insert(*key, bytes).unwrap_or(0);
+        self.bytes += bytes;
+        self.policy.inserted(key, Entry { bytes, tenant });
+    }
+
+    fn remove(&mut self, key: &ChunkKey) -> Option<u64> {
+        self.policy.removed(key);
+        let bytes = self.entries.remove(key)?;
+        self.bytes -= bytes;
+        Some(bytes)
+    }
+}
+
+impl ObjectTier {
+    /// Lists the bucket, and takes what is there.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn open(
+        config: &ObjectConfig,
+        expected: Arc<Expected>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ObjectError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(NUM_RUNTIME_THREADS)
+            .thread_name("kv-store-object")
+            .enable_all()
+            .build()
+            .map_err(ObjectError::Runtime)?;
+        let policy = (config.policy)();
+        let version = format!("records-v{}", record::VERSION);
+        let tier = ObjectTier {
+            expected,
+            config: config.clone(),
+            root: Path::from(config.prefix.as_str()).join(version),
+            runtime: Some(runtime),
+            writer: WriterId(unique()),
+            sequence: AtomicU64::new(0),
+            index: Mutex::new(Index { entries: HashMap::new(), policy, bytes: 0 }),
+            listed_ms: AtomicU64::new(clock.monotonic_ms()),
+            clock,
+            counters: Counters::default(),
+        };
+        tier.list().map_err(|source| ObjectError::of_listing(&config.bucket, source))?;
+        Ok(tier)
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // A panic elsewhere leaves an account that the next listing corrects.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self, key: &ChunkKey) -> Path {
+        let name = key.to_string();
+        self.root.clone().join(&name[..2]).join(name)
+    }
+
+    /// Waits for what the runtime's own threads do: so the caller may be a thread of another runtime.
+    fn wait<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let stopped = || Error::NotSupported { source: "the tier is closed".into() };
+        let (done, wait) = std::sync::mpsc::sync_channel(1);
+        let runtime = self.runtime.as_ref().ok_or_else(stopped)?;
+        runtime.spawn(async move {
+            // Whoever waited is gone only when the thread died.
+            let _ = done.send(work.await);
+        });
+        wait.recv().map_err(|_| stopped())?
+    }
+
+    /// The whole object, which should have so many tokens; `None` if there is none.
+    fn fetch(&self, key: &ChunkKey, num_tokens: usize) -> Result<Option<Vec<u8>>, Error> {
+        let shape = &self.expected.shape;
+        // No codec makes a layer much longer than it is.
+        let longest = 2 * shape.chunk_bytes(num_tokens) as u64
+            + u64::from(shape.num_layers) * ALIGNMENT as u64
+            + header_bytes(shape.num_layers) as u64
+            + 2 * ALIGNMENT as u64;
+        let (store, path) = (Arc::clone(&self.config.store), self.path(key));
+        let fetched = self.wait(async move {
+            let object = store.get(&path).await?;
+            if object.meta.size > longest {
+                // Longer than its record can be: nothing of it is read, and nothing is no record.
+                return Ok(Vec::new());
+            }
+            Ok(Vec::from(object.bytes().await?))
+        });
+        match fetched {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn delete(&self, key: &ChunkKey) -> Result<(), Error> {
+        let (store, path) = (Arc::clone(&self.config.store), self.path(key));
+        match self.wait(async move { store.delete(&path).await }) {
+            Err(Error::NotFound { .. }) => Ok(()),
+            deleted => deleted,
+        }
+    }
+
+    /// What is wrong is kept, where no reader looks, for whoever wants to know why.
+    fn quarantine(&self, key: &ChunkKey) {
+        let (store, from) = (Arc::clone(&self.config.store), self.path(key));
+        let to = Path::from(self.config.prefix.as_str()).join("quarantine").join(key.to_string());
+        let moved = self.wait(async move {
+            store.copy(&from, &to).await?;
+            store.delete(&from).await
+        });
+        // If it cannot be moved, the next reader tries again.
+        if moved.is_ok() {
+            self.counters.quarantined.fetch_add(1, Relaxed);
+        }
+        self.index().remove(key);
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        let unix_ms = self.clock.unix_ms();
+        Reader { expected: &self.expected, codecs: &self.config.codecs, unix_ms }
+    }
+
+    /// Some layers alone, where they are if the record is plain; `None` where that does not answer the question, and
+    /// the whole object must be asked.
+    fn read_pieces(&self, key: &ChunkKey, layers: &Range<usize>, out: &mut [u8]) -> Option<Lookup> {
+        let shape = &self.expected.shape;
+        let num_layers = shape.num_layers as usize;
+        let is_part = !layers.is_empty() && layers.len() < num_layers && layers.end <= num_layers;
+        let token_bytes = layers.len() * shape.layer_bytes(1);
+        if !is_part
+            || !self.config.codecs.write().is_plain()
+            || !out.len().is_multiple_of(token_bytes)
+        {
+            return None;
+        }
+        let ranges = Pieces::of_plain(shape, layers, out.len() / token_bytes);
+        let (store, path) = (Arc::clone(&self.config.store), self.path(key));
+        let asked = ranges.clone();
+        let pieces = self.wait(async move { store.get_ranges(&path, &asked).await }).ok()?;
+        let pieces = Pieces::new(&ranges, pieces)?;
+        match self.reader().layers(&pieces, key, layers.clone(), out) {
+            ReadOutcome::Exact(meta, layer_digests) => {
+                self.index().policy.touched(key);
+                Some(Lookup::Hit(Found { tier: TierKind::Object, meta, layer_digests }))
+            }
+            ReadOutcome::Miss(_) | ReadOutcome::Corrupt(_) => None,
+        }
+    }
+
+    fn read(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+        if let Some(hit) = self.read_pieces(key, &layers, out) {
+            return hit;
+        }
+        // Only for the length of what is fetched: the reader checks them.
+        let token_bytes = layers.len().max(1) * self.expected.shape.layer_bytes(1);
+        let num_tokens = out.len() / token_bytes.max(1);
+        let read_once = |out: &mut [u8]| match self.fetch(key, num_tokens) {
+            Ok(None) => None,
+            Ok(Some(bytes)) => Some(self.reader().layers(&&bytes[..], key, layers.clone(), out)),
+            Err(_) => Some(ReadOutcome::Miss(Miss::Io)),
+        };
+        // Bytes that were wrong on their way here are not wrong where they are stored.
+        let outcome = match read_once(out) {
+            Some(ReadOutcome::Corrupt(_)) => read_once(out),
+            outcome => outcome,
+        };
+        match outcome {
+            None => {
+                self.index().remove(key);
+                Lookup::Miss(Miss::Absent)
+            }
+            Some(ReadOutcome::Exact(meta, layer_digests)) => {
+                self.index().policy.touched(key);
+                Lookup::Hit(Found { tier: TierKind::Object, meta, layer_digests })
+            }
+            Some(ReadOutcome::Miss(miss)) => {
+                if miss == Miss::Expired {
+                    self.remove(key);
+                }
+                Lookup::Miss(miss)
+            }
+            Some(ReadOutcome::Corrupt(corruption)) => {
+                // Of a codec that another version has, nothing is wrong.
+                if corruption != Corruption::Codec {
+                    self.quarantine(key);
+                }
+                Lookup::Corrupt(corruption)
+            }
+        }
+    }
+
+    fn write(&self, chunk: &Arc<Chunk>) -> Put {
+        let shape = &self.expected.shape;
+        if chunk.bytes().len() != shape.chunk_bytes(chunk.meta().num_tokens as usize)
+            || chunk.layer_digests().len() != shape.num_layers as usize
+        {
+            return Put::Rejected(Reject::Request);
+        }
+        let sequence = self.sequence.fetch_add(1, Relaxed);
+        let codec = self.config.codecs.write();
+        // A bucket answers when it has the object for good.
+        let origin = Origin { writer: self.writer, sequence, is_durable: true };
+        let record = record::encode(chunk, &self.expected, codec, origin);
+        let (num_bytes, tenant) = (record.len() as u64, chunk.meta().tenant);
+        if let Err(reject) = self.make_room(num_bytes, tenant) {
+            return Put::Rejected(reject);
+        }
+        // Once more if what was there had to be put aside.
+        for _ in 0..2 {
+            match self.create(chunk.key(), record.clone()) {
+                Ok(()) => {
+                    self.index().insert(chunk.key(), num_bytes, Some(tenant));
+                    return Put::Stored;
+                }
+                Err(Error::AlreadyExists { .. }) => {}
+                // Several writers at once: a server may refuse all but one with a conflict.
+                Err(_) => return self.after_failure(chunk),
+            }
+            match self.fetch(chunk.key(), chunk.meta().num_tokens as usize) {
+                Err(_) => return Put::Failed,
+                Ok(None) => {}
+                Ok(Some(there)) => match self.reader().verify(&&there[..], chunk.key()) {
+                    Ok(_) => {
+                        self.index().insert(chunk.key(), there.len() as u64, Some(tenant));
+                        return Put::AlreadyThere;
+                    }
+                    Err(Unverified::Miss(Miss::Expired)) => self.remove(chunk.key()),
+                    Err(Unverified::Corrupt(corruption)) if corruption != Corruption::Codec => {
+                        self.quarantine(chunk.key());
+                    }
+                    Err(_) => return Put::Failed,
+                },
+            }
+        }
+        Put::Failed
+    }
+
+    /// A write that failed may have been done, by this writer or by another.
+    fn after_failure(&self, chunk: &Chunk) -> Put {
+        let there = self.fetch(chunk.key(), chunk.meta().num_tokens as usize);
+        match there {
+            Ok(Some(there)) if self.reader().verify(&&there[..], chunk.key()).is_ok() => {
+                let tenant = Some(chunk.meta().tenant);
+                self.index().insert(chunk.key(), there.len() as u64, tenant);
+                Put::AlreadyThere
+            }
+            _ => Put::Failed,
+        }
+    }
+
+    fn create(&self, key: &ChunkKey, record: Vec<u8>) -> Result<(), Error> {
+        let (store, path) = (Arc::clone(&self.config.store), self.path(key));
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.wait(async move { store.put_opts(&path, record.into(), options).await.map(|_| ()) })
+    }
+
+    fn make_room(&self, num_bytes: u64, tenant: TenantTag) -> Result<(), Reject> {
+        if num_bytes > self.config.cap_bytes {
+            return Err(Reject::TooLarge);
+        }
+        loop {
+            let victim = {
+                let mut index = self.index();
+                let entry = Entry { bytes: num_bytes, tenant: Some(tenant) };
+                match index.policy.admit(&entry) {
+                    Admission::Never => return Err(Reject::Policy),
+                    Admission::After(victim) => victim,
+                    Admission::Yes if index.bytes + num_bytes <= self.config.cap_bytes => {
+                        return Ok(());
+                    }
+                    Admission::Yes => index.policy.victim().ok_or(Reject::Full)?,
+                }
+            };
+            self.delete(&victim).map_err(|_| Reject::Full)?;
+            // A policy that names what is not there would be asked for ever.
+            let bytes = self.index().remove(&victim).ok_or(Reject::Full)?;
+            self.counters.count_eviction(bytes);
+        }
+    }
+
+    /// Takes what others wrote and removed.
+    fn list(&self) -> Result<(), Error> {
+        let (store, root) = (Arc::clone(&self.config.store), self.root.clone());
+        let objects: Vec<ObjectMeta> = self.wait(async move {
+            let mut listing = store.list(Some(&root));
+            let mut objects = Vec::new();
+            while let Some(object) =
+                std::future::poll_fn(|context| listing.as_mut().poll_next(context)).await
+            {
+                objects.push(object?);
+            }
+            Ok(objects)
+        })?;
+        let keyed = objects.iter().filter_map(|object| {
+            Some((ChunkKey::parse(object.location.filename()?)?, object.size))
+        });
+        let listed: HashMap<ChunkKey, u64> = keyed.collect();
+        let mut index = self.index();
+        let mut gone: Vec<ChunkKey> = index.entries.keys().copied().collect();
+        gone.retain(|key| !listed.contains_key(key));
+        for key in &gone {
+            index.remove(key);
+        }
+        let mut new: Vec<_> = listed.iter().collect();
+        new.retain(|(key, _)| !index.entries.contains_key(*key));
+        new.sort_unstable();
+        new.iter().for_each(|(key, bytes)| index.insert(key, **bytes, None));
+        Ok(())
+    }
+}
+
+/// The system's randomness, through the seed that every hash map has.
+fn unique() -> u128 {
+    let half = || u128::from(RandomState::new().build_hasher().finish());
+    half() << 64 | half()
+}
+
+impl Drop for ObjectTier {
+    fn drop(&mut self) {
+        // Waiting for the threads would panic in a thread of another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Tier for ObjectTier {
+    fn kind(&self) -> TierKind {
+        TierKind::Object
+    }
+
+    fn may_have(&self, key: &ChunkKey) -> bool {
+        self.index().entries.contains_key(key)
+    }
+
+    fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+        let start = Instant::now();
+        let lookup = self.read(key, layers, out);
+        self.counters.count_read(&lookup, out.len(), start.elapsed().as_micros() as u64);
+        lookup
+    }
+
+    fn put(&self, chunk: &Arc<Chunk>) -> Put {
+        let start = Instant::now();
+        let put = self.write(chunk);
+        self.counters.count_write(put, chunk.bytes().len(), start.elapsed().as_micros() as u64);
+        put
+    }
+
+    fn remove(&self, key: &ChunkKey) {
+        // What cannot be removed stays, and is as good as before.
+        let _ = self.delete(key);
+        self.index().remove(key);
+    }
+
+    fn maintain(&self) {
+        let now = self.clock.monotonic_ms();
+        if now.saturating_sub(self.listed_ms.load(Relaxed)) >= self.config.list_every_ms {
+            self.listed_ms.store(now, Relaxed);
+            // A bucket that does not answer is as it was.
+            let _ = self.list();
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let index = self.index();
+        let num_chunks = index.entries.len() as u64;
+        Usage { num_chunks, bytes: index.bytes, cap_bytes: self.config.cap_bytes }
+    }
+
+    fn stats(&self) -> TierStats {
+        self.counters.stats()
+    }
+}
