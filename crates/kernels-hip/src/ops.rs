@@ -38,7 +38,7 @@ pub use fp8_convert::Fp8Convert;
 pub use fp8_quantize::{Fp8Quantize, Input, QuantizeShape, SCALE_GROUP, Scales, Scaling};
 pub use gemm::{Gemm, GemmShape, Product};
 pub use gemm_fp8::{GemmFp8, GemmFp8Shape, GemmScaling, ScaledProduct};
-pub use gemm_int4::{GemmInt4, Int4Packing, Int4Weights};
+pub use gemm_int4::{GemmInt4, GemmInt4Shape, Int4Packing, Int4Weights};
 pub use head_norm::HeadNorm;
 pub use kv_blocks::{DenseBlocks, KvBlocks, KvPart};
 pub use kv_copy::KvCopy;

@@ -18,7 +18,33 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct LdsTile {
 
     // Where the unit of K of a slot is among those of its part of d.
     __device__ static unsigned key_place(unsigned slot) { return slot ^ slot / Wave::X % 2 * 4; }
+
+    // Where a lane reads half a unit of K, half of the slots have the halves the other way round, or all lanes would read
+    // from half of the banks.
+    static constexpr bool HAS_HALVES = sizeof(typename Wave::KUnit) == 8;
+    __device__ static bool is_turned(unsigned slot) { return HAS_HALVES && slot / (2 * Wave::X) % 2 == 1; }
 };
+
+constexpr unsigned NUM_XCDS = 8;
+
+// What a work-group does: the tile of queries of a pair of sequence and KV head.
+struct Work {
+    unsigned pair, tile;
+};
+
+// Work-groups are dealt to the dies one by one. Whole pairs go to a die, so that its L2 has their K and V alone; of the
+// pairs that are left over each die has a part in one piece.
+__device__ inline Work work_of(unsigned idx, unsigned num_tiles, unsigned num_pairs) {
+    const unsigned num_even = num_pairs / NUM_XCDS * NUM_XCDS;
+    const unsigned die = idx % NUM_XCDS, turn = idx / NUM_XCDS;
+    if (turn < num_even / NUM_XCDS * num_tiles) {
+        return {turn / num_tiles * NUM_XCDS + die, turn % num_tiles};
+    }
+    const unsigned rest = (num_pairs - num_even) * num_tiles, at = turn - num_even / NUM_XCDS * num_tiles;
+    const unsigned each = rest / NUM_XCDS, more = rest % NUM_XCDS;
+    const unsigned left = die * each + min(die, more) + at;
+    return {num_even + left / num_tiles, left % num_tiles};
+}
 
 // The positions that a work-group's queries attend.
 struct Span {
@@ -29,15 +55,40 @@ struct Span {
     __device__ int nearest(int position) const { return min(max(position & -16, low & -16), high & -16); }
 };
 
+// A work-group's part of a launch: up to NUM_COLUMNS packed queries.
+template <unsigned NUM_COLUMNS> struct Queries {
+    unsigned seq_idx, kv_head, first_column, num_columns;
+
+    __device__ explicit Queries(const AttentionArgs &args) {
+        const unsigned idx = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+        const Work work = work_of(idx, gridDim.x, gridDim.y * gridDim.z);
+        seq_idx = work.pair / args.num_kv_heads;
+        kv_head = work.pair % args.num_kv_heads;
+        const unsigned num_rows = args.cu_seqlens_q[seq_idx + 1] - args.cu_seqlens_q[seq_idx];
+        num_columns = num_rows * (args.num_qo_heads / args.num_kv_heads);
+        // The last queries, which attend most, come first: what is left to the end is short.
+        first_column = (gridDim.x - 1 - work.tile) * NUM_COLUMNS;
+    }
+
+    // What they attend.
+    __device__ Span span(const AttentionArgs &args) const {
+        const unsigned heads = args.num_qo_heads / args.num_kv_heads;
+        const int before = (int)(args.seq_lens[seq_idx] - num_columns / heads);
+        const unsigned last_column = min(first_column + NUM_COLUMNS, num_columns) - 1;
+        const int first_position = before + (int)(first_column / heads);
+        return {args.window ? max(first_position + 1 - (int)args.window, 0) : 0, before + (int)(last_column / heads)};
+    }
+};
+
 // What copies a tile of K or of V to LDS: NUM_THREADS of the work-group, through registers.
 template <typename Q, typename Kv, unsigned HEAD_DIM, unsigned NUM_THREADS> struct TileCopy {
     using Tile = LdsTile<Q, Kv, HEAD_DIM>;
     using Wave = MfmaWave<Q, Kv, HEAD_DIM>;
     static constexpr unsigned X = Wave::X, SIZE = Wave::SIZE;
-    static constexpr unsigned NUM_UNITS = Tile::K_UNITS / NUM_THREADS;
-    static_assert(Tile::K_UNITS == Tile::V_UNITS && Tile::K_UNITS % NUM_THREADS == 0);
-    static_assert(HEAD_DIM % WAVE_SIZE == 0, "a wave copies one unit of slots of V at a time");
-    static constexpr unsigned WAVES_PER_V_UNIT = HEAD_DIM / WAVE_SIZE;
+    // Pieces are a unit a lane.
+    static constexpr unsigned NUM_WAVES = NUM_THREADS / WAVE_SIZE, NUM_PIECES = Tile::K_UNITS / WAVE_SIZE;
+    static constexpr unsigned NUM_UNITS = (NUM_PIECES + NUM_WAVES - 1) / NUM_WAVES;
+    static_assert(Tile::K_UNITS == Tile::V_UNITS && Tile::K_UNITS % WAVE_SIZE == 0);
 
     const AttentionArgs &args;
     const unsigned *table;
@@ -60,33 +111,47 @@ template <typename Q, typename Kv, unsigned HEAD_DIM, unsigned NUM_THREADS> stru
         return ((unsigned)nearest & (args.block_size - 1)) + ((unsigned)position & 15);
     }
 
-    // A lane has a slot, a wave every NUM_WAVES-th unit of d.
+    // The pieces of a wave are every NUM_WAVES-th; if they do not come out even, some waves have one less.
+    __device__ unsigned piece(unsigned i) const { return i * NUM_WAVES + wave_idx; }
+    __device__ bool has(unsigned i) const { return NUM_PIECES % NUM_WAVES == 0 || piece(i) < NUM_PIECES; }
+
+    // A piece of K is a unit of d, a lane has a slot.
     __device__ void load_keys(int tile) {
         const int position = tile + (int)lane, from = span.nearest(position);
         const unsigned slot = slot_of(from, position);
         const char *at = (const char *)args.k_pool + head_block(from) + (slot + wave_idx * args.block_size) * 16;
         for (unsigned i = 0; i < NUM_UNITS; ++i) {
-            units[i] = *(const u32x4 *)(at + i * (NUM_THREADS / WAVE_SIZE) * args.block_size * 16);
+            if (has(i)) {
+                units[i] = *(const u32x4 *)(at + i * NUM_WAVES * args.block_size * 16);
+            }
         }
     }
 
     __device__ void store_keys(Tile &to) const {
         for (unsigned i = 0; i < NUM_UNITS; ++i) {
-            to.keys[(i * (NUM_THREADS / WAVE_SIZE) + wave_idx) * TILE + Tile::key_place(lane)] = units[i];
+            if (has(i)) {
+                const u32x4 unit = units[i];
+                to.keys[piece(i) * TILE + Tile::key_place(lane)] = Tile::is_turned(lane) ? unit.zwxy : unit;
+            }
         }
     }
 
-    // A wave has a unit of slots, a lane an element of d.
+    // Where a lane's unit of V lies: a unit of slots, the same for a wave where it can be, and an element of d.
     __device__ unsigned slots_unit(unsigned i) const {
-        return (i * (NUM_THREADS / WAVE_SIZE) + wave_idx) / WAVES_PER_V_UNIT;
+        constexpr bool IS_SAME = HEAD_DIM % WAVE_SIZE == 0;
+        return IS_SAME ? piece(i) / (HEAD_DIM / WAVE_SIZE + !IS_SAME) : (piece(i) * WAVE_SIZE + lane) / HEAD_DIM;
     }
-    __device__ unsigned element() const { return wave_idx % WAVES_PER_V_UNIT * WAVE_SIZE + lane; }
+    __device__ unsigned element(unsigned i) const {
+        return piece(i) * WAVE_SIZE + lane - slots_unit(i) * HEAD_DIM;
+    }
 
     __device__ void load_values(int tile) {
         for (unsigned i = 0; i < NUM_UNITS; ++i) {
-            const int position = tile + (int)(slots_unit(i) * X), from = span.nearest(position);
-            const unsigned offset = (slot_of(from, position) / X * HEAD_DIM + element()) * 16;
-            units[i] = *(const u32x4 *)((const char *)args.v_pool + head_block(from) + offset);
+            if (has(i)) {
+                const int position = tile + (int)(slots_unit(i) * X), from = span.nearest(position);
+                const unsigned offset = (slot_of(from, position) / X * HEAD_DIM + element(i)) * 16;
+                units[i] = *(const u32x4 *)((const char *)args.v_pool + head_block(from) + offset);
+            }
         }
     }
 
@@ -94,11 +159,12 @@ template <typename Q, typename Kv, unsigned HEAD_DIM, unsigned NUM_THREADS> stru
     __device__ void store_values(Tile &to, int tile) {
         const bool is_whole = tile >= span.low && tile + TILE - 1 <= span.high;
         for (unsigned i = 0; i < NUM_UNITS; ++i) {
-            const unsigned unit = slots_unit(i);
-            if (!is_whole) {
-                mask(units[i], tile + (int)(unit * X));
+            if (has(i)) {
+                if (!is_whole) {
+                    mask(units[i], tile + (int)(slots_unit(i) * X));
+                }
+                to.values[piece(i) * WAVE_SIZE + lane] = units[i];
             }
-            to.values[unit * HEAD_DIM + element()] = units[i];
         }
     }
 
@@ -116,7 +182,7 @@ template <typename Q, typename Kv, unsigned HEAD_DIM, unsigned NUM_THREADS> stru
     }
 };
 
-// A wave's 16 packed queries.
+// Sixteen packed queries of a wave.
 template <typename Q, typename Kv, unsigned HEAD_DIM> struct LdsWave {
     using Wave = MfmaWave<Q, Kv, HEAD_DIM>;
     using Tile = LdsTile<Q, Kv, HEAD_DIM>;
@@ -136,18 +202,24 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct LdsWave {
         wave.is_column &= first_column < num_columns;
     }
 
-    // S^T.
-    __device__ void score(const Tile &tile) {
+    // S^T of all of a wave's queries: what one read of LDS gives is used for each.
+    template <typename... Waves> __device__ static void score(const Tile &tile, Waves &...waves) {
+        const unsigned column = threadIdx.x % COLUMNS, group = threadIdx.x % WAVE_SIZE / COLUMNS;
         for (unsigned product = 0; product < 4; ++product) {
-            const unsigned slot = 4 * X * (product / V_FRAGMENTS) + wave.column / 4 * X + product % V_FRAGMENTS * 4 +
-                                  wave.column % 4;
-            const unsigned place = wave.group * TILE + Tile::key_place(slot);
-            scores[product] = {};
+            const unsigned slot =
+                4 * X * (product / V_FRAGMENTS) + column / 4 * X + product % V_FRAGMENTS * 4 + column % 4;
+            const unsigned place = Tile::key_place(slot);
+            ((waves.scores[product] = f32x4{}), ...);
             for (unsigned step = 0; step < Wave::K_STEPS; ++step) {
-                const u32x4 unit = tile.keys[4 * step * TILE + place];
+                const unsigned d = (4 * step + group) * Wave::K_UNIT;
+                const unsigned byte = d % X * Wave::SIZE ^ (Tile::is_turned(slot) ? 8 : 0);
+                const char *at = (const char *)&tile.keys[d / X * TILE + place] + byte;
+                const auto unit = *(const typename Wave::KUnit *)at;
                 for (unsigned i = 0; i < Wave::K_FRAGMENTS; ++i) {
                     const Fragment key = Stored<Q, Kv>::fragment(unit, i);
-                    scores[product] = Matrix<Q>::multiply_add(key, wave.query[step][i], scores[product]);
+                    ((waves.scores[product] =
+                          Matrix<Q>::multiply_add(key, waves.wave.query[step][i], waves.scores[product])),
+                     ...);
                 }
             }
         }
@@ -155,20 +227,26 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> struct LdsWave {
 
     // Scores to weights; the tile begins at position `first`.
     __device__ void weigh(int first) {
-        wave.logits(scores, {}, first);
-        shrink = wave.weigh(scores, weights, partial, {}, first);
+        typename Wave::Places places = {};
+        if (wave.args.k_token_scales || wave.args.v_token_scales) {
+            places = wave.places(first);
+        }
+        wave.logits(scores, places, first);
+        shrink = wave.weigh(scores, weights, partial, places, first);
     }
 
-    // O^T += V^T P^T.
-    __device__ void add_values(const Tile &tile) {
-        Wave::rescale(partial, shrink);
+    // O^T += V^T P^T, as S^T.
+    template <typename... Waves> __device__ static void add_values(const Tile &tile, Waves &...waves) {
+        const unsigned column = threadIdx.x % COLUMNS, group = threadIdx.x % WAVE_SIZE / COLUMNS;
+        (Wave::rescale(waves.partial, waves.shrink), ...);
         for (unsigned unit = 0; unit < Wave::V_UNITS; ++unit) {
             for (unsigned d_tile = 0; d_tile < Wave::D_TILES; ++d_tile) {
-                const u32x4 values = tile.values[(4 * unit + wave.group) * HEAD_DIM + d_tile * 16 + wave.column];
+                const u32x4 values = tile.values[(4 * unit + group) * HEAD_DIM + d_tile * 16 + column];
                 for (unsigned i = 0; i < V_FRAGMENTS; ++i) {
                     const Fragment value = Stored<Q, Kv>::fragment(values, i);
-                    partial.out[d_tile] =
-                        Matrix<Q>::multiply_add(value, weights[unit * V_FRAGMENTS + i], partial.out[d_tile]);
+                    ((waves.partial.out[d_tile] = Matrix<Q>::multiply_add(
+                          value, waves.weights[unit * V_FRAGMENTS + i], waves.partial.out[d_tile])),
+                     ...);
                 }
             }
         }

@@ -12,8 +12,8 @@
 // Cost: K and V once per 16 packed queries from L1, once per 64 from L2 if the waves stay together.
 // Code object: 16-byte loads, MFMA, 1 wave per SIMD.
 // Measured: not on hardware. Executed in the emulator, bit-equal to paged_attention_v3_mfma_one_shot.
-// Lost to: prefill_attention_v3_ping_pong for heads of 128 and more than 16 packed queries: each wave of v2 fetches all
-// of K and V from L1.
+// Lost to: prefill_attention_v3_ping_pong for heads of 128 and more than 16 packed queries, and
+// prefill_attention_v5_mfma_lds for others and more than 64: each wave of v2 fetches all of K and V from L1.
 
 #include <hip/hip_runtime.h>
 

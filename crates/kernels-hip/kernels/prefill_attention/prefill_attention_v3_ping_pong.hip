@@ -13,8 +13,8 @@
 // Cost: K and V once per 128 packed queries from L2; 32 KiB of bf16 from LDS per wave and tile.
 // Code object: 16-byte loads, MFMA, 2 waves per SIMD.
 // Measured: not on hardware. Executed in the emulator, bit-equal to v2. Emulated, bf16, nothing masked, per 2048 cycles of
-// matrix instructions: 2022 of vector ones, in all 0.92 of the 4424 of AITER's loop (v2: 0.97). Of these 4070 the two
-// groups can overlap 2022. LDS has 576 cycles of work where the matrix units of a compute unit have 512, without bank
+// matrix instructions: 2002 of vector ones, in all 0.92 of the 4424 of AITER's loop (v2: 0.97). Of these 4050 the two
+// groups can overlap 2002. LDS has 576 cycles of work where the matrix units of a compute unit have 512, without bank
 // conflicts: it is what limits, for each wave reads all of K and V for 16 queries; for 32 there are not enough registers
 // beside a partition's result and the total.
 // Lost to: v2 for chunks of no more than 16 packed queries, where seven waves would have nothing to do.
@@ -24,37 +24,6 @@
 #include "attention_mfma_lds.h"
 
 constexpr unsigned NUM_WAVES = 8, NUM_GROUPS = 2, GROUP_WAVES = NUM_WAVES / NUM_GROUPS;
-constexpr unsigned WORKGROUP_COLUMNS = NUM_WAVES * COLUMNS;
-constexpr unsigned NUM_XCDS = 8;
-
-// What a work-group does: the tile of queries of a pair of sequence and KV head.
-struct Work {
-    unsigned pair, tile;
-};
-
-// Work-groups are dealt to the dies one by one. Whole pairs go to a die, so that its L2 has their K and V alone; of the
-// pairs that are left over each die has a part in one piece.
-__device__ inline Work work_of(unsigned idx, unsigned num_tiles, unsigned num_pairs) {
-    const unsigned num_even = num_pairs / NUM_XCDS * NUM_XCDS;
-    const unsigned die = idx % NUM_XCDS, turn = idx / NUM_XCDS;
-    if (turn < num_even / NUM_XCDS * num_tiles) {
-        return {turn / num_tiles * NUM_XCDS + die, turn % num_tiles};
-    }
-    const unsigned rest = (num_pairs - num_even) * num_tiles, at = turn - num_even / NUM_XCDS * num_tiles;
-    const unsigned each = rest / NUM_XCDS, more = rest % NUM_XCDS;
-    const unsigned left = die * each + min(die, more) + at;
-    return {num_even + left / num_tiles, left % num_tiles};
-}
-
-// What the queries of a work-group attend.
-__device__ inline Span attended(const AttentionArgs &args, unsigned seq_idx, unsigned first_column,
-                                unsigned num_columns) {
-    const unsigned heads = args.num_qo_heads / args.num_kv_heads;
-    const int before = (int)(args.seq_lens[seq_idx] - num_columns / heads);
-    const unsigned last_column = min(first_column + WORKGROUP_COLUMNS, num_columns) - 1;
-    const int first_position = before + (int)(first_column / heads);
-    return {args.window ? max(first_position + 1 - (int)args.window, 0) : 0, before + (int)(last_column / heads)};
-}
 
 __device__ inline void meet() {
     __builtin_amdgcn_sched_barrier(0);
@@ -75,7 +44,7 @@ __device__ inline void walk(Wave &wave, Copy &copy, Tile *tiles, bool is_first_g
     load(first_tile);
     store(tiles[0], first_tile);
     meet();
-    wave.score(tiles[0]);
+    Wave::score(tiles[0], wave);
     const int num_turns = 2 * ((last_tile - first_tile) / TILE + 1);
     int tile = first_tile;
     unsigned now = 0;
@@ -92,8 +61,8 @@ __device__ inline void walk(Wave &wave, Copy &copy, Tile *tiles, bool is_first_g
                 store(tiles[now ^ 1], next_tile);
             } else {
                 __builtin_amdgcn_s_setprio(1);
-                wave.add_values(tiles[now]);
-                wave.score(tiles[now ^ 1]);
+                Wave::add_values(tiles[now], wave);
+                Wave::score(tiles[now ^ 1], wave);
                 __builtin_amdgcn_s_setprio(0);
                 tile += TILE;
                 now ^= 1;
@@ -109,19 +78,14 @@ template <typename Q, typename Kv, unsigned HEAD_DIM> __device__ inline void pin
     __shared__ LdsTile<Q, Kv, HEAD_DIM> tiles[2];
     // The variant refuses scales of tokens; known here, they take no registers.
     args.k_token_scales = args.v_token_scales = nullptr;
-    const unsigned idx = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
-    const Work work = work_of(idx, gridDim.x, gridDim.y * gridDim.z);
-    const unsigned seq_idx = work.pair / args.num_kv_heads, kv_head = work.pair % args.num_kv_heads;
-    const unsigned num_rows = args.cu_seqlens_q[seq_idx + 1] - args.cu_seqlens_q[seq_idx];
-    const unsigned num_columns = num_rows * (args.num_qo_heads / args.num_kv_heads);
-    // The last queries, which attend most, come first: what is left to the end is short.
-    const unsigned first_column = (gridDim.x - 1 - work.tile) * WORKGROUP_COLUMNS;
+    const Queries<NUM_WAVES * COLUMNS> queries(args);
+    const auto [seq_idx, kv_head, first_column, num_columns] = queries;
     if (first_column >= num_columns) {
         return;
     }
     const unsigned wave_idx = __builtin_amdgcn_readfirstlane(threadIdx.x / WAVE_SIZE);
     LdsWave<Q, Kv, HEAD_DIM> wave(args, seq_idx, kv_head, first_column + wave_idx * COLUMNS, num_columns);
-    const Span span = attended(args, seq_idx, first_column, num_columns);
+    const Span span = queries.span(args);
     TileCopy<Q, Kv, HEAD_DIM, GROUP_WAVES * WAVE_SIZE> copy(args, wave.wave.table, kv_head, span,
                                                             wave_idx % GROUP_WAVES);
     walk(wave, copy, tiles, wave_idx < GROUP_WAVES);

@@ -18,6 +18,7 @@ const V5: &str = "paged_attention_v5_mfma_work_list";
 const V6: &str = "paged_attention_v6_mfma_fp8";
 const PREFILL: &str = "prefill_attention_v2_mfma_direct";
 const PING_PONG: &str = "prefill_attention_v3_ping_pong";
+const LDS_PREFILL: &str = "prefill_attention_v5_mfma_lds";
 const FP8_PREFILL: &str = "prefill_attention_v4_mfma_fp8";
 const MERGE: &str = "attention_merge_v1_in_order";
 const REPACK: &str = "attention_repack_v1_naive";
@@ -27,6 +28,7 @@ const NAIVE: &str = "include/attention_naive.h";
 const MFMA: &str = "include/attention_mfma.h";
 const LDS: &str = "include/attention_mfma_lds.h";
 const PING_PONG_FILE: &str = "prefill_attention/prefill_attention_v3_ping_pong.hip";
+const LDS_FILE: &str = "prefill_attention/prefill_attention_v5_mfma_lds.hip";
 const SPLIT: &str = "include/attention_split.h";
 const WORK: &str = "include/attention_work.h";
 const WAVE: &str = "paged_attention/paged_attention_v2_wave.hip";
@@ -53,6 +55,10 @@ pub(super) fn narrow(variant: &str) -> Option<(&'static str, &'static str)> {
             "ATTENTION_MFMA_KERNELS(KERNEL)",
             "KERNEL(bf16, Bf16, bf16, Bf16, 64)\nKERNEL(bf16, Bf16, e4m3fnuz, Fp8E4m3, 64)",
         )),
+        LDS_PREFILL => Some((
+            "ATTENTION_MFMA_KERNELS(KERNEL)",
+            "KERNEL(bf16, Bf16, bf16, Bf16, 64)\nKERNEL(bf16, Bf16, e4m3fnuz, Fp8E4m3, 96)",
+        )),
         PING_PONG => Some((
             "KERNEL(f16, F16, f16, F16, 128)\n\
              KERNEL(bf16, Bf16, e4m3fnuz, Fp8E4m3, 128)\n\
@@ -73,6 +79,12 @@ fn problems_of(variant: &str) -> [Problem; 9] {
             let mut seqs = problem.seqs;
             seqs[0].num_rows = 66;
             Problem { head_dim: 128, token_scales: false, seqs, ..problem }
+        }
+        LDS_PREFILL => {
+            let mut seqs = problem.seqs;
+            seqs[0].num_rows = 66;
+            let head_dim = if problem.kv_dtype.fp8().is_some() { 96 } else { 64 };
+            Problem { head_dim, seqs, ..problem }
         }
         _ => problem,
     })
@@ -532,8 +544,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         PING_PONG,
         "keys where they were not put",
         LDS,
-        "wave.group * TILE + Tile::key_place(slot)",
-        "wave.group * TILE + slot",
+        "place = Tile::key_place(slot);",
+        "place = slot;",
     ),
     text(
         PING_PONG,
@@ -560,7 +572,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     text(
         PING_PONG,
         "dies that do the same",
-        PING_PONG_FILE,
+        LDS,
         "die * each + min(die, more) + at",
         "die * each + at",
     ),
@@ -572,6 +584,84 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "first_column + (wave_idx & 6) * COLUMNS",
     ),
     Mutant { variant: PING_PONG, name: "no waits", patch: Patch::NoWaits },
+    text(
+        LDS_PREFILL,
+        "keys put where nobody looks",
+        LDS,
+        "TILE + Tile::key_place(lane)",
+        "TILE + lane",
+    ),
+    text(
+        LDS_PREFILL,
+        "values taken before all have stored them",
+        LDS_FILE,
+        "(others.weigh(tile), ...);\n        __syncthreads();",
+        "(others.weigh(tile), ...);",
+    ),
+    text(
+        LDS_PREFILL,
+        "values replaced before all have taken them",
+        LDS_FILE,
+        "        }\n        __syncthreads();\n    }",
+        "        }\n    }",
+    ),
+    text(
+        LDS_PREFILL,
+        "one partition for all",
+        LDS_FILE,
+        "next_tile % PARTITION == 0 || tile",
+        "tile",
+    ),
+    text(
+        LDS_PREFILL,
+        "a partition ends a tile late",
+        LDS_FILE,
+        "next_tile % PARTITION == 0",
+        "tile % PARTITION == 0",
+    ),
+    text(
+        LDS_PREFILL,
+        "the same queries twice",
+        LDS_FILE,
+        "kv_head, column + COLUMNS, num_columns",
+        "kv_head, column, num_columns",
+    ),
+    text(
+        LDS_PREFILL,
+        "the second queries masked as of the next tile",
+        LDS_FILE,
+        "(others.weigh(tile), ...);",
+        "(others.weigh(tile + TILE), ...);",
+    ),
+    text(
+        LDS_PREFILL,
+        "a piece not copied",
+        LDS,
+        "piece(i) < NUM_PIECES",
+        "piece(i) + 1 < NUM_PIECES",
+    ),
+    text(
+        LDS_PREFILL,
+        "values of the first lane's slots",
+        LDS,
+        "(piece(i) * WAVE_SIZE + lane) / HEAD_DIM",
+        "piece(i) * WAVE_SIZE / HEAD_DIM",
+    ),
+    text(
+        LDS_PREFILL,
+        "the last query's own position left out",
+        LDS,
+        "before + (int)(last_column / heads)};",
+        "before + (int)(last_column / heads) - 1};",
+    ),
+    text(
+        LDS_PREFILL,
+        "scales of the first tile's tokens",
+        LDS,
+        "places = wave.places(first);",
+        "places = wave.places(0);",
+    ),
+    Mutant { variant: LDS_PREFILL, name: "no waits", patch: Patch::NoWaits },
     text(
         MERGE,
         "first partition skipped",

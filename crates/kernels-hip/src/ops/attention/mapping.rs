@@ -1,6 +1,6 @@
 //! How the kernels of a variant are named and how many work-groups they need.
 
-use super::shape::{AttentionShape, FP8_WORK_LIST, PARTITION, PING_PONG, SPLIT, WORK_LIST};
+use super::shape::{AttentionShape, FP8_WORK_LIST, LDS, PARTITION, PING_PONG, SPLIT, WORK_LIST};
 use crate::kv_layout::require_kernel_name;
 use crate::launch::Geometry;
 use crate::ops::{WAVE_SIZE, count};
@@ -20,6 +20,8 @@ pub(super) enum Mapping {
     Split(usize),
     /// This many times as many, with a wave for each sixteen.
     Waves(usize),
+    /// As for eight waves, with four of them where each has room for two times sixteen.
+    WavesOrPairs,
     /// What a list says, for this many work-groups.
     Work(usize),
 }
@@ -30,6 +32,7 @@ impl Mapping {
         match variant {
             SPLIT => Mapping::Split(1),
             PING_PONG => Mapping::Waves(8),
+            LDS => Mapping::WavesOrPairs,
             WORK_LIST | FP8_WORK_LIST => Mapping::Work(0),
             _ if variant.starts_with("prefill_attention_v2") => Mapping::Waves(4),
             _ if variant.starts_with("prefill_attention_v4") => Mapping::Waves(4),
@@ -56,6 +59,9 @@ impl Mapping {
         num_seqs: usize,
     ) -> Result<Geometry> {
         let [x, y, z] = match self {
+            Mapping::WavesOrPairs => {
+                [num_column_tiles(shape).div_ceil(8), shape.num_kv_heads, num_seqs]
+            }
             Mapping::RowHead => [num_tokens, shape.num_qo_heads, 1],
             Mapping::Columns => [num_column_tiles(shape), shape.num_kv_heads, num_seqs],
             Mapping::Waves(num_waves) => {
@@ -68,13 +74,23 @@ impl Mapping {
             }
             Mapping::Work(num_workgroups) => [num_workgroups, 1, 1],
         };
-        let num_waves = if let Mapping::Waves(num_waves) = self { num_waves } else { 1 };
+        let num_waves = match self {
+            Mapping::Waves(num_waves) => num_waves,
+            Mapping::WavesOrPairs if has_pairs(shape) => 4,
+            Mapping::WavesOrPairs => 8,
+            _ => 1,
+        };
         let what = "the number of work-groups";
         Ok(Geometry {
             workgroups: [count(what, x)?, count(what, y)?, count(what, z)?],
             ..Geometry::linear(1, count("work-items", num_waves * WAVE_SIZE)?)
         })
     }
+}
+
+/// `num_sets` of `kernels/prefill_attention/prefill_attention_v5_mfma_lds.hip`.
+fn has_pairs(shape: &AttentionShape) -> bool {
+    shape.head_dim <= 96 && shape.kv_dtype.size_bytes() == 2
 }
 
 /// Tiles of packed queries of the longest chunk.

@@ -88,6 +88,7 @@ pub(in crate::ops) const PAGED: &[Variant<AttentionShape>] = &[
 
 pub(in crate::ops) const PREFILL: &[Variant<AttentionShape>] = &[
     prefill(PING_PONG, MFMA, ping_pong),
+    prefill(LDS, MFMA, lds),
     prefill("prefill_attention_v2_mfma_direct", MFMA, mfma),
     prefill("prefill_attention_v1_naive", NAIVE, naive),
     prefill("prefill_attention_v4_mfma_fp8", MFMA_FP8, mfma_fp8),
@@ -120,6 +121,12 @@ pub(super) const FP8_WORK_LIST: &str = "paged_attention_v6_mfma_fp8";
 /// The variant of `prefill_attention` whose waves take turns.
 pub(super) const PING_PONG: &str = "prefill_attention_v3_ping_pong";
 
+/// The variant of `prefill_attention` for heads of any size whose waves share K and V.
+pub(super) const LDS: &str = "prefill_attention_v5_mfma_lds";
+
+/// Packed queries of a work-group of `prefill_attention_v2_mfma_direct`.
+const DIRECT_COLUMNS: usize = 64;
+
 /// Positions of a partition.
 pub(super) const PARTITION: usize = 512;
 
@@ -141,6 +148,16 @@ fn ping_pong(shape: &AttentionShape) -> Result<(), String> {
     }
     if shape.num_packed_queries() <= COLUMNS {
         return Err(format!("one wave has room for all queries: there are at most {COLUMNS}"));
+    }
+    Ok(())
+}
+
+fn lds(shape: &AttentionShape) -> Result<(), String> {
+    mfma(shape)?;
+    if shape.num_packed_queries() <= DIRECT_COLUMNS {
+        return Err(format!(
+            "half of the waves have nothing to do for up to {DIRECT_COLUMNS} queries"
+        ));
     }
     Ok(())
 }

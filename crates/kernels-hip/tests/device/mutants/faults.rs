@@ -392,14 +392,14 @@ pub const FAULTS: &[Fault] = &[
     fault(
         GEMM_INT4,
         "nibbles are read from the top",
-        "",
+        "gemm_int4.h",
         "return word >> (4 * place) & 15;",
         "return word >> (28 - 4 * place) & 15;",
     ),
     fault(
         GEMM_INT4,
         "AWQ's order is GPTQ's",
-        "",
+        "gemm_int4.h",
         "return n % PACK / 2 + n % 2 * (PACK / 2);",
         "return n % PACK;",
     ),
@@ -407,7 +407,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         GEMM_INT4,
         "the order of the groups is ignored",
-        "",
+        "gemm_int4.h",
         "= g_idx ? g_idx[k] : k / group_size;",
         "= k / group_size;",
     ),

@@ -6,6 +6,8 @@ const GEMM_V1: [&str; 2] = ["gemm_v1_naive", "gemm::"];
 const GEMM_V2: [&str; 2] = ["gemm_v2_mfma_lds", "gemm::every_variant"];
 const GEMM_V3: [&str; 2] = ["gemm_v3_mfma_skinny", "gemm::every_variant"];
 const GEMM_V4: [&str; 2] = ["gemm_v4_ping_pong", "gemm::every_variant"];
+const INT4_WIDE: [&str; 2] = ["gemm_int4_v2_mfma", "gemm_int4::"];
+const INT4_SKINNY: [&str; 2] = ["gemm_int4_v3_mfma_skinny", "gemm_int4::"];
 const RMS_NORM: [&str; 2] = ["rms_norm_v1_naive", "rms_norm::"];
 const ADD_RMS_NORM: [&str; 2] = ["add_rms_norm_v1_naive", "rms_norm::added"];
 const ROPE: [&str; 2] = ["rope_v1_naive", "rows::interleaved"];
@@ -216,4 +218,82 @@ pub const FAULTS: &[Fault] = &[
         "fminf(fmaxf(x, -Format::MAX), Format::MAX)",
         "x",
     ),
+    fault(
+        INT4_WIDE,
+        "AWQ's first columns for the second ones",
+        "gemm_int4_mfma.h",
+        "return word >> (4 * Awq::place(col));",
+        "return word;",
+    ),
+    fault(
+        INT4_WIDE,
+        "zero points of the word's first columns",
+        "gemm_int4_mfma.h",
+        "nibble(word >> (4 * (col % PACK)), j)",
+        "nibble(word, j)",
+    ),
+    fault(
+        INT4_WIDE,
+        "a group has the zero points of the first",
+        "gemm_int4_mfma.h",
+        "((unsigned long)group * packed.out_features + operand_col)",
+        "(0 * packed.out_features + operand_col)",
+    ),
+    fault(
+        INT4_WIDE,
+        "groups end where segments do",
+        "gemm_int4_mfma.h",
+        "min(end, (group + 1) * packed.group_size)",
+        "end",
+    ),
+    fault(
+        INT4_WIDE,
+        "the last group of a segment is lost",
+        "gemm_int4_mfma.h",
+        "add_scaled(sums, products, group);",
+        "if (k < end) add_scaled(sums, products, group);",
+    ),
+    fault(
+        INT4_WIDE,
+        "the next 32 of k are these",
+        "gemm_int4_mfma.h",
+        "min(k + K_STEP, in_features - K_STEP)",
+        "k",
+    ),
+    fault(INT4_WIDE, "segments are one", "", "segment == 0 ? sums", "true ? sums"),
+    fault(
+        INT4_WIDE,
+        "waves share columns",
+        "",
+        "blockIdx.x * NUM_WAVES + wave_idx",
+        "blockIdx.x * NUM_WAVES + (wave_idx & 2)",
+    ),
+    fault(
+        INT4_SKINNY,
+        "the second tile is the first",
+        "",
+        "first_row + tile * TILE + lane % TILE",
+        "first_row + lane % TILE",
+    ),
+    fault(
+        INT4_SKINNY,
+        "the last segment is dropped",
+        "",
+        "segment < NUM_SEGMENTS; ++segment",
+        "segment + 1 < NUM_SEGMENTS; ++segment",
+    ),
+    fault(
+        INT4_SKINNY,
+        "columns past the end are read",
+        "gemm_int4_mfma.h",
+        "min(first_col + lane % TILE * NUM_A, packed.out_features - NUM_A)",
+        "first_col + lane % TILE * NUM_A",
+    ),
+    sanitized(fault(
+        INT4_SKINNY,
+        "nobody waits for the segments",
+        "",
+        "    __syncthreads();\n",
+        "",
+    )),
 ];
