@@ -41,6 +41,10 @@ const fn gemm_fp8(num_rows: usize, features: [usize; 2], scaling: GemmScaling) -
     Shape::GemmFp8 { num_rows, in_features, out_features, scaling }
 }
 
+const fn gemm_int4(num_rows: usize, in_features: usize, out_features: usize) -> Shape {
+    Shape::GemmInt4 { num_rows, in_features, out_features, group_size: 128 }
+}
+
 const fn quantize(rows: [usize; 2], scaling: Scaling, before: Before) -> Shape {
     let [num_rows, num_cols] = rows;
     Shape::Quantize { num_rows, num_cols, scaling, before }
@@ -86,6 +90,12 @@ const SUBJECTS: &[Subject] = &[
             gemm_fp8(8192, [8192, 8192], GemmScaling::Block),
             gemm_fp8(16, [8192, 28_672], GemmScaling::Row),
         ],
+    },
+    Subject {
+        op: "gemm_int4",
+        cases: None,
+        small: &[gemm_int4(128, 1024, 512), gemm_int4(4, 4096, 512)],
+        large: &[gemm_int4(8192, 8192, 8192), gemm_int4(16, 8192, 28_672)],
     },
     Subject {
         op: "rms_norm",

@@ -3,6 +3,7 @@
 
 mod attention;
 mod fp8;
+mod int4;
 mod numbers;
 mod rows;
 
@@ -16,6 +17,7 @@ use kernels_hip::{Device, KernelsHip};
 pub use self::attention::Pages;
 use self::attention::{AttentionRun, KvWriteRun};
 use self::fp8::{GemmFp8Run, QuantizeRun};
+use self::int4::GemmInt4Run;
 pub use self::numbers::Verdict;
 use self::rows::{LinearRun, RmsNormRun, SiluMulRun};
 use super::measure::CompareError;
@@ -71,6 +73,17 @@ pub enum Shape {
         /// Whose scales.
         scaling: GemmScaling,
     },
+    /// A dense layer on weights of four bits, packed as AWQ's, with matrix inputs of 16.
+    GemmInt4 {
+        /// Token rows.
+        num_rows: usize,
+        /// Input features.
+        in_features: usize,
+        /// Output features, a multiple of 8.
+        out_features: usize,
+        /// Input features of a group.
+        group_size: usize,
+    },
     /// Rows to codes.
     Quantize {
         /// Token rows.
@@ -124,6 +137,9 @@ impl Workload {
                 let scaling = format!("{scaling:?}").to_lowercase();
                 format!("{num_rows} rows, {in_features} to {out_features}, {scaling} scales")
             }
+            Shape::GemmInt4 { num_rows, in_features, out_features, group_size } => {
+                format!("{num_rows} rows, {in_features} to {out_features}, groups of {group_size}")
+            }
             Shape::RmsNorm { num_rows, hidden_size } => format!("{num_rows} rows of {hidden_size}"),
             Shape::SiluMul { num_rows, width } => format!("{num_rows} rows of {width}"),
             Shape::Quantize { num_rows, num_cols, scaling, .. } => {
@@ -148,6 +164,12 @@ impl Workload {
                     GemmScaling::Block => (num_rows + out_features.div_ceil(128)) * blocks,
                 };
                 in_features * (num_rows + out_features) + 4 * (scales + num_rows * out_features)
+            }
+            Shape::GemmInt4 { num_rows, in_features, out_features, group_size } => {
+                // Half a byte of each weight and zero point, and two of each scale.
+                let groups = in_features.div_ceil(group_size);
+                let weight = out_features * (in_features + groups) / 2 + 2 * groups * out_features;
+                weight + num_rows * (2 * in_features + 4 * out_features)
             }
             Shape::RmsNorm { num_rows, hidden_size } => (num_rows * (4 + 2) + 4) * hidden_size,
             Shape::SiluMul { num_rows, width } => num_rows * width * (2 * 4 + 2),
@@ -176,6 +198,7 @@ impl Workload {
     pub fn flops(&self) -> u64 {
         let flops = match self.shape {
             Shape::Linear { num_rows, in_features, out_features }
+            | Shape::GemmInt4 { num_rows, in_features, out_features, .. }
             | Shape::GemmFp8 { num_rows, in_features, out_features, .. } => {
                 2 * num_rows * in_features * out_features
             }
@@ -203,7 +226,7 @@ impl Workload {
     #[must_use]
     pub fn peaks(&self) -> Option<Peaks> {
         match self.shape {
-            Shape::Linear { .. } | Shape::Attention(_) => Some(BF16),
+            Shape::Linear { .. } | Shape::GemmInt4 { .. } | Shape::Attention(_) => Some(BF16),
             Shape::GemmFp8 { .. } => Some(FP8),
             _ => None,
         }
@@ -231,7 +254,7 @@ impl Workload {
             }
             Shape::KvWrite(pages) => Box::new(KvWriteRun::new(ops, seed, pages)?),
             Shape::Attention(pages) => Box::new(AttentionRun::new(ops, seed, pages, false)?),
-            Shape::GemmFp8 { .. } | Shape::Quantize { .. } => {
+            Shape::GemmFp8 { .. } | Shape::GemmInt4 { .. } | Shape::Quantize { .. } => {
                 let what = "it among the ops of the engine".to_owned();
                 return Err(OpError::Unsupported { op: self.op, what });
             }
@@ -255,6 +278,10 @@ impl Workload {
             Shape::GemmFp8 { num_rows, in_features, out_features, scaling } => {
                 let shape = [num_rows, out_features, in_features];
                 Box::new(GemmFp8Run::new((device, ops.stream()), row, seed, shape, scaling)?)
+            }
+            Shape::GemmInt4 { num_rows, in_features, out_features, group_size } => {
+                let shape = [num_rows, in_features, out_features, group_size];
+                Box::new(GemmInt4Run::new((device, ops.stream()), row, seed, shape)?)
             }
             Shape::Quantize { num_rows, num_cols, scaling, before } => {
                 let on = (device, ops.stream());
