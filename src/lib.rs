@@ -46,13 +46,15 @@
 pub mod kernels;
 
 pub use engine::hub;
+pub use engine::kv_store;
 pub use engine::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutput, StopReason};
 pub use engine::text::{Content, ContentPart, Message};
 pub use engine::weights;
 pub use engine::{
-    AsyncLlm, Backend, CpuIsa, DType, Difference, DifferentPart, FinishReason, Fp8Flavour,
-    KvCacheDType, Llm, LlmBuilder, LlmError, LogprobsMode, NgramConfig, Prompt, Replay,
-    ReplayError, ReplayReport, RequestId, RequestOptions, RequestStream, RequestUpdate,
-    SamplingParams, SchedulerConfig, SchedulerStats, SchedulingPolicy, StepError, StructuredError,
-    StructuredOutputs, TokenId, convert_to_hf_dir,
+    AsyncLlm, AttachedPrefix, Backend, CpuIsa, DType, Difference, DifferentPart, DirectoryConfig,
+    FinishReason, Fp8Flavour, HostConfig, KvCacheDType, KvConfig, KvStoreConfig, KvStoreUse,
+    KvTierStats, Llm, LlmBuilder, LlmError, LoadPolicy, LoadedTokens, LogprobsMode, NgramConfig,
+    OpenKvStore, OpenKvStoreError, Prompt, Replay, ReplayError, ReplayReport, RequestId,
+    RequestOptions, RequestStream, RequestUpdate, SamplingParams, SchedulerConfig, SchedulerStats,
+    SchedulingPolicy, StepError, StructuredError, StructuredOutputs, TokenId, convert_to_hf_dir,
 };

@@ -32,7 +32,7 @@ pub fn store_config(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return false;
     };
-    let argument = Source::KvTransfer { connector: "lmcache", config: text };
+    let argument = Source::KvTransfer { connector: Some("lmcache"), config: text };
     for source in [argument, Source::Text(text)] {
         match KvConfig::read(source, &Overrides::default(), &Known) {
             Ok(resolved) => assert_config(&resolved.expect("no text is read as silence").config),

@@ -11,6 +11,7 @@ use engine::{
 };
 
 use super::constraints::{logit_bias_flag, structured_outputs_flag};
+use super::kv_store_args::KvStoreArgs;
 use super::overrides::{OptionOverrides, SamplingOverrides};
 use super::scheduler_args::SchedulerArgs;
 
@@ -34,6 +35,8 @@ pub(crate) struct GenerateArgs {
     pub engine: EngineArgs,
     #[command(flatten)]
     pub scheduler: SchedulerArgs,
+    #[command(flatten)]
+    pub kv_store: KvStoreArgs,
 
     /// Write the run down in this file, for `kvasir replay`
     #[arg(long, value_name = "FILE.jsonl")]

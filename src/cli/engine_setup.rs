@@ -8,12 +8,14 @@ use engine::{KvCacheDType, Llm, LlmError, LogprobsMode};
 use super::args::{BackendArg, EngineArgs};
 use super::bars::DownloadBars;
 use super::error::CliError;
+use super::kv_store_args::KvStoreArgs;
 use super::scheduler_args::SchedulerArgs;
 
 /// What commands say of the engine they want.
 pub(crate) struct EngineSetup<'a> {
     pub engine: &'a EngineArgs,
     pub scheduler: &'a SchedulerArgs,
+    pub kv_store: &'a KvStoreArgs,
     pub logprobs_mode: LogprobsMode,
     pub seed: Option<u64>,
     /// Where to write the run down.
@@ -64,7 +66,7 @@ pub(crate) fn load(setup: &EngineSetup<'_>) -> Result<Llm, CliError> {
     if let Some(seed) = setup.seed {
         builder = builder.seed(seed);
     }
-    builder = setup.scheduler.apply(builder);
+    builder = setup.kv_store.apply(setup.scheduler.apply(builder))?;
     if let Some(path) = setup.record {
         builder = builder.record(path);
     }

@@ -34,10 +34,10 @@ mod tests {
     #[test]
     fn items_wait_for_their_turn_and_no_longer() {
         let mut order = InOrder::new();
-        assert_eq!(order.push(1, 'b'), []);
+        assert_eq!(order.push(1, 'b'), Vec::<char>::new());
         assert_eq!(order.push(0, 'a'), ['a', 'b']);
         assert_eq!(order.push(2, 'c'), ['c']);
-        assert_eq!(order.push(4, 'e'), []);
+        assert_eq!(order.push(4, 'e'), Vec::<char>::new());
         assert_eq!(order.push(3, 'd'), ['d', 'e']);
     }
 }

@@ -12,6 +12,7 @@ mod in_order;
 mod inspect;
 mod jsonl;
 mod kernels;
+mod kv_store_args;
 mod output;
 mod output_line;
 mod overrides;

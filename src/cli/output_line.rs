@@ -1,5 +1,6 @@
 //! Output lines: vLLM's `RequestOutput` as JSON.
 
+use engine::LoadedTokens;
 use engine::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutput, StopReason};
 use serde::Serialize;
 
@@ -48,8 +49,23 @@ struct Metrics {
     num_preemptions: u32,
     num_kv_blocks: u32,
     num_cached_tokens: usize,
+    num_loaded_tokens: Loaded,
     num_draft_tokens: usize,
     num_accepted_tokens: usize,
+}
+
+/// Tokens whose KV came from the store, by tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Loaded {
+    pub host: usize,
+    pub disk: usize,
+    pub object: usize,
+}
+
+impl From<LoadedTokens> for Loaded {
+    fn from(LoadedTokens { host, disk, object }: LoadedTokens) -> Loaded {
+        Loaded { host, disk, object }
+    }
 }
 
 impl<'a> OutputLine<'a> {
@@ -107,6 +123,7 @@ fn metrics(metrics: &RequestMetrics) -> Metrics {
         num_preemptions: metrics.num_preemptions,
         num_kv_blocks: metrics.num_kv_blocks,
         num_cached_tokens: metrics.num_cached_tokens,
+        num_loaded_tokens: metrics.num_loaded_tokens.into(),
         num_draft_tokens: metrics.num_draft_tokens,
         num_accepted_tokens: metrics.num_accepted_tokens,
     }
@@ -151,6 +168,7 @@ mod tests {
              {\"token_id\":6,\"logprob\":-0.2,\"rank\":1,\"decoded_token\":\"x\"}]]}],\
              \"metrics\":{\"queue_time_s\":0.0,\"time_to_first_token_s\":0.0,\"e2e_latency_s\":0.0,\
              \"num_prefill_chunks\":0,\"num_preemptions\":0,\"num_kv_blocks\":0,\"num_cached_tokens\":0,\
+             \"num_loaded_tokens\":{\"host\":0,\"disk\":0,\"object\":0},\
              \"num_draft_tokens\":0,\"num_accepted_tokens\":0}}"
         );
     }

@@ -11,6 +11,7 @@ use tokio::signal;
 use super::args::{EngineArgs, LogprobsModeArg};
 use super::engine_setup::{self, EngineSetup};
 use super::error::CliError;
+use super::kv_store_args::KvStoreArgs;
 use super::scheduler_args::SchedulerArgs;
 
 /// `kvasir serve`.
@@ -27,6 +28,8 @@ pub(crate) struct ServeArgs {
     engine: EngineArgs,
     #[command(flatten)]
     scheduler: SchedulerArgs,
+    #[command(flatten)]
+    kv_store: KvStoreArgs,
 
     /// Seed of the random numbers of requests that have none
     #[arg(long)]
@@ -79,6 +82,7 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<(), CliError> {
     let llm = engine_setup::load(&EngineSetup {
         engine: &args.engine,
         scheduler: &args.scheduler,
+        kv_store: &args.kv_store,
         logprobs_mode: LogprobsMode::from(args.logprobs_mode),
         seed: args.seed,
         record: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use engine::RequestOutput;
 use serde::Serialize;
 
-use super::output_line::OutputLine;
+use super::output_line::{Loaded, OutputLine};
 
 /// Counts and times of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +20,10 @@ pub(crate) struct Summary {
     wall_s: f64,
     /// Of all requests together, each at its longest.
     num_kv_blocks: u64,
+    /// Prompt tokens whose KV was on the device already.
+    num_cached_tokens: usize,
+    /// Tokens whose KV came from the KV store.
+    num_loaded_tokens: Loaded,
 }
 
 impl Summary {
@@ -38,6 +42,12 @@ impl Summary {
             },
             wall_s,
             num_kv_blocks: tallies.iter().map(|tally| u64::from(tally.num_kv_blocks)).sum(),
+            num_cached_tokens: tallies.iter().map(|tally| tally.num_cached_tokens).sum(),
+            num_loaded_tokens: tallies.iter().fold(Loaded::default(), |sum, tally| Loaded {
+                host: sum.host + tally.num_loaded_tokens.host,
+                disk: sum.disk + tally.num_loaded_tokens.disk,
+                object: sum.object + tally.num_loaded_tokens.object,
+            }),
         }
     }
 
@@ -48,15 +58,33 @@ impl Summary {
             several => format!("{several} requests, "),
         };
         format!(
-            "{requests}{} prompt tokens, first token after {:.0} ms, {} tokens at {:.1} tokens/s, \
+            "{requests}{} prompt tokens{}, first token after {:.0} ms, {} tokens at {:.1} tokens/s, \
              {} KV blocks, {:.2} s in all",
             self.num_prompt_tokens,
+            self.origins(),
             self.time_to_first_token_s * 1e3,
             self.num_output_tokens,
             self.output_tokens_per_s,
             self.num_kv_blocks,
             self.wall_s,
         )
+    }
+
+    /// Where KV came from that was not computed, nearest first.
+    fn origins(&self) -> String {
+        let Loaded { host, disk, object } = self.num_loaded_tokens;
+        let origins = [
+            (self.num_cached_tokens, "cached"),
+            (host, "from memory"),
+            (disk, "from disk"),
+            (object, "from the bucket"),
+        ];
+        let named: Vec<String> = origins
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, origin)| format!("{count} {origin}"))
+            .collect();
+        if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) }
     }
 
     /// One line for programs; `output` is the answer to a single prompt.
@@ -83,6 +111,8 @@ pub(crate) struct Tally {
     time_to_first_token_s: f64,
     e2e_latency_s: f64,
     num_kv_blocks: u32,
+    num_cached_tokens: usize,
+    num_loaded_tokens: Loaded,
 }
 
 impl Tally {
@@ -100,6 +130,8 @@ impl From<&RequestOutput> for Tally {
             time_to_first_token_s: output.metrics.time_to_first_token_s,
             e2e_latency_s: output.metrics.e2e_latency_s,
             num_kv_blocks: output.metrics.num_kv_blocks,
+            num_cached_tokens: output.metrics.num_cached_tokens,
+            num_loaded_tokens: output.metrics.num_loaded_tokens.into(),
         }
     }
 }
@@ -125,6 +157,8 @@ mod tests {
             time_to_first_token_s: 0.5,
             e2e_latency_s: 1.5,
             num_kv_blocks: 3,
+            num_cached_tokens: 0,
+            num_loaded_tokens: Loaded::default(),
         }
     }
 
@@ -135,6 +169,10 @@ mod tests {
             summary.text(),
             "10 prompt tokens, first token after 500 ms, 21 tokens at 20.0 tokens/s, 3 KV blocks, 2.00 s in all"
         );
+        let loaded = Loaded { disk: 5, ..Loaded::default() };
+        let warm = Tally { num_cached_tokens: 4, num_loaded_tokens: loaded, ..tally(21) };
+        let text = Summary::new(&[warm], Duration::from_secs(2)).text();
+        assert!(text.starts_with("10 prompt tokens (4 cached, 5 from disk), first"), "{text}");
         let single = Summary::new(&[tally(1)], Duration::from_secs(2));
         assert_eq!(single.output_tokens_per_s, 0.5);
     }

@@ -5,4 +5,7 @@ mod command;
 mod convert;
 mod errors;
 mod generate;
+#[path = "../golden_model/mod.rs"]
+mod golden_model;
 mod kernels;
+mod kv_store;

@@ -19,6 +19,7 @@ use engine_core::speculative::NgramConfig;
 use kernels_cpu::{CpuIsa, KernelsCpu};
 use kernels_hip::variant::Choices;
 use kernels_hip::{KernelsHip, Runtime};
+use kv_store::config::KvConfig;
 use kv_store::store::StoreConfig;
 use reference_cpu::ReferenceCpu;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ use crate::hub::{self, Quiet};
 use crate::kv_cache::KvCacheDType;
 use crate::kv_memory::{KvMemory, PoolLoad};
 use crate::kv_scales::{self, ChosenScales};
-use crate::kv_tier::{self, DEFAULT_LOAD_TIMEOUT, KvTier};
+use crate::kv_tier::{self, KvStoreSetup, KvTier, LoadPolicy, OpenKvStore};
 use crate::llm::{Llm, LlmParts};
 use crate::record::{Header, RecordedOptions, Recorder};
 use crate::run_loop::{Engine, EngineParts, RunLoop};
@@ -71,27 +72,10 @@ pub struct LlmBuilder {
     seed: u64,
     logprobs_mode: LogprobsMode,
     record: Option<PathBuf>,
-    kv_store: Option<KvStoreTiers>,
-    kv_load_timeout: Duration,
+    kv_store: KvStoreSetup,
     /// Exactly this instead of what follows from model and machine.
     scheduler_config: Option<SchedulerConfig>,
-}
-
-/// Tiers, some of whose parts cannot be printed.
-#[derive(Clone)]
-struct KvStoreTiers(StoreConfig);
-
-impl std::fmt::Debug for KvStoreTiers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let StoreConfig { chunk_size, host, directory, .. } = &self.0;
-        let host_bytes = host.as_ref().map(|host| host.cap_bytes);
-        let directory = directory.as_ref().map(|directory| &directory.path);
-        f.debug_struct("KvStoreTiers")
-            .field("chunk_size", chunk_size)
-            .field("host_bytes", &host_bytes)
-            .field("directory", &directory)
-            .finish_non_exhaustive()
-    }
+    is_identified: bool,
 }
 
 macro_rules! setters {
@@ -108,7 +92,9 @@ macro_rules! setters {
 struct Started {
     run_loop: Box<dyn RunLoop>,
     numerics_id: String,
-    warning: Option<String>,
+    /// If something asks for it: the model's files are read for it.
+    kv_identity: Option<String>,
+    warnings: Vec<String>,
 }
 
 impl LlmBuilder {
@@ -131,9 +117,9 @@ impl LlmBuilder {
             seed: 0,
             logprobs_mode: LogprobsMode::default(),
             record: None,
-            kv_store: None,
-            kv_load_timeout: DEFAULT_LOAD_TIMEOUT,
+            kv_store: KvStoreSetup::default(),
             scheduler_config: None,
+            is_identified: false,
         }
     }
 
@@ -198,13 +184,45 @@ impl LlmBuilder {
     /// not change a bit of the output. Tails of prompts are kept in whole kv_blocks, whatever the
     /// configuration says.
     pub fn kv_store(mut self, config: StoreConfig) -> Self {
-        self.kv_store = Some(KvStoreTiers(config));
+        self.kv_store.tiers(config);
+        self
+    }
+
+    /// The same by a configuration as LMCache's users have it, see [`KvConfig::read`]. Its metrics are served as long
+    /// as the engine lives.
+    pub fn kv_config(mut self, config: KvConfig) -> Self {
+        self.kv_store.config(config);
+        self
+    }
+
+    /// The same by vLLM's `kv_connector` and `kv_transfer_config`: `lmcache`, and a Python dict or JSON such as
+    /// `{'backend': 'nfs://server/export'}`.
+    pub fn kv_transfer_config(
+        mut self,
+        kv_connector: impl Into<String>,
+        kv_transfer_config: impl Into<String>,
+    ) -> Self {
+        self.kv_store.transfer(kv_connector.into(), kv_transfer_config.into());
+        self
+    }
+
+    /// Who opens what a configuration describes; default tiers of memory and directories. `kv_store_object::open` has
+    /// buckets too.
+    pub fn open_kv_store_with(mut self, open: OpenKvStore) -> Self {
+        self.kv_store.open = open;
+        self
+    }
+
+    /// Whether KV that the store has is loaded or computed; default [`LoadPolicy::Planned`] with a
+    /// [`LlmBuilder::kv_config`], else [`LoadPolicy::Always`]. Does not change a bit of the output.
+    pub fn kv_load_policy(mut self, policy: LoadPolicy) -> Self {
+        self.kv_store.load_policy = Some(policy);
         self
     }
 
     /// Longest that a request waits for its KV to be loaded before it is computed; default 10 seconds.
     pub fn kv_load_timeout(mut self, timeout: Duration) -> Self {
-        self.kv_load_timeout = timeout;
+        self.kv_store.load_timeout = timeout;
         self
     }
 
@@ -236,6 +254,12 @@ impl LlmBuilder {
         self
     }
 
+    /// An engine that knows its [`Llm::kv_identity`].
+    pub(crate) fn identified(mut self) -> Self {
+        self.is_identified = true;
+        self
+    }
+
     /// Format of the KV cache; default that of weights.
     pub fn kv_cache_dtype(mut self, kv_cache_dtype: impl Into<KvCacheDType>) -> Self {
         self.kv_cache_dtype = kv_cache_dtype.into();
@@ -258,14 +282,15 @@ impl LlmBuilder {
                 self.start(backend, &model, Some(memory_bytes))?
             }
         };
-        let run_loop = match &self.record {
-            Some(path) => self.recorder(started.run_loop, path, &started.numerics_id)?,
-            None => started.run_loop,
+        let started = match &self.record {
+            Some(path) => self.recorder(started, path)?,
+            None => started,
         };
         Ok(Llm::new(LlmParts {
-            run_loop,
+            run_loop: started.run_loop,
             numerics_id: started.numerics_id,
-            warnings: started.warning.into_iter().collect(),
+            kv_identity: started.kv_identity,
+            warnings: started.warnings,
             config: model.config().clone(),
             generation_config: model.generation_config().clone(),
             tokenizer,
@@ -292,13 +317,9 @@ impl LlmBuilder {
         }
     }
 
-    /// `run_loop` with everything written to `path`.
-    fn recorder(
-        &self,
-        run_loop: Box<dyn RunLoop>,
-        path: &Path,
-        numerics_id: &str,
-    ) -> Result<Box<dyn RunLoop>, LlmError> {
+    /// With everything written to `path`.
+    fn recorder(&self, started: Started, path: &Path) -> Result<Started, LlmError> {
+        let Started { run_loop, numerics_id, kv_identity, .. } = &started;
         let isa = self.cpu_isa.unwrap_or_else(CpuIsa::detect);
         let options = RecordedOptions {
             backend: self.backend,
@@ -311,8 +332,10 @@ impl LlmBuilder {
             logprobs_mode: self.logprobs_mode,
         };
         let (model, config) = (self.model.display().to_string(), *run_loop.scheduler().config());
-        let header = Header::new(model, numerics_id.to_owned(), options, config);
-        Ok(Box::new(Recorder::new(run_loop, path, &header)?))
+        let kv_identity = kv_identity.clone().unwrap_or_default();
+        let header = Header::new(model, numerics_id.clone(), kv_identity, options, config);
+        let run_loop = Box::new(Recorder::new(started.run_loop, path, &header)?);
+        Ok(Started { run_loop, ..started })
     }
 
     fn open(&self) -> Result<weights::Model, LlmError> {
@@ -381,12 +404,18 @@ impl LlmBuilder {
         check_kv_format(&mut ops, shape)?;
         let device_model = Model::load(&mut ops, model.checkpoint(), max_model_len)?;
         let kv_cache = ops.alloc_kv_cache(shape, &scales)?;
-        let kv_tier = match &self.kv_store {
-            Some(KvStoreTiers(config)) => {
-                let identity =
-                    kv_tier::identity(model, max_model_len, (dtype, &scales), &numerics_id)?;
-                let (config, timeout) = (config.clone(), self.kv_load_timeout);
-                Some(KvTier::open(config, identity, &shape, timeout)?)
+        let mut warnings: Vec<String> = warning.into_iter().collect();
+        let is_asked = self.kv_store.is_asked() || self.record.is_some() || self.is_identified;
+        let identity = || kv_tier::identity(model, max_model_len, (dtype, &scales), &numerics_id);
+        let identity = is_asked.then(identity).transpose()?;
+        let kv_identity = identity.as_ref().map(|identity| hex(&identity.digest()));
+        let kv_tier = match identity.filter(|_| self.kv_store.is_asked()) {
+            Some(identity) => {
+                let used = kv_tier::used(max_model_len, &shape, identity);
+                let opened = self.kv_store.open(used)?;
+                let notes = opened.iter().flat_map(|opened| &opened.notes);
+                warnings.extend(notes.map(|note| note.text.clone()));
+                opened.map(|opened| KvTier::new(opened, shape.block_size)).transpose()?
             }
             None => None,
         };
@@ -399,7 +428,7 @@ impl LlmBuilder {
             logprobs_mode: self.logprobs_mode,
             kv_tier,
         })?;
-        Ok(Started { run_loop: Box::new(engine), numerics_id, warning })
+        Ok(Started { run_loop: Box::new(engine), numerics_id, kv_identity, warnings })
     }
 
     fn tpot_target_us(&self) -> Result<Option<u64>, LlmError> {
@@ -438,4 +467,8 @@ impl LlmBuilder {
             enable_prefix_caching: self.scheduler.enable_prefix_caching,
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

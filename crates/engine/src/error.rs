@@ -11,6 +11,7 @@ use kernels_cpu::StartError;
 
 use crate::hub::HubError;
 use crate::kv_scales::ScaleFileError;
+use crate::kv_tier::OpenKvStoreError;
 use crate::run_loop::StepError;
 use crate::structured::StructuredError;
 use crate::text::{ChatTemplateError, TokenizerError};
@@ -138,8 +139,14 @@ pub enum LlmError {
     #[error("tpot_target_ms is {0}; set it to a number above 0, or leave it out for no target")]
     TpotTarget(f64),
     /// The KV store cannot be opened.
+    #[error("{0}")]
+    KvStore(OpenKvStoreError),
+    /// The KV store's configuration cannot be used.
+    #[error("the KV store's configuration: {0}")]
+    KvConfig(#[from] Box<kv_store::config::ConfigError>),
+    /// The KV store's metrics cannot be served.
     #[error(transparent)]
-    KvStore(Box<kv_store::store::StoreError>),
+    KvMetrics(#[from] kv_store::metrics::ServeError),
     /// KV of this engine cannot be told from that of others.
     #[error(transparent)]
     KvIdentity(#[from] kv_store::identity::IdentityError),
@@ -179,6 +186,12 @@ impl From<kernels_hip::Error> for LlmError {
 impl From<kv_store::store::StoreError> for LlmError {
     fn from(error: kv_store::store::StoreError) -> Self {
         LlmError::KvStore(Box::new(error))
+    }
+}
+
+impl From<kv_store::config::ConfigError> for LlmError {
+    fn from(error: kv_store::config::ConfigError) -> Self {
+        LlmError::KvConfig(Box::new(error))
     }
 }
 

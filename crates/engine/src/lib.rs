@@ -45,8 +45,13 @@ pub use glue::encode;
 pub use kernels_cpu::CpuIsa;
 pub use kv_cache::{KvCacheDType, UnknownKvCacheDType};
 pub use kv_scales::{ScaleFileError, write_kv_scales};
+pub use kv_store;
+pub use kv_store::config::KvConfig;
 pub use kv_store::store::StoreConfig as KvStoreConfig;
-pub use kv_tier::{KvTierStats, LoadedTokens};
+pub use kv_store::tier::{DirectoryConfig, HostConfig};
+pub use kv_tier::{
+    KvStoreUse, KvTierStats, LoadPolicy, LoadedTokens, OpenKvStore, OpenKvStoreError,
+};
 pub use llm::{AttachedPrefix, Llm, RequestId, RequestOptions, RequestUpdate};
 pub use output::RequestOutput;
 pub use prompt::Prompt;

@@ -98,6 +98,7 @@ impl RequestUpdate {
 pub struct Llm {
     run_loop: Box<dyn RunLoop>,
     numerics_id: String,
+    kv_identity: Option<String>,
     warnings: Vec<String>,
     config: ModelConfig,
     generation_config: GenerationConfig,
@@ -118,6 +119,7 @@ pub struct Llm {
 pub(crate) struct LlmParts {
     pub(crate) run_loop: Box<dyn RunLoop>,
     pub(crate) numerics_id: String,
+    pub(crate) kv_identity: Option<String>,
     pub(crate) warnings: Vec<String>,
     pub(crate) config: ModelConfig,
     pub(crate) generation_config: GenerationConfig,
@@ -135,7 +137,7 @@ impl Llm {
 
     pub(crate) fn new(parts: LlmParts) -> Llm {
         let LlmParts { run_loop, numerics_id, warnings, config, generation_config, .. } = parts;
-        let LlmParts { tokenizer, chat_template, seed, .. } = parts;
+        let LlmParts { kv_identity, tokenizer, chat_template, seed, .. } = parts;
         let mut eos_token_ids: Vec<_> =
             generation_config.eos_token_ids.iter().map(|&id| TokenId(id)).collect();
         if eos_token_ids.is_empty() {
@@ -144,6 +146,7 @@ impl Llm {
         Llm {
             run_loop,
             numerics_id,
+            kv_identity,
             warnings,
             config,
             generation_config,
@@ -595,6 +598,12 @@ impl Llm {
     /// Two engines with equal ids give equal bits: backend, ISA path, formats, scales of the KV cache.
     pub fn numerics_id(&self) -> String {
         self.numerics_id.clone()
+    }
+
+    /// Of engines with equal ones, each can use the other's KV: weights, tokenizer, configuration, formats, numerics. In
+    /// hexadecimal; `None` if nothing asked for it, a KV store or a record.
+    pub fn kv_identity(&self) -> Option<&str> {
+        self.kv_identity.as_deref()
     }
 
     /// What the user should know of how the engine was started.

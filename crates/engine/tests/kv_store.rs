@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{
-    Fp8Flavour, KvCacheDType, KvStoreConfig, KvTierStats, Llm, LlmBuilder, Prompt, Replay,
-    RequestOptions, RequestOutput, SamplingParams,
+    Fp8Flavour, KvCacheDType, KvConfig, KvStoreConfig, KvTierStats, Llm, LlmBuilder, LoadPolicy,
+    Prompt, Replay, RequestOptions, RequestOutput, SamplingParams,
 };
 use kv_store::clock::{Clock, SystemClock};
-use kv_store::tier::{DirectoryConfig, HostConfig};
+use kv_store::config::{Overrides, Source, ThisMachine};
+use kv_store::tier::{
+    DirectoryConfig, DirectoryTier, Expected, HostConfig, OpenTier, Pace, Throttled, Tier,
+};
 use reference_cpu::inputs::Rng;
 
 const CHUNK_SIZE: usize = 8;
@@ -103,8 +106,8 @@ fn another_engine_loads_what_the_first_computed() {
     assert!(done.num_chunk_hits > 4 && done.num_corrupt_chunks == 0, "{done:?}");
     let scheduled = second.stats();
     assert!(scheduled.num_loads >= 2 && scheduled.num_failed_loads == 0, "{scheduled:?}");
-    // The full chunks of the first prompt: its next one goes on with the answer.
-    assert_eq!(outputs[0].metrics.num_loaded_tokens.disk, 2 * CHUNK_SIZE, "{outputs:?}");
+    // All whole kv_blocks of the first prompt, although its answer filled the chunk that it ends in.
+    assert_eq!(outputs[0].metrics.num_loaded_tokens.disk, NUM_TOKENS - 1, "{outputs:?}");
     assert_eq!(done.loaded_tokens.disk as u64, scheduled.num_loaded_tokens);
 
     // kv_blocks of other sizes read the same chunks; tails are shared where they are whole in both.
@@ -152,7 +155,7 @@ fn host_memory_answers_after_the_prefix_cache_is_gone() {
     assert!(llm.reset_prefix_cache());
     let (answers, outputs) = generate(&mut llm);
     assert_eq!(answers, expected);
-    assert_eq!(outputs[0].metrics.num_loaded_tokens.host, 2 * CHUNK_SIZE);
+    assert_eq!(outputs[0].metrics.num_loaded_tokens.host, NUM_TOKENS - 1);
 
     // What both have, is taken from the device; only what is missing there is loaded.
     let before = stats(&llm).num_chunk_hits;
@@ -252,7 +255,7 @@ fn preemption_and_a_store_go_together() {
     };
     let tight = || {
         builder()
-            .kv_cache_memory_bytes(14 * bytes_of_a_block)
+            .kv_cache_memory_bytes(16 * bytes_of_a_block)
             .max_num_batched_tokens(16)
             .kv_store(in_host_memory())
     };
@@ -372,6 +375,130 @@ fn whatever_happens_to_the_records_no_token_is_wrong() {
     println!("{NUM_CASES} cases: {total:?}");
     assert!(total.num_chunk_hits > 200 && total.num_corrupt_chunks > 100, "{total:?}");
     assert!(total.num_chunk_misses > 10, "{total:?}");
+}
+
+/// A directory on the other side of a slow line.
+struct FarDirectory {
+    path: PathBuf,
+    latency: Duration,
+}
+
+impl OpenTier for FarDirectory {
+    fn open(
+        &self,
+        expected: Arc<Expected>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<dyn Tier>, Box<dyn std::error::Error + Send + Sync>> {
+        let near =
+            DirectoryTier::open(&DirectoryConfig::new(&self.path, 1 << 30), expected, clock)?;
+        let pace = Pace { bytes_per_s: f64::INFINITY, latency: self.latency };
+        Ok(Arc::new(Throttled::new(Arc::new(near), pace)))
+    }
+}
+
+fn far_away(path: &Path, latency: Duration) -> KvStoreConfig {
+    let far = FarDirectory { path: path.to_owned(), latency };
+    KvStoreConfig { farther: vec![Arc::new(far)], ..in_host_memory() }
+}
+
+#[test]
+fn storing_delays_no_token() {
+    const LATENCY: Duration = Duration::from_millis(250);
+    let directory = tempfile::tempdir().unwrap();
+    let expected = expected(builder());
+    for write_back in [false, true] {
+        let path = directory.path().join(write_back.to_string());
+        let store = KvStoreConfig { write_back, ..far_away(&path, LATENCY) };
+        let mut llm = builder().kv_store(store).build().unwrap();
+        let begun = std::time::Instant::now();
+        assert_eq!(generate(&mut llm).0, expected);
+        // Eight chunks or so, each of which takes the line that long.
+        let took = begun.elapsed();
+        assert!(took < LATENCY, "write_back {write_back}: {took:?}");
+        llm.flush_kv_store();
+        assert!(begun.elapsed() > 3 * LATENCY, "the line was not slow");
+        drop(llm);
+        let mut other = builder().kv_store(in_directory(&path)).build().unwrap();
+        assert_eq!(generate(&mut other).0, expected);
+        assert!(stats(&other).num_chunk_hits > 4, "{:?}", stats(&other));
+    }
+}
+
+#[test]
+fn others_compute_while_a_prefix_is_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let expected = expected(builder());
+    generate(&mut builder().kv_store(in_directory(directory.path())).build().unwrap());
+    let far = far_away(directory.path(), Duration::from_millis(250));
+    let mut llm = builder().kv_store(KvStoreConfig { host: None, ..far }).build().unwrap();
+    let unseen = Prompt::TokenIds((100..109).collect());
+    let other = llm.add_request(unseen, SamplingParams { max_tokens: 24, ..params() }).unwrap();
+    while llm.step().is_empty() {}
+    llm.add_request(Prompt::TokenIds(prompts().remove(0)), params()).unwrap();
+    let (mut num_tokens, mut loaded) = (0, None);
+    while loaded.is_none() {
+        for update in llm.step() {
+            match update.id == other {
+                true => num_tokens += update.new_token_ids.len(),
+                false => loaded = update.finished.or(loaded),
+            }
+        }
+    }
+    // Its own seven tokens came beside the other's last ones at best.
+    assert!(num_tokens >= 12, "only {num_tokens} tokens while the line was waited for");
+    let loaded = loaded.unwrap();
+    assert_eq!(loaded.metrics.num_loaded_tokens.disk, NUM_TOKENS - 1);
+    assert_eq!(answers(&[loaded])[0], expected[0]);
+}
+
+#[test]
+fn what_is_faster_to_compute_is_not_loaded() {
+    const LATENCY: Duration = Duration::from_millis(60);
+    let directory = tempfile::tempdir().unwrap();
+    let expected = expected(builder());
+    generate(&mut builder().kv_store(in_directory(directory.path())).build().unwrap());
+    let far = KvStoreConfig { host: None, ..far_away(directory.path(), LATENCY) };
+    let far = builder().kv_store(far).kv_load_policy(LoadPolicy::Planned);
+    let mut llm = far.build().unwrap();
+    // Alone, so that it is known what a prompt takes, and with a first token that the store has not seen.
+    let unseen = (100..100 + NUM_TOKENS as u32).collect::<Vec<u32>>();
+    llm.generate(&[unseen], &params()).unwrap();
+    assert_eq!(generate(&mut llm).0, expected);
+    let first = stats(&llm);
+    assert!(first.num_chunk_hits > 0, "what was never measured is loaded: {first:?}");
+    assert!(llm.reset_prefix_cache());
+    assert_eq!(generate(&mut llm).0, expected);
+    let second = stats(&llm);
+    assert_eq!(second.num_chunk_hits, first.num_chunk_hits, "a load takes longer than the prompt");
+    assert!(second.num_loads_not_worth > first.num_loads_not_worth, "{second:?}");
+}
+
+#[test]
+fn chunks_come_closer_while_their_request_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let expected = expected(builder());
+    generate(&mut builder().kv_store(in_directory(directory.path())).build().unwrap());
+    let (mut config, store) =
+        (String::from("local_host: cpu\nmax_host_size: 16MB\n"), directory.path());
+    config += &format!(
+        "prefetch: true\nchunk_size: {CHUNK_SIZE}\nmax_cache_size: 1GB\nstorage_path: {store:?}"
+    );
+    let read = KvConfig::read(Source::Text(&config), &Overrides::default(), &ThisMachine);
+    let config = read.unwrap().unwrap().config;
+    // One at a time: the others wait.
+    let one = builder().max_num_seqs(1).kv_config(config).kv_load_policy(LoadPolicy::Always);
+    let mut llm = one.build().unwrap();
+    let (answers, outputs) = generate(&mut llm);
+    assert_eq!(answers, expected);
+    assert_eq!(outputs[2].metrics.num_loaded_tokens.total(), NUM_TOKENS - 1);
+    llm.flush_kv_store();
+    assert!(llm.reset_prefix_cache());
+    // The engine hears of the last ones, and finds them in memory.
+    let (answers, outputs) = generate(&mut llm);
+    assert_eq!(answers, expected);
+    let done = stats(&llm);
+    assert!(done.num_prefetched_chunks > 0, "{done:?}");
+    assert_eq!(outputs[2].metrics.num_loaded_tokens.host, NUM_TOKENS - 1, "{done:?}");
 }
 
 /// With a real model, whose numbers are not as tame as made-up ones.

@@ -157,7 +157,7 @@ fn damaged_records_are_errors_that_name_the_line() {
     let cases: [(Edit, &str); 7] = [
         (|lines| lines.clear(), "line 1"),
         (|lines| lines[0] = "{}".into(), "line 1: missing field"),
-        (|lines| lines[0] = lines[0].replacen("_record\":1", "_record\":9", 1), "format 9"),
+        (|lines| lines[0] = lines[0].replacen("_record\":2", "_record\":9", 1), "format 9"),
         (|lines| lines[0] = lines[0].replacen("portable", "portabel", 1), "portabel"),
         (|lines| lines[2].truncate(30), "line 3"),
         (
@@ -196,4 +196,26 @@ fn a_record_that_cannot_be_written_is_an_error() {
     // Every write to this device finds the disk full.
     let full = builder().record("/dev/full").build();
     assert!(full.is_err());
+}
+
+#[test]
+fn a_model_is_known_by_its_content_not_by_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.jsonl");
+    record(&path);
+    let copy = folder.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(tiny_model()).unwrap() {
+        let file = entry.unwrap().path();
+        fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+    }
+    let report = Replay::open(&path, Some(copy.clone()), None).unwrap().run(|_| ()).unwrap();
+    assert_eq!(report.difference, None);
+    // One bit of one weight.
+    let weights = copy.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let other = Replay::open(&path, Some(copy), None).map(drop).unwrap_err();
+    assert!(matches!(other, ReplayError::Model { .. }), "{other}");
 }

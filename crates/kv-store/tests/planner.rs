@@ -210,3 +210,29 @@ fn predictions_are_held_against_what_happened() {
     planner.measured_plan(&plan, 0.0);
     assert_eq!(planner.prediction_error(), error);
 }
+
+#[test]
+fn a_prefix_is_loaded_up_to_where_computing_is_faster() {
+    let mut planner = Planner::new();
+    let chunk =
+        |i: usize, tier| StoredChunk { tokens: i * 256..(i + 1) * 256, bytes: 1 << 20, tier };
+    let stored: Vec<_> =
+        (0..8).map(|i| chunk(i, if i < 4 { TierKind::Host } else { TierKind::Disk })).collect();
+    // Nothing is known: everything is loaded.
+    assert_eq!(planner.plan_prefix(3000, &stored, &Load::default()).load, 0..2048);
+    for _ in 0..20 {
+        // 1 ms a token; 1 ms a chunk from memory, a second from the disk, which is more than its 256 tokens take.
+        planner.measured_prefill(0..1000, 1.0);
+        planner.measured_load(TierKind::Host, 1 << 20, 1e-3);
+        planner.measured_load(TierKind::Host, 8 << 20, 8e-3);
+        planner.measured_load(TierKind::Disk, 1 << 20, 1.0);
+        planner.measured_load(TierKind::Disk, 8 << 20, 8.0);
+    }
+    let plan = planner.plan_prefix(3000, &stored, &Load::default());
+    assert_eq!((plan.load, plan.compute), (0..1024, 0..0));
+    let predicted_s = plan.predicted_s.unwrap();
+    assert!((predicted_s - 1.98).abs() < 0.05, "{predicted_s}");
+    // Memory that others keep busy for longer than all tokens take.
+    let busy = Load { queued_bytes: [(TierKind::Host, 8 << 30)].into(), compute_wait_s: 0.0 };
+    assert_eq!(planner.plan_prefix(3000, &stored, &busy).choice(), Choice::Recompute);
+}

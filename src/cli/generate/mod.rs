@@ -24,6 +24,7 @@ fn load(args: &GenerateArgs) -> Result<Llm, CliError> {
     engine_setup::load(&EngineSetup {
         engine: &args.engine,
         scheduler: &args.scheduler,
+        kv_store: &args.kv_store,
         logprobs_mode: args.sampling.logprobs_mode.into(),
         seed: args.sampling.seed,
         record: args.record.as_deref(),

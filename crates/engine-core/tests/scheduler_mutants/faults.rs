@@ -1,5 +1,7 @@
 //! The faults: what is right in the sources, and what is put in its place.
 
+use mutation::Edit;
+
 /// Which worlds a fault is looked for in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Texts {
@@ -18,26 +20,18 @@ impl Texts {
     }
 }
 
-/// A text of a source file, which is there once, and the wrong one.
-#[derive(Clone, Copy, Debug)]
-pub struct Edit {
-    pub file: &'static str,
-    pub right: &'static str,
-    pub wrong: &'static str,
-}
-
 /// A fault of the scheduler.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub name: &'static str,
-    pub edits: &'static [Edit],
+    pub edits: &'static [Edit<'static>],
     pub texts: Texts,
     /// The invariants of `docs/invariants.md` by which it may be seen; an empty name: by none.
     pub seen_by: &'static [&'static str],
 }
 
-pub const fn edit(file: &'static str, right: &'static str, wrong: &'static str) -> Edit {
-    Edit { file, right, wrong }
+pub const fn edit(file: &'static str, right: &'static str, wrong: &'static str) -> Edit<'static> {
+    Edit { file, find: right, replace: wrong }
 }
 
 const POOL: &str = "block_pool/mod.rs";

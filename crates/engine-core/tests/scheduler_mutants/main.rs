@@ -7,7 +7,6 @@
 
 mod faults;
 mod load_faults;
-mod package;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,6 +15,17 @@ use std::time::{Duration, Instant};
 
 use faults::{FAULTS, Fault, Texts};
 use load_faults::LOAD_FAULTS;
+use mutation::{KillRate, Package, in_parallel};
+
+const PACKAGE: Package<'_> = Package {
+    name: "engine-core",
+    folder: env!("CARGO_MANIFEST_DIR"),
+    tmp: env!("CARGO_TARGET_TMPDIR"),
+    program: "scheduler-mutants",
+    runner: "tests/scheduler_mutants/runner.rs",
+    module: ["../simulation/sim/mod.rs", "tests/simulation/sim/mod.rs"],
+    features: &["serde"],
+};
 
 /// What the runner says of one fault.
 #[derive(Clone, Debug)]
@@ -61,38 +71,32 @@ fn run(runner: &Path, id: usize, texts: Texts, num_steps: u64) -> Verdict {
 #[test]
 fn every_fault_is_seen() {
     let faults = [FAULTS, LOAD_FAULTS].concat();
-    let runner = package::build(&faults);
+    let edits: Vec<_> = faults.iter().map(|fault| fault.edits).collect();
+    let runner = PACKAGE.build(&edits);
     for texts in [Texts::Usual, Texts::Distinct] {
         let verdict = run(&runner, 0, texts, 50_000);
         assert!(verdict.invariant.is_empty(), "without a fault: {verdict:?}");
     }
-    // Two at a time: the test may not take more than its share of a machine.
-    let next = Mutex::new(faults.iter().enumerate());
     let verdicts = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let Some((idx, fault)) = next.lock().unwrap().next() else { return };
-                    let verdict = run(&runner, 1 + idx, fault.texts, NUM_STEPS);
-                    verdicts.lock().unwrap().push((idx, verdict));
-                }
-            });
-        }
+    in_parallel(&faults, |idx, fault| {
+        let verdict = run(&runner, 1 + idx, fault.texts, NUM_STEPS);
+        verdicts.lock().unwrap().push((idx, verdict));
     });
     let mut verdicts = verdicts.into_inner().unwrap();
     verdicts.sort_by_key(|(idx, _)| *idx);
-    let mut unexpected = Vec::new();
-    for (idx, Verdict { invariant, num_ops, text }) in &verdicts {
-        let Fault { name, seen_by, .. } = &faults[*idx];
-        println!("{name}: {} {text}", if invariant.is_empty() { "unseen" } else { invariant });
+    let mut kill_rate = KillRate::default();
+    for (idx, Verdict { invariant, num_ops, text }) in verdicts {
+        let Fault { name, seen_by, .. } = faults[idx];
         // A failure is made so small that it can be read.
-        assert!(*num_ops < 30, "{name}: {num_ops} operations: {text}");
+        assert!(num_ops < 30, "{name}: {num_ops} operations: {text}");
         if !seen_by.contains(&invariant.as_str()) {
-            unexpected.push(format!("{name}: by {invariant:?}, not {seen_by:?}: {text}"));
+            kill_rate.survived(name, format!("by {invariant:?}, not {seen_by:?}: {text}"));
+        } else if invariant.is_empty() {
+            println!("no fault  {name}\n          {text}");
+        } else {
+            kill_rate.killed(name, format!("{invariant}: {text}"));
         }
     }
-    assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
-    let num_faults = faults.iter().filter(|fault| !fault.seen_by.contains(&"")).count();
-    assert!(num_faults >= 20, "{num_faults} faults");
+    assert!(kill_rate.num_faults() >= 20, "{} faults", kill_rate.num_faults());
+    kill_rate.require_all();
 }

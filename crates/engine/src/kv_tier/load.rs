@@ -1,7 +1,12 @@
 //! Loads: from chunks of the store to kv_blocks of a waiting sequence.
+//!
+//! A chunk in memory is read in pieces of some layers: while a thread of the store copies and verifies one, the engine's
+//! writes the one before it to the kv_blocks, out of the processor's cache. Chunks from farther away are read as a
+//! whole, for they go into memory on the way. While others compute, only a bounded share of each step goes into
+//! writing.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engine_core::device::{Device, OpError};
 use engine_core::kv_run::KvRun;
@@ -11,12 +16,22 @@ use engine_core::scheduler::Scheduler;
 use kv_store::chunk::{ChunkShape, Side};
 use kv_store::keys::ChunkKey;
 use kv_store::outcome::{Lookup, TierKind};
-use kv_store::store::{Completion, Done, Request};
+use kv_store::planner::Plan;
+use kv_store::store::{Completion, Done, Hit, Request};
 
-use super::{KvTier, block_ids};
+use super::{KvTier, LoadPolicy, block_ids};
 
-/// Chunks that are read at once: each has a buffer on the host.
+/// Chunks that are prefetched at once: a load must not wait behind many of them.
+const MAX_PREFETCHES: usize = 2;
+
+/// Pieces that are read at once: each has a buffer on the host.
 const MAX_READS: usize = 16;
+/// Bytes of a piece in memory: it stays in a core's cache until it is written on.
+const PIECE_BYTES: usize = 1 << 20;
+/// What a step of others is delayed at most, besides one piece.
+const MAX_DELAY: Duration = Duration::from_millis(2);
+/// And how long is written where nobody computes, before it is looked who can.
+const MAX_TURN: Duration = Duration::from_millis(20);
 
 /// A load in progress.
 pub(super) struct Load {
@@ -24,22 +39,29 @@ pub(super) struct Load {
     tokens: Range<usize>,
     /// What has them, in order.
     chunks: Vec<ChunkLoad>,
-    begun: Instant,
+    pub(super) begun: Instant,
 }
 
 struct ChunkLoad {
     key: ChunkKey,
     tokens: Range<usize>,
-    state: State,
+    /// Where it should be.
+    tier: TierKind,
+    num_bytes: u64,
+    /// Pieces that nobody reads yet.
+    queued: Vec<Range<usize>>,
+    /// Pieces that are being read.
+    num_reading: usize,
+    /// The farthest tier that a piece came from.
+    found_in: Option<TierKind>,
+    is_failed: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Queued,
-    Reading,
+impl ChunkLoad {
     /// Verified, and in the kv_blocks.
-    Loaded(TierKind),
-    Failed,
+    fn is_loaded(&self) -> bool {
+        self.queued.is_empty() && self.num_reading == 0 && !self.is_failed
+    }
 }
 
 impl Load {
@@ -47,13 +69,18 @@ impl Load {
     fn progress(&self) -> (usize, bool) {
         let mut end = self.tokens.start;
         for chunk in &self.chunks {
-            match chunk.state {
-                State::Loaded(_) => end = chunk.tokens.end.min(self.tokens.end),
-                State::Failed => return (end, true),
-                State::Queued | State::Reading => return (end, false),
+            match chunk.is_loaded() {
+                true => end = chunk.tokens.end.min(self.tokens.end),
+                false => return (end, chunk.is_failed),
             }
         }
         (end, true)
+    }
+
+    /// Bytes that are still to come, by where they are.
+    pub(super) fn missing(&self) -> impl Iterator<Item = (TierKind, u64)> {
+        let missing = self.chunks.iter().filter(|chunk| !chunk.is_loaded());
+        missing.map(|chunk| (chunk.tier, chunk.num_bytes))
     }
 }
 
@@ -63,7 +90,8 @@ impl KvTier {
         !self.loads.is_empty()
     }
 
-    /// Offers the scheduler what the store has for those that wait; calls `on_offer` for each offer that is new.
+    /// Offers the scheduler what the store has for those that wait, as far as loading it is worth while; calls
+    /// `on_offer` for each offer that is new.
     pub(crate) fn offer(
         &mut self,
         scheduler: &mut Scheduler,
@@ -75,8 +103,12 @@ impl KvTier {
             if state.may_load && state.looked_up_in != Some(self.epoch) {
                 state.hits = self.store.lookup(&state.salt, seq.token_ids());
                 state.looked_up_in = Some(self.epoch);
+                state.plan = None;
             }
-            let num_tokens = if state.may_load { state.hits.num_tokens() } else { 0 };
+            let num_tokens = match state.may_load && !state.hits.chunks.is_empty() {
+                true => self.planned(seq.seq_id(), seq.num_tokens()),
+                false => 0,
+            };
             if num_tokens != seq.num_offered_tokens() {
                 offers.push((seq.seq_id(), num_tokens));
             }
@@ -88,6 +120,29 @@ impl KvTier {
         }
     }
 
+    /// The tokens that are to be loaded of what the store has for a sequence.
+    fn planned(&mut self, seq_id: SeqId, num_tokens: usize) -> usize {
+        let Some(state) = self.seqs.get(&seq_id) else { return 0 };
+        if let Some(plan) = &state.plan {
+            return plan.load.end;
+        }
+        let plan = match self.settings.load_policy {
+            LoadPolicy::Always => {
+                Plan { compute: 0..0, load: 0..state.hits.num_tokens(), predicted_s: None }
+            }
+            LoadPolicy::Planned => {
+                let queued = self.loads.values().flat_map(Load::missing);
+                self.report.plan(num_tokens, &state.hits, &self.shape, queued)
+            }
+        };
+        let end = plan.load.end;
+        if let Some(state) = self.seqs.get_mut(&seq_id) {
+            self.stats.num_loads_not_worth += u64::from(end < state.hits.num_tokens());
+            state.plan = Some(plan);
+        }
+        end
+    }
+
     /// Takes the loads that a call of `schedule` began.
     pub(crate) fn begin_loads(&mut self, loads: &[KvLoad]) {
         for KvLoad { seq_id, tokens } in loads {
@@ -95,55 +150,115 @@ impl KvTier {
             let overlaps =
                 |chunk: &Range<usize>| chunk.end > tokens.start && chunk.start < tokens.end;
             let chunks = hits.unwrap_or_default().iter().filter(|hit| overlaps(&hit.tokens));
-            let queued = |hit: &kv_store::store::Hit| ChunkLoad {
-                key: hit.key,
-                tokens: hit.tokens.clone(),
-                state: State::Queued,
-            };
-            let chunks = chunks.map(queued).collect();
+            let chunks = chunks.map(|hit| self.queued(hit)).collect();
             let load = Load { tokens: tokens.clone(), chunks, begun: Instant::now() };
             self.loads.insert(*seq_id, load);
         }
         self.read_more();
     }
 
-    /// Gives queued chunks to the store's threads.
-    fn read_more(&mut self) {
-        for (&seq_id, load) in &mut self.loads {
-            for (chunk_idx, chunk) in load.chunks.iter_mut().enumerate() {
-                if chunk.state != State::Queued {
-                    continue;
-                }
-                if self.reads.len() >= MAX_READS {
+    /// A chunk that is to be read, in pieces.
+    fn queued(&self, hit: &Hit) -> ChunkLoad {
+        let (num_layers, num_tokens) = (self.shape.num_layers as usize, hit.tokens.len());
+        let layers = match hit.tier {
+            TierKind::Host => (PIECE_BYTES / self.shape.layer_bytes(num_tokens)).max(1),
+            _ => num_layers,
+        };
+        let pieces = (0..num_layers).step_by(layers);
+        // From the last one on, as they are taken.
+        let mut queued: Vec<Range<usize>> =
+            pieces.map(|first| first..(first + layers).min(num_layers)).collect();
+        queued.reverse();
+        ChunkLoad {
+            key: hit.key,
+            tokens: hit.tokens.clone(),
+            tier: hit.tier,
+            num_bytes: self.shape.chunk_bytes(num_tokens) as u64,
+            queued,
+            num_reading: 0,
+            found_in: None,
+            is_failed: false,
+        }
+    }
+
+    /// Brings what those that still wait will load to the nearest tier, as far as it is elsewhere.
+    pub(crate) fn prefetch(&mut self, scheduler: &Scheduler) {
+        let has_near = self.store.tiers().first().is_some_and(|t| t.kind() == TierKind::Host);
+        if !self.settings.prefetch || !has_near {
+            return;
+        }
+        for seq in scheduler.waiting().take(scheduler.config().max_num_seqs) {
+            let Some(state) = self.seqs.get_mut(&seq.seq_id()) else { continue };
+            let end = state.plan.as_ref().map_or(0, |plan| plan.load.end);
+            let far = state.hits.chunks.iter_mut().filter(|hit| hit.tier != TierKind::Host);
+            for hit in far.filter(|hit| hit.tokens.start < end) {
+                if self.prefetches.len() >= MAX_PREFETCHES {
                     return;
                 }
-                let num_bytes = self.shape.chunk_bytes(chunk.tokens.len());
-                let layers = 0..self.shape.num_layers as usize;
-                let buffer = vec![0; num_bytes];
-                let request = Request::Load { key: chunk.key, layers, buffer };
-                // If its queue is full, later.
+                let (key, num_tokens) = (hit.key, hit.tokens.len());
+                let request = Request::Prefetch { key, num_tokens };
                 let Ok(ticket) = self.store.submit(request) else { return };
-                self.reads.insert(ticket, (seq_id, chunk_idx));
-                chunk.state = State::Reading;
+                self.prefetches.insert(ticket);
+                // Where it will be. If it comes to nothing, the load asks the other tiers.
+                hit.tier = TierKind::Host;
             }
         }
     }
 
-    /// Takes what the store has done, and writes what it read to the kv_blocks; answers which loads are over
-    /// with how many tokens.
+    /// Gives queued pieces to the store's threads.
+    fn read_more(&mut self) {
+        for (&seq_id, load) in &mut self.loads {
+            for (chunk_idx, chunk) in load.chunks.iter_mut().enumerate() {
+                while let Some(layers) = chunk.queued.last().cloned() {
+                    if self.reads.len() >= MAX_READS {
+                        return;
+                    }
+                    let num_bytes = self.shape.layers_range(layers.clone(), chunk.tokens.len());
+                    let mut buffer = self.buffers.pop().unwrap_or_default();
+                    buffer.resize(num_bytes.len(), 0);
+                    let request = Request::Load { key: chunk.key, layers: layers.clone(), buffer };
+                    // If its queue is full, later.
+                    let Ok(ticket) = self.store.submit(request) else { return };
+                    self.reads.insert(ticket, Piece { seq_id, chunk_idx, layers });
+                    chunk.queued.pop();
+                    chunk.num_reading += 1;
+                }
+            }
+        }
+    }
+
+    /// Takes what the store has done, and writes what it read to the kv_blocks, for as long as those that run can
+    /// wait; answers which loads are over with how many tokens.
     pub(crate) fn poll<D: Device>(
         &mut self,
         device: &mut D,
         kv_cache: &mut D::KvCache,
         scheduler: &Scheduler,
     ) -> Vec<(SeqId, usize)> {
-        for completion in self.store.poll() {
-            self.complete(completion, device, kv_cache, scheduler);
+        let patience = if scheduler.running().is_empty() { MAX_TURN } else { MAX_DELAY };
+        let until = Instant::now() + patience;
+        loop {
+            self.arrived.extend(self.store.poll());
+            if self.arrived.is_empty() {
+                break;
+            }
+            while let Some(completion) = self.arrived.pop_front() {
+                self.complete(completion, device, kv_cache, scheduler);
+                self.read_more();
+                if Instant::now() >= until {
+                    return self.ended();
+                }
+            }
         }
+        self.ended()
+    }
+
+    /// Ends the loads that are over or late.
+    fn ended(&mut self) -> Vec<(SeqId, usize)> {
         let mut ended = Vec::new();
         for (&seq_id, load) in &self.loads {
             let (end, is_over) = load.progress();
-            let is_late = !is_over && load.begun.elapsed() > self.load_timeout;
+            let is_late = !is_over && load.begun.elapsed() > self.settings.load_timeout;
             if is_over || is_late {
                 self.stats.num_timeouts += u64::from(is_late);
                 ended.push((seq_id, end));
@@ -158,19 +273,32 @@ impl KvTier {
 
     fn end_load(&mut self, seq_id: SeqId, end: usize) {
         let Some(load) = self.loads.remove(&seq_id) else { return };
-        self.reads.retain(|_, (reader, _)| *reader != seq_id);
+        self.reads.retain(|_, piece| piece.seq_id != seq_id);
+        self.measure(&load);
         let Some(state) = self.seqs.get_mut(&seq_id) else { return };
+        state.saved += self.report.saved(load.tokens.start..end, load.begun.elapsed());
+        state.load_begun = Some(load.begun);
         // What failed once may fail again; the sequence has waited enough.
         state.may_load = end == load.tokens.end;
         for chunk in &load.chunks {
-            if let State::Loaded(tier) = chunk.state
+            if let Some(tier) = chunk.found_in.filter(|_| chunk.is_loaded())
                 && chunk.tokens.start < end
             {
                 let first = chunk.tokens.start.max(load.tokens.start);
                 let num_tokens = chunk.tokens.end.min(end) - first;
                 state.loaded.add(tier, num_tokens);
                 self.stats.loaded_tokens.add(tier, num_tokens);
+                self.stats.num_chunk_hits += 1;
             }
+        }
+    }
+
+    /// What a load that one tier gave says of that tier.
+    fn measure(&mut self, load: &Load) {
+        let Some(tier) = load.chunks.first().and_then(|chunk| chunk.found_in) else { return };
+        if load.chunks.iter().all(|chunk| chunk.is_loaded() && chunk.found_in == Some(tier)) {
+            let num_bytes = load.chunks.iter().map(|chunk| chunk.num_bytes).sum();
+            self.report.measured_load(tier, num_bytes, load.begun.elapsed());
         }
     }
 
@@ -188,36 +316,57 @@ impl KvTier {
             self.epoch += u64::from(is_there);
             return;
         }
-        // The load may have been given up.
-        let Some((seq_id, chunk_idx)) = self.reads.remove(&ticket) else { return };
-        let Some(load) = self.loads.get_mut(&seq_id) else { return };
-        let state = match done {
-            Done::Loaded { lookup: Lookup::Hit(found), buffer } => {
-                let table = scheduler.sequence(seq_id).map(block_ids).unwrap_or_default();
-                let chunk = &load.chunks[chunk_idx].tokens;
-                let place = Place { table: &table, wanted: &load.tokens, chunk };
-                match write(device, kv_cache, &self.shape, &place, &buffer) {
-                    Ok(()) => {
-                        self.stats.num_chunk_hits += 1;
-                        State::Loaded(found.tier)
-                    }
-                    Err(_) => {
-                        self.stats.num_chunk_misses += 1;
-                        State::Failed
-                    }
-                }
-            }
-            Done::Loaded { lookup: Lookup::Corrupt(_), .. } => {
-                self.stats.num_corrupt_chunks += 1;
-                State::Failed
-            }
-            _ => {
+        if self.prefetches.remove(&ticket) {
+            let is_hit = matches!(&done, Done::Prefetched(lookup) if lookup.is_hit());
+            self.stats.num_prefetched_chunks += u64::from(is_hit);
+            return;
+        }
+        let piece = self.reads.remove(&ticket);
+        let Done::Loaded { lookup, buffer } = done else {
+            // Whoever read it panicked.
+            if let Some(Piece { seq_id, chunk_idx, .. }) = piece
+                && let Some(load) = self.loads.get_mut(&seq_id)
+            {
+                load.chunks[chunk_idx].num_reading -= 1;
+                load.chunks[chunk_idx].is_failed = true;
                 self.stats.num_chunk_misses += 1;
-                State::Failed
             }
+            return;
         };
-        load.chunks[chunk_idx].state = state;
+        // The load may have been given up.
+        if let Some(Piece { seq_id, chunk_idx, layers }) = piece
+            && let Some(load) = self.loads.get_mut(&seq_id)
+        {
+            let table = scheduler.sequence(seq_id).map(block_ids).unwrap_or_default();
+            let chunk = &mut load.chunks[chunk_idx];
+            chunk.num_reading -= 1;
+            let is_written = match &lookup {
+                Lookup::Hit(found) => {
+                    chunk.found_in = chunk.found_in.max(Some(found.tier));
+                    let place = Place { table: &table, wanted: &load.tokens, chunk: &chunk.tokens };
+                    write(device, kv_cache, &self.shape, &place, layers, &buffer).is_ok()
+                }
+                _ => false,
+            };
+            if !is_written && !chunk.is_failed {
+                let is_corrupt = matches!(lookup, Lookup::Corrupt(_));
+                self.stats.num_corrupt_chunks += u64::from(is_corrupt);
+                self.stats.num_chunk_misses += u64::from(!is_corrupt);
+                chunk.is_failed = true;
+                chunk.queued.clear();
+            }
+        }
+        if self.buffers.len() < MAX_READS {
+            self.buffers.push(buffer);
+        }
     }
+}
+
+/// What is being read.
+pub(super) struct Piece {
+    pub(super) seq_id: SeqId,
+    chunk_idx: usize,
+    layers: Range<usize>,
 }
 
 /// Where the tokens of a chunk go.
@@ -227,12 +376,13 @@ struct Place<'a> {
     chunk: &'a Range<usize>,
 }
 
-/// Writes those tokens of a chunk that are wanted; the others may lie in kv_blocks that are shared.
+/// Writes those tokens of some layers of a chunk that are wanted; the others may lie in kv_blocks that are shared.
 fn write<D: Device>(
     device: &mut D,
     kv_cache: &mut D::KvCache,
     shape: &ChunkShape,
     Place { table, wanted, chunk }: &Place<'_>,
+    layers: Range<usize>,
     buffer: &[u8],
 ) -> Result<(), OpError> {
     let first_token = chunk.start.max(wanted.start);
@@ -241,8 +391,7 @@ fn write<D: Device>(
     let rows = (first_token - chunk.start) * row_bytes
         ..(first_token - chunk.start + num_tokens) * row_bytes;
     let mut part = Vec::new();
-    for layer_idx in 0..shape.num_layers as usize {
-        let layer = &buffer[shape.layer_range(layer_idx, chunk.len())];
+    for (layer_idx, layer) in layers.zip(buffer.chunks_exact(shape.layer_bytes(chunk.len()))) {
         let run = KvRun { layer_idx, block_table: table, first_token, num_tokens };
         if num_tokens == chunk.len() {
             device.write_kv_run(kv_cache, &run, layer)?;

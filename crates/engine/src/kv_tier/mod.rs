@@ -7,11 +7,15 @@
 
 mod identity;
 mod load;
+mod report;
 mod save;
+mod source;
 mod stats;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use engine_core::device::KvCacheShape;
 use engine_core::request::SeqId;
@@ -19,12 +23,17 @@ use engine_core::sequence::Sequence;
 use kv_store::chunk::ChunkShape;
 use kv_store::identity::Identity;
 use kv_store::keys::{ChunkKey, Salt};
-use kv_store::store::{Hits, Store, StoreConfig, Ticket};
+use kv_store::planner::Plan;
+use kv_store::store::{Completion, Hits, Store, Ticket};
 
 use crate::error::LlmError;
 pub(crate) use identity::identity;
-use load::Load;
+use load::{Load, Piece};
+use report::Report;
 pub(crate) use save::Computed;
+pub(crate) use source::KvStoreSetup;
+pub use source::{KvStoreUse, LoadPolicy, OpenKvStore, OpenKvStoreError};
+use source::{KvTierSettings, OpenedKvStore};
 pub use stats::{KvTierStats, LoadedTokens};
 
 /// A load that takes longer is given up.
@@ -32,16 +41,22 @@ pub(crate) const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An engine's store.
 pub(crate) struct KvTier {
-    store: Store,
+    /// Served before it is closed.
+    report: Report,
+    store: Arc<Store>,
     shape: ChunkShape,
     /// Tails are multiples of a kv_block.
     granularity: usize,
-    load_timeout: Duration,
+    settings: KvTierSettings,
     seqs: BTreeMap<SeqId, SeqState>,
     loads: BTreeMap<SeqId, Load>,
-    /// Whose chunk is being read.
-    reads: BTreeMap<Ticket, (SeqId, usize)>,
+    reads: BTreeMap<Ticket, Piece>,
     writes: BTreeSet<Ticket>,
+    prefetches: BTreeSet<Ticket>,
+    /// What the store has done and nobody has looked at.
+    arrived: VecDeque<Completion>,
+    /// Of pieces that were written, for the next ones.
+    buffers: Vec<Vec<u8>>,
     /// Changes when the store has more than before.
     epoch: u64,
     stats: KvTierStats,
@@ -53,40 +68,42 @@ struct SeqState {
     /// The last full chunk that is stored, or was there.
     parent: ChunkKey,
     num_saved_tokens: usize,
+    /// The prompt's tail is stored, or was there.
+    is_prompt_saved: bool,
     hits: Hits,
     /// The epoch of `hits`.
     looked_up_in: Option<u64>,
     may_load: bool,
+    /// What is done with `hits`.
+    plan: Option<Plan>,
+    /// When the last load began, until the prompt is computed.
+    load_begun: Option<Instant>,
     loaded: LoadedTokens,
+    /// What computing it would have taken, less what loading it took.
+    saved: Duration,
 }
 
 impl KvTier {
-    /// Opens the store for a cache of `shape`.
+    /// Uses an open store for kv_blocks of `block_size` tokens.
     ///
     /// # Errors
-    /// [`LlmError::KvStore`].
-    pub(crate) fn open(
-        config: StoreConfig,
-        identity: Identity,
-        shape: &KvCacheShape,
-        load_timeout: Duration,
-    ) -> Result<Self, LlmError> {
-        let chunk_shape = ChunkShape {
-            num_layers: shape.num_layers as u32,
-            num_kv_heads: shape.num_kv_heads as u32,
-            head_dim: shape.head_dim as u32,
-            element_bytes: shape.dtype.size_bytes() as u32,
-        };
-        let config = StoreConfig { tail_granularity: shape.block_size, ..config };
+    /// [`LlmError::KvMetrics`].
+    pub(crate) fn new(opened: OpenedKvStore, block_size: usize) -> Result<Self, LlmError> {
+        let OpenedKvStore { store, settings, .. } = opened;
+        let store = Arc::new(store);
         Ok(KvTier {
-            store: Store::open(config, identity, chunk_shape)?,
-            shape: chunk_shape,
-            granularity: shape.block_size,
-            load_timeout,
+            report: Report::start(&store, settings.metrics_port)?,
+            shape: store.expected().shape,
+            store,
+            granularity: block_size,
+            settings,
             seqs: BTreeMap::new(),
             loads: BTreeMap::new(),
             reads: BTreeMap::new(),
             writes: BTreeSet::new(),
+            prefetches: BTreeSet::new(),
+            arrived: VecDeque::new(),
+            buffers: Vec::new(),
             epoch: 0,
             stats: KvTierStats::default(),
         })
@@ -99,20 +116,27 @@ impl KvTier {
             parent: ChunkKey::root(&self.store.expected().identity, &salt),
             salt,
             num_saved_tokens: 0,
+            is_prompt_saved: false,
             hits: Hits::default(),
             looked_up_in: None,
             may_load: true,
+            plan: None,
+            load_begun: None,
             loaded: LoadedTokens::default(),
+            saved: Duration::ZERO,
         };
         self.seqs.insert(seq_id, state);
     }
 
     /// A sequence has ended. What is still read for it is dropped when it comes: nobody but the engine's own
     /// thread writes to kv_blocks.
-    pub(crate) fn remove(&mut self, seq_id: SeqId) {
-        self.seqs.remove(&seq_id);
+    pub(crate) fn remove(&mut self, seq_id: SeqId, num_prompt_tokens: usize) {
+        if let Some(state) = self.seqs.remove(&seq_id) {
+            let row_bytes = self.shape.chunk_bytes(1) as u64;
+            self.report.count(num_prompt_tokens, row_bytes, &state);
+        }
         self.loads.remove(&seq_id);
-        self.reads.retain(|_, (reader, _)| *reader != seq_id);
+        self.reads.retain(|_, piece| piece.seq_id != seq_id);
     }
 
     /// What was loaded for a live sequence.
@@ -120,9 +144,16 @@ impl KvTier {
         self.seqs.get(&seq_id).map(|state| state.loaded).unwrap_or_default()
     }
 
+    /// A step computed nothing but these tokens of one prompt.
+    pub(crate) fn measured_prefill(&mut self, tokens: Range<usize>, time: Duration) {
+        self.report.measured_prefill(tokens, time);
+    }
+
     /// Waits until a read or a write is done, at most `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) {
-        self.store.wait(timeout);
+        if self.arrived.is_empty() {
+            self.store.wait(timeout);
+        }
     }
 
     /// What was done.
@@ -134,6 +165,17 @@ impl KvTier {
     pub(crate) fn flush(&self) {
         self.store.flush();
     }
+}
+
+/// What an engine with a cache of `shape` opens a store for.
+pub(crate) fn used(max_model_len: usize, shape: &KvCacheShape, identity: Identity) -> KvStoreUse {
+    let chunk_shape = ChunkShape {
+        num_layers: shape.num_layers as u32,
+        num_kv_heads: shape.num_kv_heads as u32,
+        head_dim: shape.head_dim as u32,
+        element_bytes: shape.dtype.size_bytes() as u32,
+    };
+    KvStoreUse { max_model_len, block_size: shape.block_size, identity, shape: chunk_shape }
 }
 
 impl Drop for KvTier {

@@ -20,19 +20,27 @@ pub(crate) struct Computed<'a> {
     pub(crate) block_table: &'a [u32],
     /// Leading tokens whose KV is there.
     pub(crate) num_computed_tokens: usize,
+    pub(crate) num_prompt_tokens: usize,
 }
 
 impl KvTier {
-    /// Stores the full chunks that are computed and that no tier has.
+    /// Stores the full chunks that are computed, and the prompt's tail, as far as no tier has them.
     pub(crate) fn save<D: Device>(
         &mut self,
         device: &mut D,
         kv_cache: &D::KvCache,
         computed: &Computed<'_>,
     ) {
+        if computed.num_computed_tokens >= computed.num_prompt_tokens {
+            self.tell_plan(computed.seq_id);
+        }
         let chunk_size = self.store.chunk_size();
         while let Some(state) = self.seqs.get(&computed.seq_id) {
             let tokens = state.num_saved_tokens..state.num_saved_tokens + chunk_size;
+            if !self.save_prompt_tail(device, kv_cache, computed, &tokens) {
+                return;
+            }
+            let Some(state) = self.seqs.get(&computed.seq_id) else { return };
             if tokens.end > computed.num_computed_tokens {
                 return;
             }
@@ -45,6 +53,37 @@ impl KvTier {
                 (state.parent, state.num_saved_tokens) = (key, tokens.end);
             }
         }
+    }
+
+    /// A prompt is computed: tells how good the plan for it was, once.
+    fn tell_plan(&mut self, seq_id: SeqId) {
+        let Some(state) = self.seqs.get_mut(&seq_id) else { return };
+        if let (Some(begun), Some(plan)) = (state.load_begun.take(), &state.plan) {
+            self.report.measured_plan(plan, begun.elapsed());
+        }
+    }
+
+    /// Stores the prompt's tail if the prompt is computed and ends within `chunk`: the same prompt comes again, with
+    /// another answer or none. Answers `false` if it has to be tried again.
+    fn save_prompt_tail<D: Device>(
+        &mut self,
+        device: &mut D,
+        kv_cache: &D::KvCache,
+        computed: &Computed<'_>,
+        chunk: &Range<usize>,
+    ) -> bool {
+        let Some(state) = self.seqs.get(&computed.seq_id) else { return true };
+        let end = computed.num_prompt_tokens;
+        if state.is_prompt_saved || computed.num_computed_tokens < end || !chunk.contains(&end) {
+            return true;
+        }
+        let rest = &computed.token_ids[chunk.start..end];
+        let tail = keys::tail(&state.parent, chunk.start, rest, self.granularity).next();
+        let is_saved = tail.is_none_or(|tail| self.put(device, kv_cache, computed, tail));
+        if let Some(state) = self.seqs.get_mut(&computed.seq_id) {
+            state.is_prompt_saved = is_saved;
+        }
+        is_saved
     }
 
     /// The sequence is about to end: stores what [`KvTier::save`] has not, its tail included.

@@ -49,6 +49,10 @@ pub struct KvTierStats {
     pub num_corrupt_chunks: u64,
     /// Loads given up because they took too long.
     pub num_timeouts: u64,
+    /// Prompts of which the store had more than it was worth while to load.
+    pub num_loads_not_worth: u64,
+    /// Chunks that were brought to memory while their request waited.
+    pub num_prefetched_chunks: u64,
     /// Chunks that were stored.
     pub num_stored_chunks: u64,
     /// Chunks that no tier took.

@@ -22,7 +22,7 @@ use crate::run_loop::{Observed, StepDigest};
 use crate::sampler::SeqRequest;
 
 /// The version of the format, which a reader must know.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The first line: what engine it was.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub(crate) struct Header {
     /// As it was given.
     pub(crate) model: String,
     pub(crate) numerics_id: String,
+    /// Of all that the bits of keys and values depend on besides tokens: weights, tokenizer, configuration, formats.
+    #[serde(default)]
+    pub(crate) kv_identity: String,
     pub(crate) options: RecordedOptions,
     pub(crate) scheduler: SchedulerConfig,
 }
@@ -43,11 +46,20 @@ impl Header {
     pub(crate) fn new(
         model: String,
         numerics_id: String,
+        kv_identity: String,
         options: RecordedOptions,
         scheduler: SchedulerConfig,
     ) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Header { kvasir_record: FORMAT, version, model, numerics_id, options, scheduler }
+        Header {
+            kvasir_record: FORMAT,
+            version,
+            model,
+            numerics_id,
+            kv_identity,
+            options,
+            scheduler,
+        }
     }
 }
 

@@ -117,6 +117,15 @@ pub enum ReplayError {
         /// This engine's.
         here: String,
     },
+    /// Another model, wherever it lies.
+    #[error(
+        "recorded with the model {model}, of other weights, tokenizer or configuration than the one here; give the \
+         recorded one with --model"
+    )]
+    Model {
+        /// Where it was.
+        model: String,
+    },
     /// The engine does not start, or does not take what it once took.
     #[error(transparent)]
     Llm(#[from] LlmError),
@@ -139,10 +148,13 @@ impl Replay {
         if let Some(threads) = threads {
             builder = builder.threads(threads);
         }
-        let mut llm = builder.build()?;
+        let mut llm = builder.identified().build()?;
         let here = llm.numerics_id();
         if here != header.numerics_id {
             return Err(ReplayError::NumericsId { recorded: header.numerics_id, here });
+        }
+        if llm.kv_identity() != Some(&header.kv_identity) {
+            return Err(ReplayError::Model { model: header.model });
         }
         llm.trace();
         Ok(Replay { llm, lines, num_steps: 0 })

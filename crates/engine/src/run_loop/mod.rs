@@ -284,6 +284,7 @@ impl<O: Ops> Engine<O> {
         let tracer = self.tracer.as_mut();
         let step_us = tracer.map_or(measured_us, |tracer| tracer.computed(measured_us));
         self.scheduler.observe_step(step_us);
+        self.tell_prefill(measured_us);
         Ok(())
     }
 
@@ -333,10 +334,10 @@ impl<O: Ops> Engine<O> {
 
     /// Sequences have ended.
     fn forget(&mut self, finished: &[FinishedSeq]) {
-        for seq_id in finished.iter().map(|seq| seq.sequence.seq_id()) {
-            self.live.remove(&seq_id);
+        for FinishedSeq { sequence, .. } in finished {
+            self.live.remove(&sequence.seq_id());
             if let Some(kv_tier) = &mut self.kv_tier {
-                kv_tier.remove(seq_id);
+                kv_tier.remove(sequence.seq_id(), sequence.num_prompt_tokens());
             }
         }
     }

@@ -54,6 +54,7 @@ impl<O: Ops> Engine<O> {
     pub(super) fn begin_loads(&mut self) {
         if let Some(kv_tier) = &mut self.kv_tier {
             kv_tier.begin_loads(self.scheduler.loads());
+            kv_tier.prefetch(&self.scheduler);
         }
     }
 
@@ -61,6 +62,16 @@ impl<O: Ops> Engine<O> {
     pub(super) fn wait_for_loads(&self) {
         if let Some(kv_tier) = self.kv_tier.as_ref().filter(|kv_tier| kv_tier.has_loads()) {
             kv_tier.wait(MAX_WAIT);
+        }
+    }
+
+    /// A step is over: what a prompt alone takes is what loading it is compared with.
+    pub(super) fn tell_prefill(&mut self, us: u64) {
+        let (Some(kv_tier), [alone]) = (&mut self.kv_tier, &self.plan[..]) else { return };
+        if alone.is_prefill {
+            let first = alone.num_computed_tokens;
+            let tokens = first..first + alone.num_scheduled_tokens;
+            kv_tier.measured_prefill(tokens, Duration::from_micros(us));
         }
     }
 
@@ -130,7 +141,13 @@ fn computed<'a>(
     block_table: &'a [u32],
     num_computed_tokens: usize,
 ) -> Computed<'a> {
-    Computed { seq_id: seq.seq_id(), token_ids: seq.token_ids(), block_table, num_computed_tokens }
+    Computed {
+        seq_id: seq.seq_id(),
+        token_ids: seq.token_ids(),
+        block_table,
+        num_computed_tokens,
+        num_prompt_tokens: seq.num_prompt_tokens(),
+    }
 }
 
 /// A batch of rows of one sequence alone.

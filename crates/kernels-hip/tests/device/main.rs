@@ -26,6 +26,10 @@ mod vector_add;
 mod baseline;
 #[path = "../support/counters.rs"]
 mod counters;
+// Shared with tests/mutants, which uses the rest of it.
+#[allow(dead_code)]
+#[path = "../support/patch.rs"]
+mod patch;
 #[path = "../support/device.rs"]
 mod support;
 

@@ -10,20 +10,19 @@ mod step_faults;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::{env, fs, thread};
+use std::{env, fs};
 
 use faults::{FAULTS, Fault};
 use hip_sys::LIBRARY_VAR;
 use hip_toolchain::Toolchain;
 use kernels_hip::{Device, registry};
+use mutation::{Edit, KillRate, in_parallel, is_wanted};
 
+use crate::patch::Patch;
 use crate::{emulator, modes};
 
 /// `variant=file`, for the processes that the test starts.
 const MUTANT_VAR: &str = "KVASIR_TEST_MUTANT";
-
-/// The build's flags: a mutant is no faster and no slower than the kernel.
-const FLAGS: [&str; 3] = ["-O3", "-Wall", "-I"];
 
 /// The code object of a variant: the build's, or the mutant that stands in its place.
 pub fn code_object(device: &Device, variant: &str) -> Vec<u8> {
@@ -34,37 +33,15 @@ pub fn code_object(device: &Device, variant: &str) -> Vec<u8> {
     }
 }
 
-fn kernels() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels")
-}
-
-/// Copies the op's source and all headers to `folder`, one of them patched, and compiles.
-fn compile(toolchain: &Toolchain, fault: &Fault, folder: &Path) -> PathBuf {
-    let op = fault.variant.split("_v").next().unwrap();
-    let source = format!("{}.hip", fault.variant);
-    let mut was_patched = false;
-    let mut copy = |from: &Path, to: &Path| {
-        let mut text = fs::read_to_string(from).unwrap();
-        if from.file_name().unwrap().to_str() == Some(fault.file(&source)) {
-            let count = text.matches(fault.find).count();
-            assert_eq!(count, 1, "{}: the text to replace is there {count} times", fault.name);
-            text = text.replace(fault.find, fault.replace);
-            was_patched = true;
-        }
-        fs::write(to, text).unwrap();
-    };
-    let include = folder.join("include");
-    fs::create_dir_all(&include).unwrap();
-    for header in fs::read_dir(kernels().join("include")).unwrap() {
-        let header = header.unwrap().path();
-        copy(&header, &include.join(header.file_name().unwrap()));
-    }
-    copy(&kernels().join(op).join(&source), &folder.join(&source));
-    assert!(was_patched, "{}: there is no {}", fault.name, fault.file(&source));
+/// Compiles the variant of a fault with it, or as it is.
+fn compile(toolchain: &Toolchain, fault: &Fault, is_whole: bool, folder: &Path) -> PathBuf {
+    let Fault { variant, name, find, replace, .. } = *fault;
     let object = folder.join("mutant.hsaco");
-    let flags = [FLAGS[0], FLAGS[1], FLAGS[2], include.to_str().unwrap()];
-    let compiled = toolchain.compile(&folder.join(&source), "gfx942", &flags, &object);
-    compiled.unwrap_or_else(|error| panic!("{}: {error}", fault.name));
+    let file = fault.file();
+    let patch =
+        if is_whole { Patch::None } else { Patch::Text(Edit { file: &file, find, replace }) };
+    let compiled = patch.compile(toolchain, variant, None, &object);
+    compiled.unwrap_or_else(|error| panic!("{variant}, {name}: {error}"));
     object
 }
 
@@ -90,36 +67,34 @@ fn every_fault_is_rejected_and_no_kernel_is() {
         return;
     }
     let Some(toolchain) = hip_toolchain::for_tests() else { return };
-    // Every variant as it is, found by a text that any kernel has and replaced by itself.
+    // Every variant as it is, then the faults.
     let mut jobs: Vec<Fault> = Vec::new();
-    let faults = [FAULTS, step_faults::FAULTS].concat();
+    let mut faults = [FAULTS, step_faults::FAULTS].concat();
+    faults.retain(|fault| is_wanted(&format!("{}: {}", fault.variant, fault.name)));
     for fault in &faults {
         let is_known =
             jobs.iter().any(|job| (job.variant, job.sanitized) == (fault.variant, fault.sanitized));
         if !is_known {
-            jobs.push(Fault { name: "no fault", replace: fault.find, ..*fault });
+            jobs.push(*fault);
         }
     }
     let num_kernels = jobs.len();
     jobs.extend(&faults);
-    let next = Mutex::new((0..jobs.len()).collect::<Vec<_>>());
-    let wrong = Mutex::new(Vec::new());
+    let kill_rate = Mutex::new(KillRate::default());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
-    let work = || {
-        while let Some(idx) = { next.lock().unwrap().pop() } {
-            let fault = &jobs[idx];
-            let object = compile(&toolchain, fault, &folder.join(idx.to_string()));
-            let (passed, said) = passes(fault, &object);
-            if passed != (idx < num_kernels) {
-                wrong.lock().unwrap().push(format!("{}, {}: {said}", fault.variant, fault.name));
-            }
+    in_parallel(&jobs, |idx, fault| {
+        let is_whole = idx < num_kernels;
+        let object = compile(&toolchain, fault, is_whole, &folder.join(idx.to_string()));
+        let (passed, said) = passes(fault, &object);
+        let Fault { variant, name, tests, .. } = fault;
+        let what = format!("{variant}: {name}");
+        if is_whole {
+            assert!(passed, "{variant} itself is rejected: {said}");
+        } else if passed {
+            kill_rate.lock().unwrap().survived(what, format!("{tests} passed"));
+        } else {
+            kill_rate.lock().unwrap().killed(what, tests);
         }
-    };
-    thread::scope(|scope| {
-        let num_threads = thread::available_parallelism().map_or(1, |n| n.get());
-        (0..num_threads).for_each(|_| drop(scope.spawn(work)));
     });
-    let wrong = wrong.into_inner().unwrap();
-    println!("{} faults in {num_kernels} kernels, {} wrong", faults.len(), wrong.len());
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    kill_rate.into_inner().unwrap().require_all();
 }

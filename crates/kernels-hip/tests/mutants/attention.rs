@@ -5,6 +5,7 @@ use engine_core::formats::Fp8Format;
 use engine_core::kv_dtype::KvDType;
 use kernels_hip::ops::Attention;
 use kernels_hip::{Device, Error, Stream};
+use mutation::Edit;
 
 use crate::Mutant;
 use crate::bench::{Bar, Data, Fixture, Problem, run, verdict};
@@ -175,7 +176,7 @@ const fn text(
     find: &'static str,
     replace: &'static str,
 ) -> Mutant {
-    Mutant { variant, name, patch: Patch::Text { file, find, replace } }
+    Mutant { variant, name, patch: Patch::Text(Edit { file, find, replace }) }
 }
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -558,8 +559,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         PING_PONG,
         "keys of the other tile",
         PING_PONG_FILE,
-        "wave.score(tiles[now ^ 1])",
-        "wave.score(tiles[now])",
+        "score(tiles[now ^ 1], wave)",
+        "score(tiles[now], wave)",
     ),
     text(PING_PONG, "missing barrier", PING_PONG_FILE, "    __syncthreads();\n", ""),
     text(

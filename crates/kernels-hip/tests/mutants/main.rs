@@ -10,6 +10,7 @@ mod attention;
 #[allow(dead_code, unused_imports)]
 #[path = "../support/attention/mod.rs"]
 mod bench;
+#[path = "../support/patch.rs"]
 mod patch;
 #[path = "../support/device.rs"]
 mod support;
@@ -20,13 +21,14 @@ use std::{env, fs};
 
 use hip_sys::LIBRARY_VAR;
 use kernels_hip::{Device, Stream, registry};
+use mutation::{KillRate, is_wanted};
 use patch::Patch;
 
 /// One thing wrong with a variant.
 struct Mutant {
     variant: &'static str,
     name: &'static str,
-    patch: Patch,
+    patch: Patch<'static>,
 }
 
 /// Takes a device, a variant and its code object.
@@ -103,9 +105,12 @@ fn every_fault_is_seen() {
         );
         return;
     }
-    let (mut num_killed, mut survivors, mut num_mutants) = (0, Vec::new(), 0);
+    let mut kill_rate = KillRate::default();
     for (suite_idx, suite) in SUITES.iter().enumerate() {
-        let mut variants: Vec<_> = suite.mutants.iter().map(|mutant| mutant.variant).collect();
+        let is_wanted =
+            |mutant: &&Mutant| is_wanted(&format!("{}: {}", mutant.variant, mutant.name));
+        let mutants: Vec<_> = suite.mutants.iter().filter(is_wanted).collect();
+        let mut variants: Vec<_> = mutants.iter().map(|mutant| mutant.variant).collect();
         variants.dedup();
         for variant in variants {
             let narrow = (suite.narrow)(variant);
@@ -115,22 +120,18 @@ fn every_fault_is_seen() {
                 panic!("{variant} itself is rejected: {why}");
             }
         }
-        for Mutant { variant, name, patch } in suite.mutants {
+        for Mutant { variant, name, patch } in mutants {
             let object = object_path(variant, name);
             let narrow = (suite.narrow)(variant);
             patch
                 .compile(&toolchain, variant, narrow, &object)
                 .unwrap_or_else(|error| panic!("{variant}, {name}: {error}"));
-            num_mutants += 1;
+            let what = format!("{variant}: {name}");
             match rejection(suite_idx, variant, &object) {
-                Some(why) => {
-                    num_killed += 1;
-                    println!("killed    {variant}: {name}\n          {why}");
-                }
-                None => survivors.push(format!("{variant}: {name}")),
+                Some(why) => kill_rate.killed(what, why),
+                None => kill_rate.survived(what, "the checks passed"),
             }
         }
     }
-    println!("kill rate: {num_killed} of {num_mutants}");
-    assert!(survivors.is_empty(), "nobody saw\n{}", survivors.join("\n"));
+    kill_rate.require_all();
 }

@@ -41,6 +41,7 @@ impl KvConfig {
             chunk_size: self.chunk_size.tokens(max_model_len),
             tail_granularity: block_size,
             num_workers: self.num_io_threads.map_or(defaults.num_workers, |n| n.get().into()),
+            write_back: self.async_write,
             ttl_ms: self.ttl.map(milliseconds),
             host: self.host_bytes.map(|cap_bytes| HostConfig { cap_bytes, policy }),
             directory,

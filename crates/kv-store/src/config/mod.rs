@@ -4,6 +4,7 @@
 //! what is done instead. A missing cap is 80 % of what is free, and a note says how much that is.
 
 mod apply;
+mod connector;
 mod error;
 mod keys;
 mod machine;

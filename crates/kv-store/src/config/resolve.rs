@@ -3,6 +3,7 @@
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use super::connector;
 use super::error::{ConfigError, Origin};
 use super::keys::{Algorithm, Backend, Keys, Reader};
 use super::place::Address;
@@ -27,11 +28,11 @@ pub enum Source<'a> {
     Environment,
     /// This text.
     Text(&'a str),
-    /// `kv_connector` and `kv_transfer_config` as vLLM's arguments: the connector, and JSON or a Python dict of
-    /// `backend`.
+    /// `kv_connector` and `kv_transfer_config` as vLLM's arguments. The latter is JSON or a Python dict of `backend`,
+    /// `kv_connector` and `kv_role`; without `backend`, the environment says where, as LMCache has it.
     KvTransfer {
-        /// `lmcache`.
-        connector: &'a str,
+        /// `lmcache`, unless `config` says it.
+        connector: Option<&'a str>,
         /// `{'backend': 'nfs://server/export'}`.
         config: &'a str,
     },
@@ -60,15 +61,31 @@ impl KvConfig {
         let mut keys = match source {
             Source::File(path) => from_file(path)?,
             Source::Text(text) => Keys::read(yaml::entries(text)?)?,
-            Source::KvTransfer { connector, config } => kv_transfer(connector, config)?,
-            Source::Environment => match machine.variable("LMCACHE_CONFIG_FILE") {
-                Some(path) => from_file(Path::new(&path))?,
-                None if machine.variable("LMCACHE_BACKEND").is_none() => return Ok(None),
-                None => Keys::default(),
+            Source::KvTransfer { connector, config } => {
+                let backend = connector::backend(connector, config)?;
+                let keys = match &backend {
+                    Some(_) => Some(Keys::default()),
+                    None => from_environment(machine)?,
+                };
+                let Some(mut keys) = keys else { return Err(connector::NO_BACKEND) };
+                keys.storage_path = backend.or(keys.storage_path);
+                keys
+            }
+            Source::Environment => match from_environment(machine)? {
+                Some(keys) => keys,
+                None => return Ok(None),
             },
         };
         keys.hear(overrides, machine)?;
         Resolver { machine, notes: Vec::new() }.resolve(keys).map(Some)
+    }
+}
+
+/// `None` if it says nothing.
+fn from_environment(machine: &impl Machine) -> Result<Option<Keys>, ConfigError> {
+    match machine.variable("LMCACHE_CONFIG_FILE") {
+        Some(path) => from_file(Path::new(&path)).map(Some),
+        None => Ok(machine.variable("LMCACHE_BACKEND").map(|_| Keys::default())),
     }
 }
 
@@ -80,30 +97,6 @@ fn from_file(path: &Path) -> Result<Keys, ConfigError> {
         return Err(ConfigError::TooLong { bytes, most: yaml::MAX_BYTES });
     }
     Keys::read(yaml::entries(&std::fs::read_to_string(path).map_err(failed)?)?)
-}
-
-/// vLLM's arguments. A Python dict of strings is YAML as well, and so is JSON.
-fn kv_transfer(connector: &str, config: &str) -> Result<Keys, ConfigError> {
-    const CONNECTORS: [(&str, ()); 2] = [("lmcache", ()), ("LMCacheConnectorV1", ())];
-    let value = Value::Text(connector.to_owned());
-    Reader { key: "kv_connector", origin: Origin::Caller, value }.one_of(&CONNECTORS)?;
-    let mut keys = Keys::default();
-    for entry in yaml::entries(config)? {
-        if entry.key != "backend" {
-            let nearest = super::keys::nearest(&entry.key, ["backend"]).map(str::to_owned);
-            return Err(ConfigError::UnknownKey { key: entry.key, line: entry.line, nearest });
-        }
-        let read = Reader { key: "backend", origin: Origin::Caller, value: entry.value };
-        keys.storage_path = Some(read.place()?);
-    }
-    match keys.storage_path {
-        Some(_) => Ok(keys),
-        None => Err(ConfigError::Missing {
-            key: "kv_transfer_config",
-            missing: "backend",
-            hint: "write {\"backend\": \"nfs://SERVER/EXPORT\"}, or another place",
-        }),
-    }
 }
 
 impl Keys {

@@ -165,6 +165,36 @@ impl Planner {
         Plan { compute: 0..from, load: from..end, predicted_s }
     }
 
+    /// The same where nothing can be computed while something is loaded: the plan loads the first chunks, up to where
+    /// computing the rest is faster. Far or slow chunks behind near ones are so computed.
+    pub fn plan_prefix(&self, num_tokens: usize, stored: &[StoredChunk], load: &Load) -> Plan {
+        let end = stored.last().map_or(0, |chunk| chunk.tokens.end);
+        let measured = self.best_prefix(num_tokens.max(end), stored, load);
+        let (end, predicted_s) = measured.map_or((end, None), |(end, s)| (end, Some(s)));
+        Plan { compute: 0..0, load: 0..end, predicted_s }
+    }
+
+    /// The token up to which chunks should be loaded, and the seconds that all takes then.
+    fn best_prefix(
+        &self,
+        num_tokens: usize,
+        stored: &[StoredChunk],
+        load: &Load,
+    ) -> Option<(usize, f64)> {
+        let mut moved: BTreeMap<TierKind, u64> = BTreeMap::new();
+        let mut best = (0, load.compute_wait_s + self.prefill_s(0..num_tokens)?);
+        for chunk in stored {
+            *moved.entry(chunk.tier).or_default() += chunk.bytes;
+            let end = chunk.tokens.end;
+            let loaded_s = self.load_s(&moved, load)?;
+            let total_s = loaded_s.max(load.compute_wait_s) + self.prefill_s(end..num_tokens)?;
+            if total_s < best.1 {
+                best = (end, total_s);
+            }
+        }
+        Some(best)
+    }
+
     /// The token where computing and loading should meet, and the seconds that all takes then.
     fn best(&self, num_tokens: usize, stored: &[StoredChunk], load: &Load) -> Option<(usize, f64)> {
         let end = stored.last().map_or(0, |chunk| chunk.tokens.end);

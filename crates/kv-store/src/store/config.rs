@@ -24,6 +24,9 @@ pub struct StoreConfig {
     pub max_queued: usize,
     /// Whether what a far tier had is given to the nearer ones.
     pub promote: bool,
+    /// Whether a store is done when the nearest tier has the chunk (write-back); the others get it behind its back.
+    /// Otherwise it is done when every tier has it, as durable as that tier makes it (write-through).
+    pub write_back: bool,
     /// Time to live of chunks that do not bring their own, milliseconds.
     pub ttl_ms: Option<u64>,
     /// The tier of host memory, if any.
@@ -45,6 +48,7 @@ impl Default for StoreConfig {
             num_workers: 2,
             max_queued: 4096,
             promote: true,
+            write_back: false,
             ttl_ms: None,
             host: None,
             directory: None,

@@ -235,6 +235,35 @@ impl Shared {
     }
 
     fn put(&self, new: NewChunk, bytes: Vec<u8>) -> Puts {
+        match self.seal(new, bytes) {
+            Ok(chunk) => Puts(put_in(&self.tiers, &chunk)),
+            Err(refused) => refused,
+        }
+    }
+
+    /// Writes to the nearest tier, and gives the chunk if the others are to get it later: not if there are no others,
+    /// or if the nearest has not taken it.
+    fn put_near(&self, new: NewChunk, bytes: Vec<u8>) -> (Puts, Option<Arc<Chunk>>) {
+        let chunk = match self.seal(new, bytes) {
+            Ok(chunk) => chunk,
+            Err(refused) => return (refused, None),
+        };
+        let (near, far) = self.tiers.split_at(self.tiers.len().min(1));
+        let mut puts = Puts(put_in(near, &chunk));
+        if puts.is_there() && !far.is_empty() {
+            return (puts, Some(chunk));
+        }
+        puts.0.extend(put_in(far, &chunk));
+        (puts, None)
+    }
+
+    /// What [`Shared::put_near`] left.
+    fn put_far(&self, chunk: &Arc<Chunk>) {
+        // Each tier has counted what came of it.
+        put_in(self.tiers.get(1..).unwrap_or_default(), chunk);
+    }
+
+    fn seal(&self, new: NewChunk, bytes: Vec<u8>) -> Result<Arc<Chunk>, Puts> {
         let created_ms = self.config.clock.unix_ms();
         let ttl_ms = new.ttl_ms.or(self.config.ttl_ms);
         let meta = ChunkMeta {
@@ -244,11 +273,13 @@ impl Shared {
             created_ms,
             expires_ms: ttl_ms.map(|ttl_ms| created_ms.saturating_add(ttl_ms)),
         };
-        let Some(chunk) = Chunk::seal(&self.expected.shape, new.key, meta, bytes) else {
+        Chunk::seal(&self.expected.shape, new.key, meta, bytes).map(Arc::new).ok_or_else(|| {
             let refused = |tier: &Arc<dyn Tier>| (tier.kind(), Put::Rejected(Reject::Request));
-            return Puts(self.tiers.iter().map(refused).collect());
-        };
-        let chunk = Arc::new(chunk);
-        Puts(self.tiers.iter().map(|tier| (tier.kind(), tier.put(&chunk))).collect())
+            Puts(self.tiers.iter().map(refused).collect())
+        })
     }
+}
+
+fn put_in(tiers: &[Arc<dyn Tier>], chunk: &Arc<Chunk>) -> Vec<(TierKind, Put)> {
+    tiers.iter().map(|tier| (tier.kind(), tier.put(chunk))).collect()
 }

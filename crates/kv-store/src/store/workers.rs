@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -10,7 +11,10 @@ use std::time::{Duration, Instant};
 use super::{NewChunk, Puts, Shared};
 use crate::keys::ChunkKey;
 use crate::outcome::Lookup;
-use crate::tier::MAINTENANCE_MS;
+use crate::tier::{Chunk, MAINTENANCE_MS};
+
+/// Chunks that may wait for tiers behind the nearest: they are in memory.
+const MAX_BEHIND: usize = 64;
 
 /// What a worker can do. Buffers belong to the store meanwhile and come back with the completion.
 #[derive(Debug)]
@@ -104,22 +108,39 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// Loads and prefetches, then stores: those delay a token, these do not.
-    urgent: VecDeque<(Ticket, Request)>,
+    /// Somebody waits for these.
+    loads: VecDeque<(Ticket, Request)>,
+    /// Somebody will.
+    prefetches: VecDeque<(Ticket, Request)>,
+    /// Nobody does.
     stores: VecDeque<(Ticket, Request)>,
+    /// What the nearest tier has, and the others have not yet.
+    behind: VecDeque<Arc<Chunk>>,
     completed: VecDeque<Completion>,
     next_ticket: u64,
     in_progress: usize,
     is_stopped: bool,
 }
 
+enum Job {
+    Requested(Ticket, Request),
+    Behind(Arc<Chunk>),
+}
+
 impl State {
     fn num_queued(&self) -> usize {
-        self.urgent.len() + self.stores.len()
+        self.loads.len() + self.prefetches.len() + self.stores.len()
     }
 
-    fn next(&mut self) -> Option<(Ticket, Request)> {
-        self.urgent.pop_front().or_else(|| self.stores.pop_front())
+    fn is_idle(&self) -> bool {
+        self.num_queued() == 0 && self.behind.is_empty()
+    }
+
+    fn next(&mut self) -> Option<Job> {
+        let queues = [&mut self.loads, &mut self.prefetches, &mut self.stores];
+        let requested = queues.into_iter().find_map(VecDeque::pop_front);
+        let requested = requested.map(|(ticket, request)| Job::Requested(ticket, request));
+        requested.or_else(|| self.behind.pop_front().map(Job::Behind))
     }
 }
 
@@ -157,7 +178,8 @@ impl Workers {
         state.next_ticket += 1;
         match request {
             Request::Store { .. } => state.stores.push_back((ticket, request)),
-            _ => state.urgent.push_back((ticket, request)),
+            Request::Prefetch { .. } => state.prefetches.push_back((ticket, request)),
+            Request::Load { .. } => state.loads.push_back((ticket, request)),
         }
         // All of them: one that only tidies up may be woken in a worker's stead.
         self.queue.work.notify_all();
@@ -176,7 +198,7 @@ impl Workers {
     }
 
     pub(super) fn flush(&self) {
-        let is_busy = |state: &mut State| state.num_queued() + state.in_progress > 0;
+        let is_busy = |state: &mut State| !state.is_idle() || state.in_progress > 0;
         drop(self.queue.done.wait_while(self.queue.state(), is_busy));
     }
 }
@@ -194,34 +216,55 @@ impl Drop for Workers {
 
 fn work(shared: &Shared, queue: &Queue) {
     loop {
-        let is_idle = |state: &mut State| state.num_queued() == 0 && !state.is_stopped;
+        let is_idle = |state: &mut State| state.is_idle() && !state.is_stopped;
         let waited = queue.work.wait_while(queue.state(), is_idle);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         if state.is_stopped {
             return;
         }
-        let Some((ticket, request)) = state.next() else { continue };
+        // Too much is behind: then the store waits for the tiers that are, and whoever stores more waits or gives up.
+        let may_fall_behind = state.behind.len() < MAX_BEHIND;
+        let Some(job) = state.next() else { continue };
         state.in_progress += 1;
         drop(state);
-        // A completion comes even of a request whose work panics: whoever waits for it must go on.
-        let work = std::panic::AssertUnwindSafe(|| execute(shared, request));
-        let done = std::panic::catch_unwind(work).unwrap_or(Done::Panicked);
+        let (completion, behind) = match job {
+            Job::Requested(ticket, request) => {
+                // A completion comes even of a request whose work panics: whoever waits for it must go on.
+                let work = AssertUnwindSafe(|| execute(shared, request, may_fall_behind));
+                let (done, behind) = catch_unwind(work).unwrap_or((Done::Panicked, None));
+                (Some(Completion { ticket, done }), behind)
+            }
+            Job::Behind(chunk) => {
+                // It told of itself on the way, and the other jobs go on.
+                let _ = catch_unwind(AssertUnwindSafe(|| shared.put_far(&chunk)));
+                (None, None)
+            }
+        };
         let mut state = queue.state();
         state.in_progress -= 1;
-        state.completed.push_back(Completion { ticket, done });
+        state.completed.extend(completion);
+        if let Some(chunk) = behind {
+            state.behind.push_back(chunk);
+            queue.work.notify_all();
+        }
         queue.done.notify_all();
     }
 }
 
-fn execute(shared: &Shared, request: Request) -> Done {
+/// Does what is asked, and gives what is to be done behind its back.
+fn execute(shared: &Shared, request: Request, may_fall_behind: bool) -> (Done, Option<Arc<Chunk>>) {
     match request {
         Request::Load { key, layers, mut buffer } => {
             let lookup = shared.get(&key, layers, &mut buffer);
-            Done::Loaded { lookup, buffer }
+            (Done::Loaded { lookup, buffer }, None)
         }
-        Request::Store { chunk, bytes } => Done::Stored(shared.put(chunk, bytes)),
+        Request::Store { chunk, bytes } if shared.config.write_back && may_fall_behind => {
+            let (puts, behind) = shared.put_near(chunk, bytes);
+            (Done::Stored(puts), behind)
+        }
+        Request::Store { chunk, bytes } => (Done::Stored(shared.put(chunk, bytes)), None),
         Request::Prefetch { key, num_tokens } => {
-            Done::Prefetched(shared.prefetch(&key, num_tokens))
+            (Done::Prefetched(shared.prefetch(&key, num_tokens)), None)
         }
     }
 }

@@ -152,19 +152,30 @@ fn the_caller_comes_before_the_environment_before_the_file() {
 #[test]
 fn vllm_arguments_name_a_url() {
     let machine = TestMachine::default();
-    let from = |connector, config| {
-        let source = Source::KvTransfer { connector, config };
-        KvConfig::read(source, &Overrides::default(), &machine)
+    let from_on = |connector, config, machine: &TestMachine| {
+        let source = Source::KvTransfer { connector: Some(connector), config };
+        KvConfig::read(source, &Overrides::default(), machine)
     };
-    for config in
-        ["{'backend': 'nfs://vast-cluster/cache',\n}", r#"{"backend": "nfs://vast-cluster/cache"}"#]
-    {
+    let from = |connector, config| from_on(connector, config, &machine);
+    for config in [
+        "{'backend': 'nfs://vast-cluster/cache',\n}",
+        r#"{"backend": "nfs://vast-cluster/cache"}"#,
+        r#"{"kv_connector": "LMCacheConnectorV1", "kv_role": "kv_both", "backend": "nfs://vast-cluster/cache"}"#,
+    ] {
         let resolved = from("lmcache", config).unwrap().unwrap();
         assert_eq!(resolved.config.storage.unwrap().place, directory("{mnt}/cluster", true));
     }
+    // As LMCache's own guide has it: the connector on the command line, the rest in the environment.
+    let variables = vec![("LMCACHE_BACKEND", "file:///variable".to_owned())];
+    let told = TestMachine { variables, ..TestMachine::default() };
+    let config = r#"{"kv_connector": "LMCacheConnectorV1", "kv_role": "kv_both"}"#;
+    let resolved = from_on("lmcache", config, &told).unwrap().unwrap();
+    assert_eq!(resolved.config.storage.unwrap().place, directory("/variable", false));
     let message = |connector, config| from(connector, config).unwrap_err().to_string();
     assert!(message("lmcach", "{}").contains("did you mean lmcache?"));
     assert!(message("lmcache", "{}").contains("backend"));
+    assert!(message("lmcache", "{'kv_role': 'kv_producer'}").contains("expected kv_both"));
+    assert!(message("lmcache", "{'kv_connector': 'lmcach'}").contains("did you mean lmcache?"));
     assert!(message("lmcache", "{'backen': 'x'}").contains("did you mean \"backend\"?"));
 }
 

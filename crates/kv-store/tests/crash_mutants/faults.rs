@@ -1,12 +1,12 @@
 //! The faults: what is right in the sources, and what is put in its place.
 
-/// A text of a source file, which is there once, and the wrong one.
+use mutation::Edit;
+
+/// A fault of the protocol.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub name: &'static str,
-    pub file: &'static str,
-    pub right: &'static str,
-    pub wrong: &'static str,
+    pub edit: Edit<'static>,
     /// What it may be seen by.
     pub seen_by: &'static [&'static str],
 }
@@ -28,7 +28,7 @@ const fn fault(
     wrong: &'static str,
     seen_by: &'static [&'static str],
 ) -> Fault {
-    Fault { name, file, right, wrong, seen_by }
+    Fault { name, edit: Edit { file, find: right, replace: wrong }, seen_by }
 }
 
 pub const FAULTS: &[Fault] = &[

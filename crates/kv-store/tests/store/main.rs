@@ -5,6 +5,7 @@ mod api;
 mod directory;
 mod incidents;
 mod support;
+mod write_back;
 
 #[path = "../../examples/library.rs"]
 #[allow(dead_code, reason = "its main is the example's")]

@@ -8,6 +8,7 @@ use engine_core::dtype::DType;
 use engine_core::formats::Fp8Format;
 use engine_core::kv_check::{KvCheckError, check_kv_format};
 use engine_core::kv_dtype::KvDType;
+use mutation::KillRate;
 use reference_cpu::conformance::{self, Failure};
 
 use backend::{Defect, Mutant};
@@ -124,42 +125,52 @@ fn no_defect_passes_for_none() {
 
 #[test]
 fn the_bounded_check_catches_each_defect_in_its_op() {
+    let mut kill_rate = KillRate::default();
     for &(defect, dtype, op) in BOUNDED {
         let make = || Mutant::new(defect, dtype);
+        let what = format!("{defect:?} of {op} in {dtype}");
         match bounded(op, make, &[DType::F32.into(), DType::BF16.into()]) {
-            Err(failure) => println!("{defect:?}: {failure}"),
-            Ok(()) => panic!("{defect:?} of {op} in {dtype} went unseen"),
+            Err(failure) => kill_rate.killed(what, failure),
+            Ok(()) => kill_rate.survived(what, "the bounded check passed"),
         }
     }
+    kill_rate.require_all();
 }
 
 #[test]
 fn each_fp8_format_shows_its_defects() {
+    let mut kill_rate = KillRate::default();
     for format in Fp8Format::ALL {
         for &(defect, op) in FP8 {
             for dtype in [DType::F32, DType::BF16] {
                 let make = || Mutant::new(defect, dtype);
+                let what = format!("{defect:?} of {op} in {format:?} and {dtype}");
                 match bounded(op, make, &[KvDType::Fp8(format)]) {
-                    Err(failure) => println!("{defect:?}: {failure}"),
-                    Ok(()) => panic!("{defect:?} of {op} in {format:?} and {dtype} went unseen"),
+                    Err(failure) => kill_rate.killed(what, failure),
+                    Ok(()) => kill_rate.survived(what, "the bounded check passed"),
                 }
             }
         }
     }
+    kill_rate.require_all();
 }
 
 #[test]
 fn the_bitwise_check_catches_what_bounds_allow() {
+    let mut kill_rate = KillRate::default();
     for &(defect, op) in EXACT {
         let make = || Mutant::new(defect, DType::F32);
         if let Err(failure) = bounded(op, make, &[DType::F32.into()]) {
             panic!("{defect:?} was meant to stay within the bounds: {failure}");
         }
         match conformance::row_independence(&mut [make()], &[DType::F32.into()]) {
-            Err(Failure::Dependent { op: found, .. }) if found == op => {}
-            other => panic!("{defect:?} of {op} in the bitwise check: {other:?}"),
+            Err(failure @ Failure::Dependent { op: found, .. }) if found == op => {
+                kill_rate.killed(format!("{defect:?} of {op}"), failure);
+            }
+            other => kill_rate.survived(format!("{defect:?} of {op}"), format!("{other:?}")),
         }
     }
+    kill_rate.require_all();
 }
 
 #[test]

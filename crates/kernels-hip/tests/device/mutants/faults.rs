@@ -1,5 +1,7 @@
 //! The faults.
 
+use crate::patch::source;
+
 /// A patch, and which tests it must not pass.
 #[derive(Clone, Copy)]
 pub struct Fault {
@@ -19,13 +21,6 @@ pub struct Fault {
     pub sanitized: bool,
 }
 
-impl Fault {
-    /// The file that is patched.
-    pub fn file<'a>(&'a self, source: &'a str) -> &'a str {
-        if self.header.is_empty() { source } else { self.header }
-    }
-}
-
 pub(super) const fn fault(
     [variant, tests]: [&'static str; 2],
     name: &'static str,
@@ -34,6 +29,16 @@ pub(super) const fn fault(
     replace: &'static str,
 ) -> Fault {
     Fault { variant, name, header, find, replace, tests, sanitized: false }
+}
+
+impl Fault {
+    /// The file that is patched, below `kernels/`.
+    pub fn file(&self) -> String {
+        match self.header {
+            "" => source(self.variant),
+            header => format!("include/{header}"),
+        }
+    }
 }
 
 const QUANTIZE_V1: [&str; 2] = ["fp8_quantize_v1_naive", "fp8_quantize::"];
