@@ -20,6 +20,7 @@ mod pull;
 mod replay;
 mod scheduler_args;
 mod serve;
+mod store;
 mod summary;
 
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ enum Command {
     Inspect(InspectArgs),
     /// The HIP kernels: what there is, and how variants compare
     Kernels(kernels::KernelsArgs),
+    /// Look after a KV store: a directory, a bucket, or what an LMCache configuration names
+    Store(store::StoreArgs),
 }
 
 /// Does what the arguments say. The exit code is 0 for success, 2 for what the user can mend, and
@@ -73,6 +76,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Kernels(args) => kernels::run(&args),
+        Command::Store(args) => store::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,3 +9,4 @@ mod generate;
 mod golden_model;
 mod kernels;
 mod kv_store;
+mod store;
