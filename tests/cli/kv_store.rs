@@ -67,7 +67,7 @@ storage_backend: "file"
 storage_path: "{mnt}/vast/kvcache"  # NFS mount to storage
 
 # For testing without storage, use local:
-# storage_path: "{mnt}/lmcache"
+# storage_path: "{tmp}/lmcache"
 
 # Optimization for large contexts
 prefetch: true
