@@ -6,7 +6,9 @@ use kv_store::chunk::ChunkShape;
 use kv_store::codec;
 use kv_store::digest::Digest;
 use kv_store::identity::{Identity, IdentityParts};
-use kv_store::record::{Header, Plain, ReadOutcome, Reader, TRAILER_BYTES, header_bytes};
+use kv_store::record::{
+    Header, Plain, ReadOutcome, Reader, TRAILER_BYTES, header_bytes, verify_alone,
+};
 use kv_store::tier::Expected;
 
 const SHAPE: ChunkShape =
@@ -50,6 +52,7 @@ fn read(bytes: &[u8]) -> bool {
     assert!(header.payload_range(0..header.layers.len()).end <= header.record_bytes());
     let expected = expected();
     let codecs = codec::codecs(Arc::new(Plain));
+    let alone = verify_alone(&bytes, &header.key, &codecs);
     let reader = Reader { expected: &expected, codecs: &codecs, unix_ms: 0 };
     let num_tokens = header.meta.num_tokens as usize;
     // A reader has a buffer of the length that it wants, whatever a record says of itself.
@@ -57,6 +60,7 @@ fn read(bytes: &[u8]) -> bool {
     let outcome = reader.layers(&bytes, &header.key, 0..SHAPE.num_layers as usize, &mut out);
     let ReadOutcome::Exact(meta, digests) = outcome else { return false };
     assert_eq!(meta, header.meta);
+    assert_eq!(alone.as_ref(), Ok(&header), "who does not know whose it is sees the same");
     let layers = out.chunks_exact(SHAPE.layer_bytes(num_tokens));
     for (layer, digest) in layers.zip(digests.iter()) {
         assert_eq!(Digest::of(layer), *digest);

@@ -22,6 +22,7 @@ mod pull;
 mod replay;
 mod scheduler_args;
 mod serve;
+mod store;
 mod summary;
 
 use std::process::ExitCode;
@@ -64,6 +65,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// The HIP kernels: what there is, and how variants compare
     Kernels(kernels::KernelsArgs),
+    /// Look after a KV store: a directory, a bucket, or what an LMCache configuration names
+    Store(store::StoreArgs),
 }
 
 /// Does what the arguments say. The exit code is 0 for success, 2 for what the user can mend, and
@@ -81,6 +84,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Kernels(args) => kernels::run(&args),
+        Command::Store(args) => store::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

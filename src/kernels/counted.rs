@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Lanes of a wave.
 const WAVE_SIZE: u64 = 64;
 /// Bytes of a line of L2.
-const LINE_BYTES: u64 = 128;
+pub(super) const LINE_BYTES: u64 = 128;
 
 /// The parts of the emulator's report that a comparison shows.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -85,6 +85,12 @@ impl Counted {
         (self.memory.l2.load_misses + self.memory.l2.store_misses) * LINE_BYTES
     }
 
+    /// Issue cycles of vector instructions, transcendental ones among them.
+    #[must_use]
+    pub fn vector_cycles(&self) -> u64 {
+        self.cycles.vector + self.cycles.transcendental
+    }
+
     /// What the model of time needs to know.
     #[must_use]
     pub fn work(&self) -> Work {
@@ -93,7 +99,7 @@ impl Counted {
             num_workgroups: self.work_groups,
             waves_per_workgroup: u32::try_from(waves).unwrap_or(WAVE_SIZE as u32),
             matrix_cycles: self.cycles.matrix,
-            vector_cycles: self.cycles.vector + self.cycles.transcendental,
+            vector_cycles: self.vector_cycles(),
             lds_cycles: self.cycles.lds,
             memory_bytes: self.memory_bytes(),
         }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::comparison::{Comparison, Emulated, Measured, VariantReport, WorkloadReport};
+use super::comparison::{
+    Comparison, Emulated, Issue, Measured, Spread, VariantReport, WorkloadReport,
+};
 
 /// A comparison for a terminal.
 #[derive(Debug)]
@@ -77,12 +79,13 @@ fn emulated_lines(emulated: &Emulated) -> Vec<String> {
             let register = |count: Option<u32>| count.map_or("?".to_owned(), |n| n.to_string());
             [
                 format!(
-                    "emulated: {}: {} work-groups, {} VGPRs, {} AccVGPRs, {} spilled, {} bytes of LDS, {} waves per SIMD",
+                    "emulated: {}: {} work-groups, {} VGPRs, {} AccVGPRs, {} SGPRs, {} spilled, {} bytes of LDS, {} waves per SIMD",
                     launch.kernel,
                     launch.work_groups,
                     register(resources.vgprs),
                     register(resources.agprs),
-                    register(resources.vgpr_spills),
+                    register(resources.sgprs),
+                    register(resources.vgpr_spills.zip(resources.sgpr_spills).map(|(v, s)| v + s)),
                     resources.lds_bytes,
                     resources.waves_per_simd,
                 ),
@@ -99,7 +102,7 @@ fn emulated_lines(emulated: &Emulated) -> Vec<String> {
                 format!(
                     "emulated: cycles: {} matrix, {} vector, {} LDS ({} of them conflicts); at most {} bytes of loads in flight per CU",
                     launch.cycles.matrix,
-                    launch.cycles.vector + launch.cycles.transcendental,
+                    launch.vector_cycles(),
                     launch.cycles.lds,
                     launch.cycles.lds_conflict,
                     launch.loads_in_flight.max_bytes_per_cu,
@@ -107,10 +110,16 @@ fn emulated_lines(emulated: &Emulated) -> Vec<String> {
             ]
         })
         .collect();
+    let Issue { per_2048, overlap_per_2048, .. } = emulated.issue;
+    if let (Some(cycles), Some(overlap)) = (per_2048, overlap_per_2048) {
+        lines.push(format!(
+            "emulated: {cycles:.0} matrix and vector cycles for 2048 matrix ones; waves that take turns (ping-pong) can overlap {overlap:.0} of them",
+        ));
+    }
     let model = &emulated.model;
     lines.push(format!(
-        "emulated: {} bytes past L2, {:.3} times the least",
-        emulated.memory_bytes, emulated.over_fetch
+        "emulated: {} bytes past L2, {:.3} times the least; {} lines missed, and the least is {}",
+        emulated.memory_bytes, emulated.over_fetch, emulated.l2_misses, emulated.min_l2_misses
     ));
     lines.push(format!(
         "model: {:.1} us (4.3 TB/s, all overlaps; {}) to {:.1} us (3.0 TB/s, nothing does; {})",
@@ -119,13 +128,22 @@ fn emulated_lines(emulated: &Emulated) -> Vec<String> {
     lines
 }
 
-fn measured_line(measured: &Measured) -> String {
+/// What was measured, in a line that begins with whose clock it was.
+#[must_use]
+pub fn measured_line(measured: &Measured) -> String {
+    let Spread { num_runs, median_us, p10_us, p90_us } = measured.spread;
+    let parts = |parts: [Option<f64>; 2]| match parts {
+        [Some(peak), Some(achievable)] => {
+            format!(" ({:.1} % of peak, {:.1} % of achievable)", 100.0 * peak, 100.0 * achievable)
+        }
+        _ => String::new(),
+    };
     format!(
-        "hardware: {:.1} us (median of {}), {:.2} TB/s, {:.0} % of achievable; {:.1} TFLOP/s",
-        measured.us,
-        measured.num_runs,
+        "{}: {median_us:.1} us ({p10_us:.1} to {p90_us:.1}, {num_runs} runs), {:.3} TB/s{}, {:.2} TFLOP/s{}",
+        measured.clock.name(),
         measured.tb_per_s,
-        100.0 * measured.of_achievable_bandwidth,
+        parts([measured.of_peak_bandwidth, measured.of_achievable_bandwidth]),
         measured.tflop_per_s,
+        parts([measured.of_peak_tflops, measured.of_achievable_tflops]),
     )
 }

@@ -1,6 +1,9 @@
 //! `kvasir kernels`.
 
-use kernels_hip::{ops, registry};
+use std::path::{Path, PathBuf};
+
+use kernels_hip::{Runtime, ops, registry};
+use kvasir::kernels::{Clock, Measure, Spread, Timing, compare_variants};
 use serde_json::Value;
 
 use crate::command::{kvasir, kvasir_with};
@@ -27,7 +30,49 @@ fn every_variant_is_listed_with_what_the_compiler_made_of_it() {
     kvasir(&["kernels", "list", "--op", "rms_nrom"]).usage_error(&["rms_nrom", "rms_norm"]);
 }
 
-/// Counted in the emulator, which lies where the tests' own program does.
+/// The emulator, which lies where the tests' own program does.
+fn emulator() -> PathBuf {
+    let deps = Path::new(env!("CARGO_BIN_EXE_kvasir")).with_file_name("deps");
+    deps.join("libhip_emulator.so")
+}
+
+/// What `cargo bench --bench kernels` does on hardware, on an op of the engine and on one that it does not have.
+#[test]
+fn every_variant_is_verified_and_timed_with_events() {
+    if registry::rows().is_empty() {
+        return println!("skipped: no hipcc");
+    }
+    let device = Runtime::open(&emulator()).and_then(|runtime| runtime.device(0)).unwrap();
+    for op in ["rms_norm", "fp8_quantize"] {
+        let measure = Measure::Events(Timing::SMOKE);
+        let all = compare_variants(&device, op, |_| true, measure, &mut |_| ()).unwrap();
+        let of_op = ops::catalogue().into_iter().filter(|row| row.op == op);
+        let built = of_op.filter(|row| registry::code_object(row.name, "gfx942").is_ok());
+        assert_eq!(all.variants.len(), built.count());
+        for variant in &all.variants {
+            let accuracy = &variant.accuracy;
+            assert!(accuracy.num_elements > 0 && accuracy.max_of_bound <= 1.0, "{variant:?}");
+            let timed = variant.workloads.iter().filter_map(|workload| workload.measured.as_ref());
+            for measured in timed.clone() {
+                let Spread { num_runs, median_us, p10_us, p90_us } = measured.spread;
+                assert_eq!(num_runs, Timing::SMOKE.num_runs);
+                assert!(0.0 < p10_us && p10_us <= median_us && median_us <= p90_us, "{measured:?}");
+                // No figure of an MI300X is made of the emulator's time.
+                assert_eq!(measured.clock, Clock::Emulator);
+                assert_eq!(
+                    (measured.of_peak_bandwidth, measured.of_achievable_tflops),
+                    (None, None)
+                );
+            }
+            let num_refused = variant.workloads.iter().filter(|w| w.refused.is_some()).count();
+            assert_eq!(timed.count() + num_refused, variant.workloads.len(), "{variant:?}");
+        }
+    }
+    let none = |variant: &str| variant == "rms_norm_v0";
+    let filtered = compare_variants(&device, "rms_norm", none, Measure::OfDevice, &mut |_| ());
+    assert!(filtered.unwrap().variants.is_empty());
+}
+
 #[test]
 fn variants_are_compared_in_numbers_that_say_where_they_are_from() {
     if registry::rows().is_empty() {
@@ -35,8 +80,7 @@ fn variants_are_compared_in_numbers_that_say_where_they_are_from() {
     }
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
-    let emulator = std::path::Path::new(env!("CARGO_BIN_EXE_kvasir")).with_file_name("deps");
-    let emulator = emulator.join("libhip_emulator.so");
+    let emulator = emulator();
     let variables = [("KVASIR_HIP_LIBRARY", emulator.to_str().unwrap())];
     let run = kvasir_with(&["kernels", "report", "--ops", "rms_norm", "-o", out], &variables, "");
     assert!(run.ok().contains("kernels.md"));
@@ -46,6 +90,8 @@ fn variants_are_compared_in_numbers_that_say_where_they_are_from() {
     assert!(variant["accuracy"]["max_of_bound"].as_f64().unwrap() <= 1.0, "{variant}");
     let workload = &variant["workloads"][0];
     let emulated = &workload["emulated"];
+    // It multiplies no matrices.
+    assert!(emulated["issue"]["per_2048"].is_null(), "{workload}");
     // Rows that are read twice are read from memory once.
     let over_fetch = emulated["over_fetch"].as_f64().unwrap();
     assert!((1.0..1.1).contains(&over_fetch), "{workload}");

@@ -67,7 +67,7 @@ storage_backend: "file"
 storage_path: "{mnt}/vast/kvcache"  # NFS mount to storage
 
 # For testing without storage, use local:
-# storage_path: "{mnt}/lmcache"
+# storage_path: "{tmp}/lmcache"
 
 # Optimization for large contexts
 prefetch: true
@@ -107,8 +107,9 @@ log_level: "INFO"
 /// A file with this text in `folder`.
 fn config(folder: &Path, text: &str) -> String {
     let path = folder.join("kv.yaml");
-    // Where mounts are, by convention.
-    fs::write(&path, text.replace("{mnt}", concat!("/", "mnt"))).unwrap();
+    // Where mounts and scratch files are, by convention.
+    let text = text.replace("{mnt}", concat!("/", "mnt")).replace("{tmp}", concat!("/", "tmp"));
+    fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
 }
 

@@ -11,3 +11,4 @@ mod golden_model;
 mod kernels;
 mod kv_store;
 mod plan;
+mod store;

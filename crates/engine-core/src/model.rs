@@ -12,9 +12,7 @@ use alloc::vec::Vec;
 use crate::checkpoint::{Checkpoint, CheckpointError, RowSource};
 use crate::config::ModelConfig;
 use crate::device::OpError;
-use crate::ops::{
-    Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, SiluMul,
-};
+use crate::ops::{Cols, HeadNorm, Linear, Ops, Out, RmsNorm, RopeAngles, RotateAttend, SiluMul};
 use crate::rope::inv_freq;
 
 /// A loaded model: its weights on the device of `O`.
@@ -197,8 +195,8 @@ impl<O: Ops> Model<O> {
             num_rows: num_tokens,
             out: Out::Store(&mut workspace.qkv),
         })?;
-        self.rotate(ops, layer, num_tokens, workspace)?;
-        self.attend(ops, layer_idx, batch, kv_cache, workspace)?;
+        self.norm_heads(ops, layer, num_tokens, workspace)?;
+        self.attend(ops, layer_idx, (batch, num_tokens), kv_cache, workspace)?;
         ops.linear(Linear {
             x: &workspace.attended,
             weight: &layer.o.weight,
@@ -228,8 +226,8 @@ impl<O: Ops> Model<O> {
         })
     }
 
-    /// Normalises (if the model does) and rotates q and k in place.
-    fn rotate(
+    /// Normalises q and k in place, if the model does.
+    fn norm_heads(
         &self,
         ops: &mut O,
         layer: &Layer<O>,
@@ -253,46 +251,31 @@ impl<O: Ops> Model<O> {
                     head_dim,
                 })?;
             }
-            ops.rope(Rope {
-                x: Cols { buffer: &mut workspace.qkv, first_col, stride },
-                angles: &workspace.angles,
-                num_rows,
-                num_heads,
-                head_dim,
-                rotary_dim: self.config.rope.rotary_dim,
-            })?;
         }
         Ok(())
     }
 
+    /// Rotates q and k, writes k and v to the cache, and attends.
     fn attend(
         &self,
         ops: &mut O,
         layer_idx: usize,
-        batch: &O::Batch,
+        (batch, num_rows): (&O::Batch, usize),
         kv_cache: &mut O::KvCache,
         workspace: &mut Workspace<O>,
     ) -> Result<(), OpError> {
         let ModelConfig { num_qo_heads, num_kv_heads, head_dim, .. } = self.config;
-        let stride = self.qkv_width();
-        let cols = |first_head: usize| Cols {
-            buffer: &workspace.qkv,
-            first_col: first_head * head_dim,
-            stride,
-        };
-        ops.kv_write(KvWrite {
+        ops.rotate_attend(RotateAttend {
             batch,
-            k: cols(num_qo_heads),
-            v: cols(num_qo_heads + num_kv_heads),
-            kv_cache,
-            layer_idx,
-        })?;
-        ops.attention(Attention {
-            batch,
-            q: cols(0),
+            num_rows,
+            qkv: &mut workspace.qkv,
+            angles: &workspace.angles,
+            rotary_dim: self.config.rope.rotary_dim,
             kv_cache,
             layer_idx,
             num_qo_heads,
+            num_kv_heads,
+            head_dim,
             scale: 1.0 / libm::sqrtf(head_dim as f32),
             window: self.config.sliding_windows[layer_idx],
             out: &mut workspace.attended,

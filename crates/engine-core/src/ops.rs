@@ -171,6 +171,66 @@ pub struct Attention<'a, O: Ops + ?Sized> {
     pub out: &'a mut O::Buffer,
 }
 
+/// What follows the projection of queries, keys and values in a layer: queries and keys turn as [`Rope`] says, keys and
+/// values go to the cache as [`KvWrite`] says, and every row attends as [`Attention`] says. The bits are those of the
+/// three one after the other. What `qkv` holds afterwards is unspecified.
+#[derive(Debug)]
+pub struct RotateAttend<'a, O: Ops + ?Sized> {
+    /// The step.
+    pub batch: &'a O::Batch,
+    /// Its rows.
+    pub num_rows: usize,
+    /// `[num_rows, (num_qo_heads + 2 · num_kv_heads) · head_dim]` f32: queries, keys and values side by side.
+    pub qkv: &'a mut O::Buffer,
+    /// What [`Ops::rope_angles`] made: `[num_rows, rotary_dim]`.
+    pub angles: &'a O::Buffer,
+    /// Leading elements of a head that turn.
+    pub rotary_dim: usize,
+    /// The cache.
+    pub kv_cache: &'a mut O::KvCache,
+    /// Which layer.
+    pub layer_idx: usize,
+    /// Query heads.
+    pub num_qo_heads: usize,
+    /// KV heads.
+    pub num_kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Usually `head_dim^-½`.
+    pub scale: f32,
+    /// Tokens each row sees, itself included; `None`: all.
+    pub window: Option<u32>,
+    /// `[num_rows, num_qo_heads · head_dim]`, a matrix-input buffer.
+    pub out: &'a mut O::Buffer,
+}
+
+impl<O: Ops + ?Sized> RotateAttend<'_, O> {
+    /// Columns of `qkv`.
+    pub fn stride(&self) -> usize {
+        (self.num_qo_heads + 2 * self.num_kv_heads) * self.head_dim
+    }
+
+    /// Its parts, one after the other: what a backend does that has nothing better.
+    ///
+    /// # Errors
+    /// Those of the parts.
+    pub fn by_parts(self, ops: &mut O) -> Result<(), OpError> {
+        let stride = self.stride();
+        let RotateAttend { batch, num_rows, qkv, angles, rotary_dim, kv_cache, layer_idx, .. } =
+            self;
+        let RotateAttend { num_qo_heads, num_kv_heads, head_dim, scale, window, out, .. } = self;
+        for (first_head, num_heads) in [(0, num_qo_heads), (num_qo_heads, num_kv_heads)] {
+            let x = Cols { buffer: &mut *qkv, first_col: first_head * head_dim, stride };
+            ops.rope(Rope { x, angles, num_rows, num_heads, head_dim, rotary_dim })?;
+        }
+        let cols =
+            |first_head: usize| Cols { buffer: &*qkv, first_col: first_head * head_dim, stride };
+        let (q, k, v) = (cols(0), cols(num_qo_heads), cols(num_qo_heads + num_kv_heads));
+        ops.kv_write(KvWrite { batch, k, v, kv_cache: &mut *kv_cache, layer_idx })?;
+        ops.attention(Attention { batch, q, kv_cache, layer_idx, num_qo_heads, scale, window, out })
+    }
+}
+
 /// `out[t, i] = silu(gate_up[t, i]) · gate_up[t, width + i]`, with `silu(x) = x / (1 + e^−x)`.
 ///
 /// Shapes: `gate_up` `[num_rows, 2 · width]` f32, `out` `[num_rows, width]`, a matrix-input buffer.
@@ -250,6 +310,14 @@ pub trait Ops: Device {
     /// # Errors
     /// As all methods.
     fn attention(&mut self, args: Attention<'_, Self>) -> Result<(), OpError>;
+
+    /// See [`RotateAttend`].
+    ///
+    /// # Errors
+    /// As all methods.
+    fn rotate_attend(&mut self, args: RotateAttend<'_, Self>) -> Result<(), OpError> {
+        args.by_parts(self)
+    }
 
     /// See [`SiluMul`].
     ///

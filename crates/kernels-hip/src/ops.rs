@@ -49,7 +49,7 @@ pub use mfma_probe::{MfmaProbe, Operands};
 pub use paged_batch::PagedBatch;
 pub use rms_norm::{NormRows, RmsNorm};
 pub use rms_norm_fp8_quantize::RmsNormFp8Quantize;
-pub use rope::{Rope, RopeAngles, RopeLayout, RopeShape};
+pub use rope::{Rope, RopeAngles, RopeConvert, RopeLayout, RopeShape};
 pub use row_scales::FusedShape;
 pub use sample::{Sample, SampleRow};
 pub use silu_mul_fp8_quantize::SiluMulFp8Quantize;
@@ -91,6 +91,7 @@ pub fn catalogue() -> Vec<VariantInfo> {
         .chain(infos(rms_norm::VARIANTS))
         .chain(infos(rope::ANGLES_VARIANTS))
         .chain(infos(rope::VARIANTS))
+        .chain(infos(rope::CONVERT_VARIANTS))
         .chain(infos(rms_norm_fp8_quantize::VARIANTS))
         .chain(infos(sample::VARIANTS))
         .chain(infos(silu_mul_fp8_quantize::VARIANTS))

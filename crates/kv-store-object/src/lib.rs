@@ -2,11 +2,14 @@
 //! what the store itself is.
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod error;
+mod inventory;
 mod open;
 mod pieces;
 mod tier;
 
 pub use error::ObjectError;
+pub use inventory::BucketInventory;
 pub use open::{OpenError, open, store_config};
 pub use tier::{ObjectConfig, ObjectTier};

@@ -5,19 +5,15 @@
 //! it is listed, not its length, not its entity tag.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
-use object_store::path::Path;
-use object_store::{
-    ClientOptions, Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
-};
-use tokio::runtime::Runtime;
+use object_store::{ClientOptions, Error, ObjectStore, RetryConfig};
 
 use kv_store::clock::Clock;
 use kv_store::counters::{Counters, TierStats};
@@ -29,13 +25,13 @@ use kv_store::record::{
 };
 use kv_store::tier::{Chunk, Expected, Tier, Usage};
 
+use crate::bucket::Bucket;
 use crate::error::ObjectError;
 use crate::pieces::Pieces;
 
 /// A request that gets no answer for so long has failed: computing is then the faster way.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RETRIES: usize = 2;
-const NUM_RUNTIME_THREADS: usize = 2;
 
 /// How a bucket is used.
 #[derive(Clone)]
@@ -109,9 +105,7 @@ pub struct ObjectTier {
     expected: Arc<Expected>,
     clock: Arc<dyn Clock>,
     config: ObjectConfig,
-    root: Path,
-    /// There until the tier is dropped.
-    runtime: Option<Runtime>,
+    bucket: Bucket,
     writer: WriterId,
     sequence: AtomicU64,
     index: Mutex<Index>,
@@ -151,19 +145,11 @@ impl ObjectTier {
         expected: Arc<Expected>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ObjectError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(NUM_RUNTIME_THREADS)
-            .thread_name("kv-store-object")
-            .enable_all()
-            .build()
-            .map_err(ObjectError::Runtime)?;
         let policy = (config.policy)();
-        let version = format!("records-v{}", record::VERSION);
         let tier = ObjectTier {
             expected,
             config: config.clone(),
-            root: Path::from(config.prefix.as_str()).join(version),
-            runtime: Some(runtime),
+            bucket: Bucket::new(config)?,
             writer: WriterId(unique()),
             sequence: AtomicU64::new(0),
             index: Mutex::new(Index { entries: HashMap::new(), policy, bytes: 0 }),
@@ -180,68 +166,21 @@ impl ObjectTier {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn path(&self, key: &ChunkKey) -> Path {
-        let name = key.to_string();
-        self.root.clone().join(&name[..2]).join(name)
-    }
-
-    /// Waits for what the runtime's own threads do: so the caller may be a thread of another runtime.
-    fn wait<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let stopped = || Error::NotSupported { source: "the tier is closed".into() };
-        let (done, wait) = std::sync::mpsc::sync_channel(1);
-        let runtime = self.runtime.as_ref().ok_or_else(stopped)?;
-        runtime.spawn(async move {
-            // Whoever waited is gone only when the thread died.
-            let _ = done.send(work.await);
-        });
-        wait.recv().map_err(|_| stopped())?
-    }
-
     /// The whole object, which should have so many tokens; `None` if there is none.
-    fn fetch(&self, key: &ChunkKey, num_tokens: usize) -> Result<Option<Vec<u8>>, Error> {
+    fn fetch(&self, key: &ChunkKey, num_tokens: usize) -> Result<Option<Bytes>, Error> {
         let shape = &self.expected.shape;
         // No codec makes a layer much longer than it is.
         let longest = 2 * shape.chunk_bytes(num_tokens) as u64
             + u64::from(shape.num_layers) * ALIGNMENT as u64
             + header_bytes(shape.num_layers) as u64
             + 2 * ALIGNMENT as u64;
-        let (store, path) = (Arc::clone(&self.config.store), self.path(key));
-        let fetched = self.wait(async move {
-            let object = store.get(&path).await?;
-            if object.meta.size > longest {
-                // Longer than its record can be: nothing of it is read, and nothing is no record.
-                return Ok(Vec::new());
-            }
-            Ok(Vec::from(object.bytes().await?))
-        });
-        match fetched {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn delete(&self, key: &ChunkKey) -> Result<(), Error> {
-        let (store, path) = (Arc::clone(&self.config.store), self.path(key));
-        match self.wait(async move { store.delete(&path).await }) {
-            Err(Error::NotFound { .. }) => Ok(()),
-            deleted => deleted,
-        }
+        self.bucket.fetch(key, longest)
     }
 
     /// What is wrong is kept, where no reader looks, for whoever wants to know why.
     fn quarantine(&self, key: &ChunkKey) {
-        let (store, from) = (Arc::clone(&self.config.store), self.path(key));
-        let to = Path::from(self.config.prefix.as_str()).join("quarantine").join(key.to_string());
-        let moved = self.wait(async move {
-            store.copy(&from, &to).await?;
-            store.delete(&from).await
-        });
         // If it cannot be moved, the next reader tries again.
-        if moved.is_ok() {
+        if self.bucket.set_aside(key).is_ok_and(|was_there| was_there) {
             self.counters.quarantined.fetch_add(1, Relaxed);
         }
         self.index().remove(key);
@@ -266,9 +205,7 @@ impl ObjectTier {
             return None;
         }
         let ranges = Pieces::of_plain(shape, layers, out.len() / token_bytes);
-        let (store, path) = (Arc::clone(&self.config.store), self.path(key));
-        let asked = ranges.clone();
-        let pieces = self.wait(async move { store.get_ranges(&path, &asked).await }).ok()?;
+        let pieces = self.bucket.fetch_ranges(key, ranges.to_vec()).ok()?;
         let pieces = Pieces::new(&ranges, pieces)?;
         match self.reader().layers(&pieces, key, layers.clone(), out) {
             ReadOutcome::Exact(meta, layer_digests) => {
@@ -332,14 +269,14 @@ impl ObjectTier {
         let codec = self.config.codecs.write();
         // A bucket answers when it has the object for good.
         let origin = Origin { writer: self.writer, sequence, is_durable: true };
-        let record = record::encode(chunk, &self.expected, codec, origin);
+        let record = Bytes::from(record::encode(chunk, &self.expected, codec, origin));
         let (num_bytes, tenant) = (record.len() as u64, chunk.meta().tenant);
         if let Err(reject) = self.make_room(num_bytes, tenant) {
             return Put::Rejected(reject);
         }
         // Once more if what was there had to be put aside.
         for _ in 0..2 {
-            match self.create(chunk.key(), record.clone()) {
+            match self.bucket.create(chunk.key(), record.clone()) {
                 Ok(()) => {
                     self.index().insert(chunk.key(), num_bytes, Some(tenant));
                     return Put::Stored;
@@ -380,12 +317,6 @@ impl ObjectTier {
         }
     }
 
-    fn create(&self, key: &ChunkKey, record: Vec<u8>) -> Result<(), Error> {
-        let (store, path) = (Arc::clone(&self.config.store), self.path(key));
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        self.wait(async move { store.put_opts(&path, record.into(), options).await.map(|_| ()) })
-    }
-
     fn make_room(&self, num_bytes: u64, tenant: TenantTag) -> Result<(), Reject> {
         if num_bytes > self.config.cap_bytes {
             return Err(Reject::TooLarge);
@@ -403,7 +334,7 @@ impl ObjectTier {
                     Admission::Yes => index.policy.victim().ok_or(Reject::Full)?,
                 }
             };
-            self.delete(&victim).map_err(|_| Reject::Full)?;
+            self.bucket.delete(&victim).map_err(|_| Reject::Full)?;
             // A policy that names what is not there would be asked for ever.
             let bytes = self.index().remove(&victim).ok_or(Reject::Full)?;
             self.counters.count_eviction(bytes);
@@ -412,21 +343,7 @@ impl ObjectTier {
 
     /// Takes what others wrote and removed.
     fn list(&self) -> Result<(), Error> {
-        let (store, root) = (Arc::clone(&self.config.store), self.root.clone());
-        let objects: Vec<ObjectMeta> = self.wait(async move {
-            let mut listing = store.list(Some(&root));
-            let mut objects = Vec::new();
-            while let Some(object) =
-                std::future::poll_fn(|context| listing.as_mut().poll_next(context)).await
-            {
-                objects.push(object?);
-            }
-            Ok(objects)
-        })?;
-        let keyed = objects.iter().filter_map(|object| {
-            Some((ChunkKey::parse(object.location.filename()?)?, object.size))
-        });
-        let listed: HashMap<ChunkKey, u64> = keyed.collect();
+        let listed: HashMap<ChunkKey, u64> = self.bucket.list()?.into_iter().collect();
         let mut index = self.index();
         let mut gone: Vec<ChunkKey> = index.entries.keys().copied().collect();
         gone.retain(|key| !listed.contains_key(key));
@@ -445,15 +362,6 @@ impl ObjectTier {
 fn unique() -> u128 {
     let half = || u128::from(RandomState::new().build_hasher().finish());
     half() << 64 | half()
-}
-
-impl Drop for ObjectTier {
-    fn drop(&mut self) {
-        // Waiting for the threads would panic in a thread of another runtime.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl Tier for ObjectTier {
@@ -481,7 +389,7 @@ impl Tier for ObjectTier {
 
     fn remove(&self, key: &ChunkKey) {
         // What cannot be removed stays, and is as good as before.
-        let _ = self.delete(key);
+        let _ = self.bucket.delete(key);
         self.index().remove(key);
     }
 

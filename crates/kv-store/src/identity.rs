@@ -40,6 +40,7 @@ pub struct IdentityParts<'a> {
 pub struct Identity {
     digest: [u8; 32],
     kv_dtype: String,
+    lossy_codec: Option<String>,
 }
 
 /// An identity that would not tell KV apart.
@@ -99,7 +100,11 @@ impl Identity {
         fields.field("kv scales", &parts.kv_scales);
         fields.field("numerics", parts.numerics.as_bytes());
         fields.optional("lossy codec", parts.lossy_codec.map(str::as_bytes));
-        Ok(Identity { digest: fields.finish(), kv_dtype: parts.kv_dtype.to_owned() })
+        Ok(Identity {
+            digest: fields.finish(),
+            kv_dtype: parts.kv_dtype.to_owned(),
+            lossy_codec: parts.lossy_codec.map(str::to_owned),
+        })
     }
 
     /// BLAKE3 over all parts.
@@ -110,6 +115,11 @@ impl Identity {
     /// The storage format of KV elements.
     pub fn kv_dtype(&self) -> &str {
         &self.kv_dtype
+    }
+
+    /// The lossy codec, if its KV is not what was computed.
+    pub fn lossy_codec(&self) -> Option<&str> {
+        self.lossy_codec.as_deref()
     }
 }
 

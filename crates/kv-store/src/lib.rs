@@ -8,6 +8,7 @@
 //! - [`disk`]: what the directory tier asks of a machine, so that tests can crash it
 //! - [`tier`]: where chunks live, and [`eviction`], what leaves when a tier is full
 //! - [`store`]: lookup, get, put over the tiers, and the same by worker threads
+//! - [`inventory`]: all records of a place, for those who look after it
 //! - [`planner`]: whether to load what is stored, or to compute it again, or both
 //! - [`outcome`] and [`counters`]: what comes of asking, and how often; [`metrics`] tells it over HTTP
 //!
@@ -23,6 +24,7 @@ pub mod digest;
 pub mod disk;
 pub mod eviction;
 pub mod identity;
+pub mod inventory;
 pub mod keys;
 pub mod metrics;
 pub mod outcome;

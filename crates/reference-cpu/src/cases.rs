@@ -256,6 +256,45 @@ pub fn kv_formats(dtypes: &[KvDType]) -> Vec<KvFormat> {
     dtypes.iter().flat_map(ways).collect()
 }
 
+/// Rotation, writing and attention in one.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // The names are those of `engine_core::ops::RotateAttend`.
+pub struct RotateAttendCase {
+    pub num_qo_heads: usize,
+    pub num_kv_heads: usize,
+    pub head_dim: usize,
+    pub rotary_dim: usize,
+    pub block_size: usize,
+    pub window: Option<u32>,
+    pub seqs: Vec<SeqCase>,
+}
+
+/// Cases of [`RotateAttendCase`]: a decode with a sequence of more than one partition, and a chunk of which a part of each head
+/// turns.
+pub fn rotate_attend() -> Vec<RotateAttendCase> {
+    let seq = |num_rows, seq_len| SeqCase { seq_len, num_rows };
+    vec![
+        RotateAttendCase {
+            num_qo_heads: 4,
+            num_kv_heads: 2,
+            head_dim: 64,
+            rotary_dim: 64,
+            block_size: 16,
+            window: None,
+            seqs: vec![seq(1, 600), seq(2, 19), seq(1, 1)],
+        },
+        RotateAttendCase {
+            num_qo_heads: 3,
+            num_kv_heads: 1,
+            head_dim: 64,
+            rotary_dim: 32,
+            block_size: 7,
+            window: Some(24),
+            seqs: vec![seq(11, 40), seq(1, 30)],
+        },
+    ]
+}
+
 /// Writing the cache.
 #[derive(Clone, Debug)]
 pub struct KvWriteCase {

@@ -16,25 +16,6 @@
 #include "kv_write.h"
 #include "rope.h"
 
-struct Rotated {
-    // Of the token: cosines, then sines.
-    const float *__restrict__ angles;
-    unsigned rotary_dim;
-    unsigned interleaved;
-
-    __device__ float operator()(const float *head, unsigned d) const {
-        if (d >= rotary_dim) {
-            return head[d];
-        }
-        const unsigned half = rotary_dim / 2;
-        const unsigned i = interleaved ? d / 2 : d % half;
-        const bool is_first = interleaved ? d % 2 == 0 : d < half;
-        const float a = head[interleaved ? 2 * i : i], b = head[interleaved ? 2 * i + 1 : i + half];
-        const float cos = angles[i], sin = angles[half + i];
-        return is_first ? rope_first(a, b, cos, sin) : rope_second(a, b, cos, sin);
-    }
-};
-
 #define KV_WRITE(NAME, Format)                                                                                         \
     extern "C" __global__ void __launch_bounds__(WAVE_SIZE) kv_write_rope_v1_naive__f32_##NAME(                        \
         Format::Bits *__restrict__ k_pool, Format::Bits *__restrict__ v_pool, const long *__restrict__ slot_mapping,   \

@@ -33,7 +33,15 @@ impl DeviceBatch {
     }
 }
 
+/// Rows of a sequence up to which a step is a decode, with or without drafted tokens.
+const MAX_DECODE_ROWS: u32 = 8;
+
 impl Uploaded {
+    /// Whether `paged_attention` is for it, and not `prefill_attention`.
+    pub(super) fn is_decode(&self) -> bool {
+        self.sequences.lens().all(|(num_rows, _)| num_rows <= MAX_DECODE_ROWS)
+    }
+
     pub(super) fn num_tokens(&self) -> usize {
         self.host.num_tokens()
     }

@@ -119,7 +119,13 @@ impl Device for KernelsHip {
     ) -> Result<(), OpError> {
         check(batch)?;
         let before = device_batch.uploaded.take();
-        device_batch.uploaded = Some(Uploaded::new(&self.device, &self.stream, batch, before)?);
+        let uploaded = Uploaded::new(&self.device, &self.stream, batch, before)?;
+        if uploaded.is_decode() {
+            // Here, where the host waits for copies anyway, and not in a layer.
+            let prepared = self.kernels.paged_attention.prepare(&self.stream, &uploaded.sequences);
+            prepared.map_err(|error| op_error("upload_batch", error))?;
+        }
+        device_batch.uploaded = Some(uploaded);
         Ok(())
     }
 

@@ -8,8 +8,8 @@ use engine_core::kv_dtype::KvDType;
 
 use crate::device::Device;
 use crate::ops::{
-    Attention, Convert, Embed, Gemm, HeadNorm, KvBlocks, KvWrite, RmsNorm, Rope, RopeAngles,
-    SiluMul,
+    Attention, Convert, Embed, Gemm, HeadNorm, KvBlocks, KvWrite, KvWriteRope, RmsNorm, Rope,
+    RopeAngles, RopeConvert, SiluMul,
 };
 use crate::result::Result;
 use crate::variant::Choices;
@@ -22,6 +22,7 @@ pub(super) struct Kernels {
     pub(super) head_norm: HeadNorm,
     pub(super) rope_angles: RopeAngles,
     pub(super) rope: Rope,
+    pub(super) rope_convert: RopeConvert,
     pub(super) silu_mul: SiluMul,
     pub(super) convert: Convert,
     pub(super) paged_attention: Attention,
@@ -29,6 +30,7 @@ pub(super) struct Kernels {
     device: Device,
     /// By format of the cache; loaded with the first cache of it.
     kv_writes: HashMap<KvDType, KvWrite>,
+    kv_write_ropes: HashMap<KvDType, KvWriteRope>,
     /// By bytes of an element.
     kv_blocks: HashMap<usize, KvBlocks>,
 }
@@ -42,12 +44,14 @@ impl Kernels {
             head_norm: HeadNorm::new(device)?,
             rope_angles: RopeAngles::new(device)?,
             rope: Rope::new(device)?,
+            rope_convert: RopeConvert::new(device, dtype)?,
             silu_mul: SiluMul::new(device, dtype)?,
             convert: Convert::new(device, dtype)?,
             paged_attention: Attention::paged(device, Arc::clone(choices)),
             prefill_attention: Attention::prefill(device, Arc::clone(choices)),
             device: device.clone(),
             kv_writes: HashMap::new(),
+            kv_write_ropes: HashMap::new(),
             kv_blocks: HashMap::new(),
         })
     }
@@ -57,6 +61,13 @@ impl Kernels {
             self.kv_writes.insert(dtype, KvWrite::new(&self.device, dtype)?);
         }
         Ok(&self.kv_writes[&dtype])
+    }
+
+    pub(super) fn kv_write_rope(&mut self, dtype: KvDType) -> Result<&KvWriteRope> {
+        if !self.kv_write_ropes.contains_key(&dtype) {
+            self.kv_write_ropes.insert(dtype, KvWriteRope::new(&self.device, dtype)?);
+        }
+        Ok(&self.kv_write_ropes[&dtype])
     }
 
     pub(super) fn kv_blocks(&mut self, size_bytes: usize) -> Result<&KvBlocks> {

@@ -3,20 +3,18 @@
 use engine_core::checkpoint::RowSource;
 use engine_core::device::OpError;
 use engine_core::ops::{
-    Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, SiluMul,
+    Attention, Cols, HeadNorm, KvWrite, Linear, Ops, Out, RmsNorm, Rope, RopeAngles, RotateAttend,
+    SiluMul,
 };
 
 use super::batch::check_slots;
 use super::error::op_error;
 use super::memory::alloc;
-use super::{DeviceBatch, KernelsHip, Matrix, Memory};
+use super::{DeviceBatch, KernelsHip, KvCache, Matrix, Memory};
 use crate::buffer::Buffer;
 use crate::ops::{
-    AttentionInputs, AttentionOutputs, KvRows, NormRows, Product, RopeLayout, RopeShape,
+    AttentionInputs, AttentionOutputs, KeyRope, KvRows, NormRows, Product, RopeLayout, RopeShape,
 };
-
-/// Rows of a sequence up to which a step is a decode, with or without drafted tokens.
-const MAX_DECODE_ROWS: u32 = 8;
 
 fn wide<'a>(op: &'static str, x: &Cols<&'a Memory>) -> Result<Cols<&'a Buffer<f32>>, OpError> {
     Ok(Cols { buffer: x.buffer.wide(op)?, first_col: x.first_col, stride: x.stride })
@@ -27,6 +25,55 @@ fn wide_mut<'a>(
     x: Cols<&'a mut Memory>,
 ) -> Result<Cols<&'a mut Buffer<f32>>, OpError> {
     Ok(Cols { buffer: x.buffer.wide_mut(op)?, first_col: x.first_col, stride: x.stride })
+}
+
+impl KernelsHip {
+    /// Room for so many elements of queries.
+    fn grow_queries(&mut self, len: usize) -> Result<(), OpError> {
+        if self.queries.len() < len {
+            self.queries = alloc(&self.device, len, "queries")?;
+        }
+        Ok(())
+    }
+
+    /// Attends with the queries that have been made.
+    fn attend(
+        &mut self,
+        batch: &DeviceBatch,
+        (kv_cache, layer_idx): (&KvCache, usize),
+        num_qo_heads: usize,
+        (scale, window): (f32, Option<u32>),
+        out: &mut Memory,
+    ) -> Result<(), OpError> {
+        const OP: &str = "attention";
+        let batch = batch.get(OP)?;
+        let layout = &kv_cache.layout;
+        let layer = kv_cache.layer(OP, layer_idx)?;
+        let stride = num_qo_heads.saturating_mul(layout.head_dim());
+        let inputs = AttentionInputs {
+            q: Cols { buffer: &self.queries, first_col: 0, stride },
+            q_dtype: self.compute_dtype,
+            num_qo_heads,
+            k_pool: &layer.k,
+            v_pool: &layer.v,
+            layout,
+            k_scales: &layer.k_scales,
+            v_scales: &layer.v_scales,
+            token_scales: None,
+            batch: &batch.sequences,
+            scale,
+            window,
+            soft_cap: None,
+            alibi_slopes: None,
+            sinks: None,
+        };
+        let op = match batch.is_decode() {
+            true => &mut self.kernels.paged_attention,
+            false => &mut self.kernels.prefill_attention,
+        };
+        let outputs = AttentionOutputs { out: out.narrow_mut(OP)?, lse: None };
+        op.run(&self.stream, outputs, &inputs).map_err(|error| op_error(OP, error))
+    }
 }
 
 impl Ops for KernelsHip {
@@ -153,44 +200,60 @@ impl Ops for KernelsHip {
     fn attention(&mut self, args: Attention<'_, Self>) -> Result<(), OpError> {
         const OP: &str = "attention";
         let Attention { batch, q, kv_cache, layer_idx, num_qo_heads, scale, window, out } = args;
-        let failed = |error| op_error(OP, error);
-        let batch = batch.get(OP)?;
-        let (num_tokens, layout) = (batch.num_tokens(), &kv_cache.layout);
-        let layer = kv_cache.layer(OP, layer_idx)?;
-        let width = num_qo_heads.saturating_mul(layout.head_dim());
-        let len = num_tokens.saturating_mul(width);
-        if self.queries.len() < len {
-            self.queries = alloc(&self.device, len, "queries")?;
-        }
-        let queries = wide(OP, &q)?;
+        let num_tokens = batch.get(OP)?.num_tokens();
+        let width = num_qo_heads.saturating_mul(kv_cache.layout.head_dim());
+        self.grow_queries(num_tokens.saturating_mul(width))?;
         self.kernels
             .convert
-            .run(&self.stream, &mut self.queries, &queries, [num_tokens, width])
-            .map_err(failed)?;
-        let inputs = AttentionInputs {
-            q: Cols { buffer: &self.queries, first_col: 0, stride: width },
-            q_dtype: self.compute_dtype,
-            num_qo_heads,
-            k_pool: &layer.k,
-            v_pool: &layer.v,
-            layout,
+            .run(&self.stream, &mut self.queries, &wide(OP, &q)?, [num_tokens, width])
+            .map_err(|error| op_error(OP, error))?;
+        self.attend(batch, (kv_cache, layer_idx), num_qo_heads, (scale, window), out)
+    }
+
+    /// With two launches before attention instead of four.
+    fn rotate_attend(&mut self, args: RotateAttend<'_, Self>) -> Result<(), OpError> {
+        const OP: &str = "rotate_attend";
+        let stride = args.stride();
+        let RotateAttend { batch, num_rows, qkv, angles, rotary_dim, kv_cache, layer_idx, .. } =
+            args;
+        let RotateAttend { num_qo_heads, num_kv_heads, head_dim, scale, window, out, .. } = args;
+        let uploaded = batch.get(OP)?;
+        check_slots(OP, &uploaded.host, &kv_cache.shape)?;
+        let equal = |what, found, expected| match found == expected {
+            true => Ok(()),
+            false => Err(OpError::Shape { op: OP, what, found, expected }),
+        };
+        equal("num_rows", num_rows, uploaded.num_tokens())?;
+        equal("num_kv_heads", num_kv_heads, kv_cache.shape.num_kv_heads)?;
+        equal("head_dim", head_dim, kv_cache.shape.head_dim)?;
+        let (qkv, angles) = (qkv.wide(OP)?, angles.wide(OP)?);
+        let cols =
+            |first_head: usize| Cols { buffer: qkv, first_col: first_head * head_dim, stride };
+        let failed = |error| op_error(OP, error);
+        let rope_layout = RopeLayout::HalfSplit;
+        let layout = kv_cache.layout;
+        let layer = kv_cache.layer_mut(OP, layer_idx)?;
+        let rows = KvRows {
+            slot_mapping: &uploaded.slot_mapping,
+            num_tokens: num_rows,
+            k: cols(num_qo_heads),
+            v: cols(num_qo_heads + num_kv_heads),
             k_scales: &layer.k_scales,
             v_scales: &layer.v_scales,
             token_scales: None,
-            batch: &batch.sequences,
-            scale,
-            window,
-            soft_cap: None,
-            alibi_slopes: None,
-            sinks: None,
         };
-        let is_decode = batch.sequences.lens().all(|(num_rows, _)| num_rows <= MAX_DECODE_ROWS);
-        let op = match is_decode {
-            true => &mut self.kernels.paged_attention,
-            false => &mut self.kernels.prefill_attention,
-        };
-        let outputs = AttentionOutputs { out: out.narrow_mut(OP)?, lse: None };
-        op.run(&self.stream, outputs, &inputs).map_err(failed)
+        let rope = KeyRope { angles, rotary_dim, layout: rope_layout };
+        let op = self.kernels.kv_write_rope(layout.dtype()).map_err(failed)?;
+        op.run(&self.stream, &layout, [&mut layer.k, &mut layer.v], rows, rope).map_err(failed)?;
+
+        self.grow_queries(num_rows.saturating_mul(num_qo_heads * head_dim))?;
+        let num_heads = num_qo_heads;
+        let shape = RopeShape { num_rows, num_heads, head_dim, rotary_dim, layout: rope_layout };
+        self.kernels
+            .rope_convert
+            .run(&self.stream, &mut self.queries, &cols(0), angles, shape)
+            .map_err(failed)?;
+        self.attend(batch, (kv_cache, layer_idx), num_qo_heads, (scale, window), out)
     }
 
     fn silu_mul(&mut self, args: SiluMul<'_, Memory>) -> Result<(), OpError> {

@@ -21,7 +21,7 @@ pub use self::shape::AttentionShape;
 pub(super) use self::shape::{MERGE, PAGED, PREFILL, REPACK};
 use self::shape::{ONE_SHOT, SPLIT};
 use self::split::{AttentionSplit, WAVES_PER_COMPUTE_UNIT, Workspace, partitions_per_workgroup};
-use self::work::{Heads, Limit, WorkList};
+use self::work::{AttentionWork, Heads, Limit, WorkLists};
 use super::paged_batch::PagedBatch;
 use super::{check_view, count};
 use crate::buffer::Buffer;
@@ -41,7 +41,7 @@ pub struct Attention {
     modules: BTreeMap<&'static str, Module>,
     kernels: BTreeMap<String, Kernel>,
     workspace: Workspace,
-    work: WorkList,
+    work: WorkLists,
     pages: Pages,
     /// Instead of the cost model's choice.
     partitions_per_workgroup: Option<usize>,
@@ -142,7 +142,7 @@ impl Attention {
             modules: BTreeMap::new(),
             kernels: BTreeMap::new(),
             workspace: Workspace::default(),
-            work: WorkList::default(),
+            work: WorkLists::default(),
             pages: Pages::default(),
             partitions_per_workgroup: None,
         }
@@ -163,6 +163,16 @@ impl Attention {
         Ok(())
     }
 
+    /// Deals the work of `batch` as that of the last batch was dealt, for every kind of layer that there was: layers of
+    /// those kinds will not wait for a copy to the device.
+    ///
+    /// # Errors
+    ///
+    /// HIP's.
+    pub fn prepare(&mut self, stream: &Stream, batch: &PagedBatch) -> Result<()> {
+        self.work.prepare((&self.device, stream), batch.lens())
+    }
+
     /// Attends every row of the batch.
     ///
     /// # Errors
@@ -177,9 +187,14 @@ impl Attention {
         let shape = inputs.check(&outputs)?;
         let mut args = inputs.args(&outputs)?;
         let variant = self.variant(&shape)?;
+        let mut work = AttentionWork::default();
         let mapping = match Mapping::of(variant) {
             Mapping::Split(_) => Mapping::Split(self.partitions(&shape, inputs)),
-            Mapping::Work(_) => Mapping::Work(self.make_work(stream, &shape, inputs)?),
+            Mapping::Work(_) => {
+                let num_workgroups;
+                (num_workgroups, work) = self.make_work(stream, &shape, inputs)?;
+                Mapping::Work(num_workgroups)
+            }
             mapping => mapping,
         };
         if mapping != Mapping::RowHead && !shape.has_even_blocks() {
@@ -200,7 +215,6 @@ impl Attention {
             }
         };
         let split = self.workspace.split(&self.device, &shape, num_tokens, partitions)?;
-        let work = self.work.argument();
         let arguments = [Argument::value(&args), Argument::value(&split), Argument::value(&work)];
         let has_list = matches!(mapping, Mapping::Work(_));
         let arguments = if has_list { &arguments } else { &arguments[..2] };
@@ -275,7 +289,7 @@ impl Attention {
         stream: &Stream,
         shape: &AttentionShape,
         inputs: &AttentionInputs<'_>,
-    ) -> Result<usize> {
+    ) -> Result<(usize, AttentionWork)> {
         let num_compute_units = self.device.info().num_compute_units as usize;
         let limit = match self.partitions_per_workgroup {
             Some(count) => Limit::Partitions(count),
@@ -284,7 +298,7 @@ impl Attention {
         let AttentionShape { num_qo_heads, num_kv_heads, .. } = *shape;
         let window = inputs.window;
         let heads = Heads { group: num_qo_heads / num_kv_heads, num_kv_heads, window };
-        self.work.make((&self.device, stream), heads, inputs.batch.lens(), limit)
+        self.work.make((&self.device, stream), (heads, limit), inputs.batch.lens())
     }
 
     fn variant(&self, shape: &AttentionShape) -> Result<&'static str> {

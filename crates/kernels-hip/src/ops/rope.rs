@@ -1,24 +1,29 @@
 //! `rope_angles` and `rope`.
 
+use engine_core::dtype::DType;
 use engine_core::ops::Cols;
 
-use super::{WORKGROUP_SIZE, check_view, count, plain};
+use super::{WORKGROUP_SIZE, check_view, count, format_name, plain};
 use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::launch::{Argument, Geometry};
-use crate::module::Kernel;
+use crate::module::{Kernel, Module};
 use crate::result::{Error, Result};
 use crate::stream::Stream;
 use crate::variant::{Any, Variant};
 
 const ANGLES_NAME: &str = "rope_angles_v1_naive";
 const NAME: &str = "rope_v1_naive";
+const CONVERT_NAME: &str = "rope_convert_v1_naive";
 
 /// What there is of `rope_angles`.
 pub(super) const ANGLES_VARIANTS: &[Variant<Any>] = &[plain("rope_angles", ANGLES_NAME, "none")];
 
 /// What there is of `rope`.
 pub(super) const VARIANTS: &[Variant<Any>] = &[plain("rope", NAME, "none")];
+
+/// What there is of `rope_convert`.
+pub(super) const CONVERT_VARIANTS: &[Variant<Any>] = &[plain("rope_convert", CONVERT_NAME, "none")];
 
 /// cos and sin of positions: [`engine_core::ops::RopeAngles`].
 pub struct RopeAngles {
@@ -96,6 +101,89 @@ pub struct RopeShape {
     pub layout: RopeLayout,
 }
 
+impl RopeShape {
+    /// Fails unless a kernel may rotate the heads of `x` by `angles`; gives the elements of a row.
+    fn check(&self, x: &Cols<&Buffer<f32>>, angles: &Buffer<f32>) -> Result<u32> {
+        let RopeShape { num_rows, num_heads, head_dim, rotary_dim, .. } = *self;
+        if rotary_dim == 0 || rotary_dim > head_dim || !rotary_dim.is_multiple_of(2) {
+            let found = format!("{rotary_dim} of {head_dim}");
+            let (what, allowed) = ("rotary_dim", "even, from 2 to head_dim");
+            return Err(Error::Value { what, allowed, found });
+        }
+        let width = num_heads.saturating_mul(head_dim);
+        check_view("x", x, num_rows, width)?;
+        angles.check_at_least("angles", num_rows.saturating_mul(rotary_dim))?;
+        // Kernels count a row's elements in 32 bits.
+        count("columns", width)
+    }
+}
+
+/// [`Rope`] and then [`super::Convert`], in one: queries on their way to attention, with the bits of the two.
+pub struct RopeConvert {
+    kernel: Kernel,
+}
+
+impl RopeConvert {
+    /// Loads `rope_convert_v1_naive` to `dtype`.
+    ///
+    /// # Errors
+    ///
+    /// If `dtype` has not 16 bits, or the build has none for this device; HIP's.
+    pub fn new(device: &Device, dtype: DType) -> Result<Self> {
+        Self::of(&device.variant(CONVERT_NAME)?, dtype)
+    }
+
+    /// As [`RopeConvert::new`], of a code object from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_code_object(device: &Device, code_object: &[u8], dtype: DType) -> Result<Self> {
+        Self::of(&device.module(code_object)?, dtype)
+    }
+
+    fn of(module: &Module, dtype: DType) -> Result<Self> {
+        let kernel = format!("{CONVERT_NAME}__f32_{}", format_name(dtype)?);
+        Ok(RopeConvert { kernel: module.kernel(&kernel)? })
+    }
+
+    /// The heads that the view's columns are, rotated by `angles`, rows of `rotary_dim`, and rounded, as dense rows. `x`
+    /// stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rope::run`], and if `out` is too short.
+    pub fn run(
+        &self,
+        stream: &Stream,
+        out: &mut Buffer<u16>,
+        x: &Cols<&Buffer<f32>>,
+        angles: &Buffer<f32>,
+        shape: RopeShape,
+    ) -> Result<()> {
+        let width = shape.check(x, angles)?;
+        out.check_at_least("out", shape.num_rows.saturating_mul(width as usize))?;
+        let stride = x.stride as u64;
+        let [head_dim, rotary_dim] = [shape.head_dim, shape.rotary_dim].map(|size| size as u32);
+        let interleaved = u32::from(shape.layout == RopeLayout::Interleaved);
+        let args = [
+            Argument::output(out),
+            Argument::input_from(x.buffer, x.first_col),
+            Argument::value(&stride),
+            Argument::input(angles),
+            Argument::value(&width),
+            Argument::value(&head_dim),
+            Argument::value(&rotary_dim),
+            Argument::value(&interleaved),
+        ];
+        let workgroups = [count("num_rows", shape.num_rows)?, width.div_ceil(WORKGROUP_SIZE), 1];
+        let geometry = Geometry { workgroups, ..Geometry::linear(1, WORKGROUP_SIZE) };
+        // SAFETY: a work-item writes an element of a row of `width`, which `out` has, and reads two of the same head of
+        // the view and two of the row's angles, all checked above.
+        unsafe { self.kernel.launch(stream, geometry, &args) }
+    }
+}
+
 /// Rotates heads in place: [`engine_core::ops::Rope`].
 pub struct Rope {
     kernel: Kernel,
@@ -134,16 +222,7 @@ impl Rope {
     ) -> Result<()> {
         let RopeShape { num_rows, num_heads, head_dim, rotary_dim, layout } = shape;
         let Cols { buffer, first_col, stride } = x;
-        if rotary_dim == 0 || rotary_dim > head_dim || !rotary_dim.is_multiple_of(2) {
-            let found = format!("{rotary_dim} of {head_dim}");
-            let (what, allowed) = ("rotary_dim", "even, from 2 to head_dim");
-            return Err(Error::Value { what, allowed, found });
-        }
-        let width = num_heads.saturating_mul(head_dim);
-        check_view("x", &Cols { buffer: &*buffer, first_col, stride }, num_rows, width)?;
-        angles.check_at_least("angles", num_rows.saturating_mul(rotary_dim))?;
-        // The kernel counts a row's elements in 32 bits.
-        count("columns", width)?;
+        shape.check(&Cols { buffer: &*buffer, first_col, stride }, angles)?;
         let stride = stride as u64;
         let sizes = [num_heads, head_dim, rotary_dim].map(|size| size as u32);
         let interleaved = u32::from(layout == RopeLayout::Interleaved);

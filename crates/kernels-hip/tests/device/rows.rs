@@ -3,7 +3,7 @@
 use engine_core::dtype::DType;
 use engine_core::kv_dtype::KvDType;
 use engine_core::ops::Cols;
-use kernels_hip::ops::{Argmax, Convert, Rope, RopeLayout, RopeShape};
+use kernels_hip::ops::{Argmax, Convert, Rope, RopeConvert, RopeLayout, RopeShape};
 use reference_cpu::{bounds, ops};
 
 use crate::mutants::code_object;
@@ -78,6 +78,47 @@ fn interleaved_pairs_turn_as_half_split_ones_in_another_order() {
     ] {
         let view = Cols { buffer: &mut x, first_col: 0, stride: HEAD_DIM };
         assert!(op.run(&stream, view, &angles, shape).is_err(), "{shape:?}");
+    }
+}
+
+#[test]
+fn queries_turn_and_are_rounded_as_rope_and_convert_do() {
+    let Some((device, stream)) = device() else { return };
+    let code = code_object(&device, "rope_convert_v1_naive");
+    let rope = Rope::new(&device).unwrap();
+    let mut bits = Bits(12);
+    for (num_rows, num_heads, head_dim, rotary_dim) in
+        [(1, 1, 16, 2), (3, 5, 48, 32), (2, 3, 128, 128)]
+    {
+        let (first_col, width) = (3, num_heads * head_dim);
+        let stride = first_col + width + 2;
+        let x = bits.units(num_rows * stride);
+        let angles = device.buffer_from(&stream, &bits.units(num_rows * rotary_dim)).unwrap();
+        for (layout, dtype) in [
+            (RopeLayout::HalfSplit, DType::BF16),
+            (RopeLayout::Interleaved, DType::BF16),
+            (RopeLayout::HalfSplit, DType::F16),
+        ] {
+            let shape = RopeShape { num_rows, num_heads, head_dim, rotary_dim, layout };
+            let mut on_x = device.buffer_from(&stream, &x).unwrap();
+            let mut got = device.buffer::<u16>(num_rows * width).unwrap();
+            let op = RopeConvert::from_code_object(&device, &code, dtype).unwrap();
+            let view = Cols { buffer: &on_x, first_col, stride };
+            op.run(&stream, &mut got, &view, &angles, shape).unwrap();
+            let short = &mut device.buffer::<u16>(num_rows * width - 1).unwrap();
+            assert!(op.run(&stream, short, &view, &angles, shape).is_err());
+            let odd = RopeShape { rotary_dim: rotary_dim + 1, ..shape };
+            assert!(op.run(&stream, &mut got, &view, &angles, odd).is_err());
+
+            rope.run(&stream, Cols { buffer: &mut on_x, first_col, stride }, &angles, shape)
+                .unwrap();
+            let mut want = device.buffer::<u16>(num_rows * width).unwrap();
+            let view = Cols { buffer: &on_x, first_col, stride };
+            let convert = Convert::new(&device, dtype).unwrap();
+            convert.run(&stream, &mut want, &view, [num_rows, width]).unwrap();
+            let [got, want] = [&got, &want].map(|buffer| buffer.to_host(&stream).unwrap());
+            assert!(got == want, "{shape:?}, {dtype}");
+        }
     }
 }
 

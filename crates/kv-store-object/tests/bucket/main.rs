@@ -1,5 +1,6 @@
 //! Chunks in a bucket: over memory with faults, and over a real S3 server in a process of its own.
 
+mod inventory;
 mod refusals;
 mod s3;
 mod server;

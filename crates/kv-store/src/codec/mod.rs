@@ -1,14 +1,16 @@
-//! How the bytes of a layer are packed, without loss.
+//! How the bytes of a layer are packed, without loss: even FP8, which packs what was rounded before.
 //!
 //! A codec's name stands in the record, never in the key: what one store packed with LZ4, another reads that packs
 //! with Zstandard. A decoder is given the place for exactly the bytes that the shape says, so that no stored length
 //! can ask for memory.
 
 mod byte_plane;
+mod fp8;
 
 use std::sync::Arc;
 
 pub use byte_plane::BytePlane;
+pub use fp8::{FP8, Fp8, LossyFp8, TooLossy};
 
 use crate::record::{Codec, Codecs, DecodeError};
 
@@ -62,7 +64,12 @@ pub fn codecs(write: Arc<dyn Codec>) -> Codecs {
     let level = *LEVELS.start();
     Codecs::new(
         write,
-        [Arc::new(Lz4) as _, Arc::new(Zstd { level }) as _, Arc::new(BytePlane { level }) as _],
+        [
+            Arc::new(Lz4) as _,
+            Arc::new(Zstd { level }) as _,
+            Arc::new(BytePlane { level }) as _,
+            Arc::new(Fp8) as _,
+        ],
     )
 }
 

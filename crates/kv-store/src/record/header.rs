@@ -175,6 +175,15 @@ impl Header {
         ]
     }
 
+    /// The bytes of the header that begins with these, if it may be one: as long as a chunk's could be.
+    pub(super) fn length(start: &[u8]) -> Option<usize> {
+        let mut at = Parser { bytes: start.get(..DIGEST_AT)?, at: 0 };
+        let is_ours = at.take() == MAGIC && at.u32() == VERSION;
+        let num_bytes = at.u32() as usize;
+        let fits = num_bytes >= ALIGNMENT && num_bytes.is_multiple_of(ALIGNMENT);
+        (is_ours && fits).then_some(num_bytes)
+    }
+
     /// Reads a header. Any bytes may be given; what is not exactly what [`Header::encode`] writes is refused.
     ///
     /// # Errors

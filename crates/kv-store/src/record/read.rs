@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::codec::{Codec, Codecs};
-use super::header::{Header, LayerEntry, TRAILER_BYTES, header_bytes, trailer};
+use super::header::{ALIGNMENT, Header, LayerEntry, TRAILER_BYTES, header_bytes, trailer};
 use crate::digest::Digest;
 use crate::keys::ChunkKey;
 use crate::outcome::{ChunkMeta, Corruption, Miss};
@@ -60,11 +60,20 @@ pub enum Unverified {
     Corrupt(Corruption),
 }
 
+impl From<Miss> for Unverified {
+    fn from(miss: Miss) -> Self {
+        Unverified::Miss(miss)
+    }
+}
+
 impl From<Corruption> for Unverified {
     fn from(corruption: Corruption) -> Self {
         Unverified::Corrupt(corruption)
     }
 }
+
+/// Bytes of layers that are read at once, if a layer is not longer.
+const SPAN_BYTES: usize = 4 << 20;
 
 /// Reads the records of one store.
 #[derive(Clone, Copy, Debug)]
@@ -132,53 +141,115 @@ impl Reader<'_> {
         if header.meta.num_tokens as usize != num_tokens {
             return Err(Unverified::Miss(Miss::Request));
         }
+        Payload { source, header: &header, codecs: self.codecs }.read(&head, layers, out)?;
+        Ok(header)
+    }
+}
+
+/// Verifies a record by itself, whosever it is: that it is whole, and that its bytes are those that it says it has. One
+/// layer is in memory at a time.
+///
+/// # Errors
+/// Why it is not good; an unknown codec is [`Corruption::Codec`].
+pub fn verify_alone(
+    source: &dyn ReadAt,
+    key: &ChunkKey,
+    codecs: &Codecs,
+) -> Result<Header, Unverified> {
+    let (header, head) = header_alone(source, key)?;
+    let layer_bytes = header.shape.layer_bytes(header.meta.num_tokens as usize);
+    // Nothing is allocated for what is not there.
+    if source.num_bytes().map_err(|_| Miss::Io)? < header.record_bytes() {
+        return Err(Unverified::Corrupt(Corruption::Truncated));
+    }
+    let mut out = vec![0; layer_bytes];
+    for layer in 0..header.layers.len() {
+        let payload = Payload { source, header: &header, codecs };
+        payload.read(&head, layer..layer + 1, &mut out)?;
+    }
+    Ok(header)
+}
+
+/// What the record of `key` says of itself, whosever it is; and the same as bytes.
+///
+/// # Errors
+/// Why it is none.
+pub fn header_alone(source: &dyn ReadAt, key: &ChunkKey) -> Result<(Header, Vec<u8>), Unverified> {
+    let mut head = vec![0; ALIGNMENT];
+    read_exact(source, 0, &mut head)?;
+    let num_bytes = Header::length(&head).ok_or(Corruption::Format)?;
+    if source.num_bytes().map_err(|_| Miss::Io)? < num_bytes as u64 {
+        return Err(Unverified::Corrupt(Corruption::Truncated));
+    }
+    head.resize(num_bytes.max(ALIGNMENT), 0);
+    read_exact(source, ALIGNMENT as u64, &mut head[ALIGNMENT..])?;
+    let header = Header::decode(&head)?;
+    if header.key != *key {
+        return Err(Unverified::Corrupt(Corruption::Key));
+    }
+    Ok((header, head))
+}
+
+/// The stored bytes of a record whose header is good.
+struct Payload<'a> {
+    source: &'a dyn ReadAt,
+    header: &'a Header,
+    codecs: &'a Codecs,
+}
+
+impl Payload<'_> {
+    fn read(&self, head: &[u8], layers: Range<usize>, out: &mut [u8]) -> Result<(), Unverified> {
+        let header = self.header;
         let codec = self.codecs.find(&header.codec).ok_or(Corruption::Codec)?;
         // The end was written last: without it the writer did not finish, whatever the bytes before say.
         let mut end = [0; TRAILER_BYTES];
-        read_exact(source, header.record_bytes() - TRAILER_BYTES as u64, &mut end)?;
-        if end != trailer(&head) {
+        read_exact(self.source, header.record_bytes() - TRAILER_BYTES as u64, &mut end)?;
+        if end != trailer(head) {
             return Err(Unverified::Corrupt(Corruption::Trailer));
         }
         let at = header.payload_range(layers.clone());
-        let layer_bytes = shape.layer_bytes(num_tokens);
-        let entries = layers.clone().zip(&header.layers[layers]);
-        let parts = entries.zip(out.chunks_exact_mut(layer_bytes));
+        let layer_bytes = header.shape.layer_bytes(header.meta.num_tokens as usize);
         if codec.is_plain() {
-            self.plain(source, at.start, parts)?;
-        } else {
-            self.encoded(source, at, codec, parts)?;
+            return self.plain(at.start, layers, layer_bytes, out);
         }
-        Ok(header)
+        let entries = layers.clone().zip(&header.layers[layers]);
+        self.encoded(at, codec, entries.zip(out.chunks_exact_mut(layer_bytes)))
     }
 
-    /// Layers that are stored as they are go straight into the reader's buffer.
-    fn plain<'a>(
+    /// Layers that are stored as they are go straight into the reader's buffer, several in one read: storage that works on
+    /// many requests at once is kept busy.
+    fn plain(
         &self,
-        source: &dyn ReadAt,
         mut at: u64,
-        parts: impl Iterator<Item = ((usize, &'a LayerEntry), &'a mut [u8])>,
+        layers: Range<usize>,
+        layer_bytes: usize,
+        out: &mut [u8],
     ) -> Result<(), Unverified> {
-        for ((layer, entry), out) in parts {
-            if entry.num_bytes != out.len() as u64 {
-                return Err(Unverified::Corrupt(Corruption::Shape));
+        let entries = &self.header.layers[layers.clone()];
+        if entries.iter().any(|entry| entry.num_bytes != layer_bytes as u64) {
+            return Err(Unverified::Corrupt(Corruption::Shape));
+        }
+        let num_layers = (SPAN_BYTES / layer_bytes).max(1);
+        let mut entries = layers.zip(entries);
+        for span in out.chunks_mut(num_layers * layer_bytes) {
+            read_exact(self.source, at, span)?;
+            at += span.len() as u64;
+            for (out, (layer, entry)) in span.chunks_exact(layer_bytes).zip(&mut entries) {
+                let digest = Digest::of(out);
+                verify(layer, entry, digest, digest)?;
             }
-            read_exact(source, at, out)?;
-            let digest = Digest::of(out);
-            verify(layer, entry, digest, digest)?;
-            at += entry.num_bytes;
         }
         Ok(())
     }
 
     fn encoded<'a>(
         &self,
-        source: &dyn ReadAt,
         at: Range<u64>,
         codec: &dyn Codec,
         parts: impl Iterator<Item = ((usize, &'a LayerEntry), &'a mut [u8])>,
     ) -> Result<(), Unverified> {
         let mut encoded = vec![0; (at.end - at.start) as usize];
-        read_exact(source, at.start, &mut encoded)?;
+        read_exact(self.source, at.start, &mut encoded)?;
         let mut rest = encoded.as_slice();
         for ((layer, entry), out) in parts {
             let (stored, others) = rest.split_at(entry.num_bytes as usize);
@@ -187,7 +258,7 @@ impl Reader<'_> {
             if stored_digest != entry.encoded {
                 return Err(Unverified::Corrupt(Corruption::Encoded { layer: layer as u32 }));
             }
-            let decoded = codec.decode(stored, self.expected.shape.element_bytes, out);
+            let decoded = codec.decode(stored, self.header.shape.element_bytes, out);
             decoded.map_err(|_| Corruption::Raw { layer: layer as u32 })?;
             verify(layer, entry, stored_digest, Digest::of(out))?;
         }

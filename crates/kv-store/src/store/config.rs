@@ -6,6 +6,7 @@ use super::workers::Workers;
 use super::{Shared, Store};
 use crate::chunk::{ChunkShape, ShapeError};
 use crate::clock::{Clock, SystemClock};
+use crate::codec::{FP8, LossyFp8};
 use crate::identity::Identity;
 use crate::tier::{
     DirectoryConfig, DirectoryError, DirectoryTier, Expected, HostConfig, HostTier, OpenTier, Tier,
@@ -29,6 +30,9 @@ pub struct StoreConfig {
     pub write_back: bool,
     /// Time to live of chunks that do not bring their own, milliseconds.
     pub ttl_ms: Option<u64>,
+    /// Rounds what is stored, for half the bytes where records are packed with [`Fp8`](crate::codec::Fp8); the identity
+    /// must say so ([`FP8`]).
+    pub lossy: Option<LossyFp8>,
     /// The tier of host memory, if any.
     pub host: Option<HostConfig>,
     /// The tier of a directory, if any.
@@ -50,6 +54,7 @@ impl Default for StoreConfig {
             promote: true,
             write_back: false,
             ttl_ms: None,
+            lossy: None,
             host: None,
             directory: None,
             farther: Vec::new(),
@@ -77,6 +82,19 @@ pub enum StoreError {
     /// A tier of another crate cannot be used.
     #[error(transparent)]
     Tier(Box<dyn std::error::Error + Send + Sync>),
+    /// Rounded KV under an identity of exact KV, or the other way round.
+    #[error(
+        "the store {}, and the identity's lossy codec is {identity:?} over {kv_dtype}; lossy stores need {FP8:?} over bf16, \
+         exact ones another", if *.is_lossy { "rounds to FP8" } else { "is exact" }
+    )]
+    Lossy {
+        /// Whether the store rounds.
+        is_lossy: bool,
+        /// What the identity says.
+        identity: Option<String>,
+        /// The identity's KV dtype.
+        kv_dtype: String,
+    },
     /// A thread could not be started.
     #[error("cannot start a worker thread of the KV store: {0}")]
     Thread(#[source] std::io::Error),
@@ -128,6 +146,15 @@ impl Store {
             return Err(StoreError::Zero { option });
         }
         expected.shape.check(config.chunk_size as u64)?;
+        let identity = &expected.identity;
+        let says_so = identity.lossy_codec() == Some(FP8);
+        let is_bf16 = identity.kv_dtype() == "bf16" && expected.shape.element_bytes == 2;
+        let is_lossy = config.lossy.is_some();
+        if is_lossy != says_so || (is_lossy && !is_bf16) {
+            let kv_dtype = identity.kv_dtype().to_owned();
+            let identity = identity.lossy_codec().map(str::to_owned);
+            return Err(StoreError::Lossy { is_lossy, identity, kv_dtype });
+        }
         let shared = Arc::new(Shared { expected, config, tiers });
         let workers = Workers::start(&shared).map_err(StoreError::Thread)?;
         Ok(Store { shared, workers })

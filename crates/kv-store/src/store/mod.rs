@@ -263,7 +263,19 @@ impl Shared {
         put_in(self.tiers.get(1..).unwrap_or_default(), chunk);
     }
 
-    fn seal(&self, new: NewChunk, bytes: Vec<u8>) -> Result<Arc<Chunk>, Puts> {
+    /// No tier takes it.
+    fn refuse(&self, reject: Reject) -> Puts {
+        Puts(self.tiers.iter().map(|tier| (tier.kind(), Put::Rejected(reject))).collect())
+    }
+
+    fn seal(&self, new: NewChunk, mut bytes: Vec<u8>) -> Result<Arc<Chunk>, Puts> {
+        if let Some(lossy) = self.config.lossy {
+            // Bytes of another length are no chunk, and are refused for that below.
+            let layer_bytes = bytes.len() / self.expected.shape.num_layers as usize;
+            if lossy.round(layer_bytes, &mut bytes).is_err() {
+                return Err(self.refuse(Reject::Policy));
+            }
+        }
         let created_ms = self.config.clock.unix_ms();
         let ttl_ms = new.ttl_ms.or(self.config.ttl_ms);
         let meta = ChunkMeta {
@@ -273,10 +285,8 @@ impl Shared {
             created_ms,
             expires_ms: ttl_ms.map(|ttl_ms| created_ms.saturating_add(ttl_ms)),
         };
-        Chunk::seal(&self.expected.shape, new.key, meta, bytes).map(Arc::new).ok_or_else(|| {
-            let refused = |tier: &Arc<dyn Tier>| (tier.kind(), Put::Rejected(Reject::Request));
-            Puts(self.tiers.iter().map(refused).collect())
-        })
+        let chunk = Chunk::seal(&self.expected.shape, new.key, meta, bytes);
+        chunk.map(Arc::new).ok_or_else(|| self.refuse(Reject::Request))
     }
 }
 

@@ -10,7 +10,9 @@ use std::sync::Arc;
 pub use decorated::{
     FaultCounts, FaultRates, Faulty, Measurement, Metered, Pace, Throttled, Watcher,
 };
-pub use directory::{DirectoryConfig, DirectoryError, DirectoryTier, Durability};
+pub use directory::{
+    DirectoryConfig, DirectoryError, DirectoryInventory, DirectoryTier, Durability,
+};
 pub use host::{HostConfig, HostTier};
 
 use crate::chunk::ChunkShape;

@@ -9,6 +9,7 @@
 
 mod activation;
 mod dense;
+mod fused;
 mod independence;
 mod kv_run;
 mod norms;
@@ -184,6 +185,7 @@ pub fn run<O: Ops>(make: impl Fn() -> O, kv_dtypes: &[KvDType]) -> Result<Vec<Op
         silu_mul(make())?,
         kv_blocks(make(), kv_dtypes)?,
         kv_run(make(), kv_dtypes)?,
+        rotate_attend(make(), kv_dtypes)?,
     ])
 }
 
@@ -275,6 +277,15 @@ pub fn kv_blocks<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, 
 /// The first [`Failure`].
 pub fn kv_run<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
     kv_run::kv_run(Rig::new("kv_run", backend), kv_dtypes)
+}
+
+/// [`Ops::rotate_attend`] over [`crate::cases::rotate_attend`] in each format: the bits of its parts, in the result and in
+/// every slot.
+///
+/// # Errors
+/// The first [`Failure`].
+pub fn rotate_attend<O: Ops>(backend: O, kv_dtypes: &[KvDType]) -> Result<OpReport, Failure> {
+    fused::rotate_attend(Rig::new("rotate_attend", backend), kv_dtypes)
 }
 
 /// As the op's own function, but a case that the backend calls unsupported is

@@ -52,7 +52,7 @@ const _: () = assert!(offset_of!(Item, end_partition) == 16);
 const _: () = assert!(size_of::<Item>() == 20);
 
 /// `AttentionWork` of the header.
-#[derive(Clone, Copy, NoUninit)]
+#[derive(Clone, Copy, Default, NoUninit)]
 #[repr(C)]
 pub(super) struct AttentionWork {
     pub bounds: u64,
@@ -240,55 +240,101 @@ fn least_limit(strands: &[Strand], room: usize) -> u64 {
     enough
 }
 
-/// The list of the last batch, on the device. The layers of a step ask for the same one: it is made and copied once.
-/// Memory grows, and is used again.
+/// The lists of the last batch, on the device: one for each kind of layer, for windows differ. The layers of a step ask
+/// for what its first one of the kind made, or [`WorkLists::prepare`] before it.
 #[derive(Default)]
-pub(super) struct WorkList {
-    made_for: Option<(Heads, Limit)>,
+pub(super) struct WorkLists {
+    lists: Vec<WorkList>,
+}
+
+impl WorkLists {
+    /// The list for sequences of rows and tokens `lens`, made unless it is there; its number of work-groups, and itself as
+    /// kernels take it.
+    pub fn make(
+        &mut self,
+        on: (&Device, &Stream),
+        kind: (Heads, Limit),
+        lens: impl Iterator<Item = (u32, u32)> + Clone,
+    ) -> Result<(usize, AttentionWork)> {
+        let place = self.lists.iter().position(|list| list.kind == kind);
+        let place = place.unwrap_or_else(|| {
+            self.lists.push(WorkList::new(kind));
+            self.lists.len() - 1
+        });
+        self.lists[place].make(on, lens)
+    }
+
+    /// Makes every list that the last batch needed for this one, so that no layer has to wait for it.
+    pub fn prepare(
+        &mut self,
+        on: (&Device, &Stream),
+        lens: impl Iterator<Item = (u32, u32)> + Clone,
+    ) -> Result<()> {
+        self.lists.iter_mut().try_for_each(|list| list.make(on, lens.clone()).map(|_| ()))
+    }
+}
+
+/// Memory grows, and is used again.
+struct WorkList {
+    kind: (Heads, Limit),
+    is_made: bool,
     lens: Vec<(u32, u32)>,
     strands: Vec<Strand>,
     plan: Plan,
-    bounds: Option<Buffer<u32>>,
-    items: Option<Buffer<Item>>,
+    /// The plan in words: bounds, then items. What the device has.
+    words: Vec<u32>,
+    on_device: Option<Buffer<u32>>,
 }
 
 impl WorkList {
-    /// Makes the list for sequences of rows and tokens `lens`, unless it is there, and gives the number of work-groups.
-    pub fn make(
+    fn new(kind: (Heads, Limit)) -> Self {
+        WorkList {
+            kind,
+            is_made: false,
+            lens: Vec::new(),
+            strands: Vec::new(),
+            plan: Plan::default(),
+            words: Vec::new(),
+            on_device: None,
+        }
+    }
+
+    fn make(
         &mut self,
         (device, stream): (&Device, &Stream),
-        heads: Heads,
         lens: impl Iterator<Item = (u32, u32)> + Clone,
-        limit: Limit,
-    ) -> Result<usize> {
-        let is_there =
-            self.made_for == Some((heads, limit)) && lens.clone().eq(self.lens.iter().copied());
-        if !is_there {
-            self.made_for = None;
+    ) -> Result<(usize, AttentionWork)> {
+        if !(self.is_made && lens.clone().eq(self.lens.iter().copied())) {
+            self.is_made = false;
             self.lens.clear();
             self.lens.extend(lens);
+            let (heads, limit) = self.kind;
             heads.strands(&self.lens, &mut self.strands);
             self.plan.make(&self.strands, limit);
             count("pieces of work", self.plan.items.len())?;
-            grown(device, &mut self.bounds, self.plan.bounds.len())?;
-            grown(device, &mut self.items, self.plan.items.len())?;
-            if let Some(bounds) = &mut self.bounds {
-                bounds.write_at(stream, 0, &self.plan.bounds)?;
-            }
-            if let Some(items) = &mut self.items {
-                items.write_at(stream, 0, &self.plan.items)?;
-            }
-            self.made_for = Some((heads, limit));
+            self.copy(device, stream)?;
+            self.is_made = true;
         }
-        Ok(self.plan.bounds.len() - 1)
+        let bounds = self.on_device.as_ref().map_or(0, Buffer::address);
+        let items = bounds + size_of_val(self.plan.bounds.as_slice()) as u64;
+        Ok((self.plan.bounds.len() - 1, AttentionWork { bounds, items }))
     }
 
-    /// The list as kernels take it.
-    pub fn argument(&self) -> AttentionWork {
-        AttentionWork {
-            bounds: self.bounds.as_ref().map_or(0, Buffer::address),
-            items: self.items.as_ref().map_or(0, Buffer::address),
+    /// Gives the device the plan, unless it has the same one: most steps add a token to a tile that was there.
+    fn copy(&mut self, device: &Device, stream: &Stream) -> Result<()> {
+        let items: &[u32] = bytemuck::cast_slice(&self.plan.items);
+        let words = [self.plan.bounds.as_slice(), items].concat();
+        if words == self.words {
+            return Ok(());
         }
+        // Until the copy is done, the device has neither.
+        self.words.clear();
+        grown(device, &mut self.on_device, words.len())?;
+        if let Some(on_device) = &mut self.on_device {
+            on_device.write_at(stream, 0, &words)?;
+        }
+        self.words = words;
+        Ok(())
     }
 }
 

@@ -433,7 +433,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         KV_WRITE_ROPE,
         "pairs are always apart",
-        "",
+        "rope.h",
         "const unsigned i = interleaved ? d / 2 : d % half;",
         "const unsigned i = d % half;",
     ),

@@ -12,6 +12,7 @@ const RMS_NORM: [&str; 2] = ["rms_norm_v1_naive", "rms_norm::"];
 const ADD_RMS_NORM: [&str; 2] = ["add_rms_norm_v1_naive", "rms_norm::added"];
 const ROPE: [&str; 2] = ["rope_v1_naive", "rows::interleaved"];
 const CONVERT: [&str; 2] = ["convert_v1_naive", "rows::columns"];
+const ROPE_CONVERT: [&str; 2] = ["rope_convert_v1_naive", "rows::queries"];
 const ARGMAX: [&str; 2] = ["argmax_v1_naive", "rows::the_first"];
 const GATHER: [&str; 2] = ["kv_gather_v1_naive", "kv_blocks::"];
 const SCATTER: [&str; 2] = ["kv_scatter_v1_naive", "kv_blocks::"];
@@ -156,6 +157,8 @@ pub const FAULTS: &[Fault] = &[
     fault(CONVERT, "bf16 is cut off", "bf16.h", "bits + 0x7fff + (bits >> 16 & 1)", "bits"),
     fault(CONVERT, "ties go up", "bf16.h", "bits + 0x7fff + (bits >> 16 & 1)", "bits + 0x8000"),
     fault(CONVERT, "rows are dense", "", "x[row * stride + i]", "x[row * width + i]"),
+    fault(ROPE_CONVERT, "a head is the first", "", "row * stride + (i - d)", "row * stride"),
+    fault(ROPE_CONVERT, "the second of a pair is lost", "rope.h", "fmaf(b, cos, a * sin)", "0.0f"),
     fault(ARGMAX, "the last of the largest is found", "", "b.idx < a.idx", "b.idx > a.idx"),
     fault(ARGMAX, "NaN wins", "", "b.value > a.value ||", "!(b.value <= a.value) ||"),
     fault(

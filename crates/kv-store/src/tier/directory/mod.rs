@@ -18,6 +18,7 @@
 
 mod evictor;
 mod index;
+mod inventory;
 mod layout;
 mod members;
 mod publish;
@@ -41,6 +42,7 @@ use crate::keys::ChunkKey;
 use crate::outcome::{Found, Lookup, Miss, Put, TierKind};
 use crate::record::{Codecs, ReadOutcome, Reader, WriterId};
 use index::Index;
+pub use inventory::DirectoryInventory;
 use layout::Layout;
 use space::Space;
 
