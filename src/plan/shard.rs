@@ -26,7 +26,7 @@ pub(super) fn shard(config: &ModelConfig, tp: usize) -> Result<ModelConfig, Shar
     };
     let num_kv_heads = match config.num_kv_heads {
         count if tp <= count => part("a number of KV heads", count)?,
-        count if tp % count == 0 => 1,
+        count if tp.is_multiple_of(count) => 1,
         count => return Err(ShardError { what: "a number of KV heads", count, tp }),
     };
     Ok(ModelConfig {
