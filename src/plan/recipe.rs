@@ -127,7 +127,7 @@ pub struct Throughput {
     pub most_tokens_per_s: f64,
     /// Seconds to the first token with the KV kept, by the recipe.
     pub recipe_ttft_s: f64,
-    /// The least by the model, with the KV in shared storage.
+    /// The least by the model, with the KV in shared storage and nobody else there.
     pub least_ttft_s: f64,
 }
 
@@ -258,16 +258,17 @@ fn errors(model: &Named, config: &ModelConfig, context: usize) -> Vec<String> {
 fn throughput(row: &(&Named, usize, usize, f64, f64)) -> Result<Throughput, RecipeError> {
     let &(model, context, batch, recipe_tokens_per_s, recipe_ttft_s) = row;
     let (plan, _) = plan(model, context, batch, NUM_DEVICES)?;
-    let step_s = plan.decode_step.map_or(f64::NAN, |step| step.seconds);
+    let (alone, _) = self::plan(model, context, 1, NUM_DEVICES)?;
+    let step_s = |plan: &Plan| plan.decode_step.map_or(f64::NAN, |step| step.seconds);
     let shared = plan.tiers.iter().find(|tier| tier.place == "shared storage");
     Ok(Throughput {
         model: model.name,
         context,
         batch,
         recipe_tokens_per_s,
-        most_tokens_per_s: batch as f64 / step_s,
+        most_tokens_per_s: batch as f64 / step_s(&plan),
         recipe_ttft_s,
-        least_ttft_s: shared.map_or(f64::NAN, |tier| tier.seconds) + step_s,
+        least_ttft_s: shared.map_or(f64::NAN, |tier| tier.seconds) + step_s(&alone),
     })
 }
 
