@@ -2,7 +2,6 @@
 
 use engine_core::kv_run::{KvPiece, KvRun};
 
-use crate::buffer::AlignedBuf;
 use crate::kv_layout::{KvCache, KvLayout};
 
 impl KvCache {
@@ -25,44 +24,66 @@ impl KvCache {
     }
 
     fn read_codes<const N: usize>(&self, run: &KvRun<'_>, out: &mut [u8]) {
-        let layer = &self.layers[run.layer_idx];
-        let codes =
-            |pool: &AlignedBuf, first: usize| (pool.as_slice::<u8>().as_chunks::<N>().0)[first];
-        let shape = &self.layout.shape;
-        for piece in run.pieces(shape, run.table_range(shape.block_size)) {
-            let (keys, _) = out[piece.k_bytes.clone()].as_chunks_mut::<N>();
-            let places = self::places(self.layout, &piece, KvLayout::k_offset);
-            keys.iter_mut().zip(places).for_each(|(code, place)| *code = codes(&layer.k, place));
-            let (values, _) = out[piece.v_bytes.clone()].as_chunks_mut::<N>();
-            let places = self::places(self.layout, &piece, KvLayout::v_offset);
-            values.iter_mut().zip(places).for_each(|(code, place)| *code = codes(&layer.v, place));
+        let (layout, layer) = (&self.layout, &self.layers[run.layer_idx]);
+        let (keys, _) = layer.k.as_slice::<u8>().as_chunks::<N>();
+        let (values, _) = layer.v.as_slice::<u8>().as_chunks::<N>();
+        for piece in run.pieces(&layout.shape, run.table_range(layout.shape.block_size)) {
+            let (codes, _) = out[piece.k_bytes.clone()].as_chunks_mut::<N>();
+            for (first, row) in rows(layout, &piece).zip(codes.chunks_mut(layout.shape.head_dim)) {
+                for (place, group) in first.k_groups(layout).zip(row.chunks_mut(layout.k_group)) {
+                    group.copy_from_slice(&keys[place..place + group.len()]);
+                }
+            }
+            let (codes, _) = out[piece.v_bytes.clone()].as_chunks_mut::<N>();
+            for (first, row) in rows(layout, &piece).zip(codes.chunks_mut(layout.shape.head_dim)) {
+                let column = values[first.v(layout)..].iter().step_by(layout.v_group);
+                row.iter_mut().zip(column).for_each(|(code, value)| *code = *value);
+            }
         }
     }
 
     fn write_codes<const N: usize>(&mut self, run: &KvRun<'_>, data: &[u8]) {
-        let (layout, layer) = (self.layout, &mut self.layers[run.layer_idx]);
-        let shape = &layout.shape;
+        let (layout, layer) = (&self.layout, &mut self.layers[run.layer_idx]);
         let (keys, _) = layer.k.as_mut_slice::<u8>().as_chunks_mut::<N>();
         let (values, _) = layer.v.as_mut_slice::<u8>().as_chunks_mut::<N>();
-        for piece in run.pieces(shape, run.table_range(shape.block_size)) {
+        for piece in run.pieces(&layout.shape, run.table_range(layout.shape.block_size)) {
             let (codes, _) = data[piece.k_bytes.clone()].as_chunks::<N>();
-            let places = self::places(layout, &piece, KvLayout::k_offset);
-            places.zip(codes).for_each(|(place, code)| keys[place] = *code);
+            for (first, row) in rows(layout, &piece).zip(codes.chunks(layout.shape.head_dim)) {
+                for (place, group) in first.k_groups(layout).zip(row.chunks(layout.k_group)) {
+                    keys[place..place + group.len()].copy_from_slice(group);
+                }
+            }
             let (codes, _) = data[piece.v_bytes.clone()].as_chunks::<N>();
-            let places = self::places(layout, &piece, KvLayout::v_offset);
-            places.zip(codes).for_each(|(place, code)| values[place] = *code);
+            for (first, row) in rows(layout, &piece).zip(codes.chunks(layout.shape.head_dim)) {
+                let column = values[first.v(layout)..].iter_mut().step_by(layout.v_group);
+                column.zip(row).for_each(|(value, code)| *value = *code);
+            }
         }
     }
 }
 
-/// Where the elements of a piece lie in their pool, token by token.
-fn places(
-    layout: KvLayout,
-    piece: &KvPiece,
-    offset: fn(&KvLayout, usize, usize) -> usize,
-) -> impl Iterator<Item = usize> + use<> {
-    let first = layout.head_block(piece.block as usize, piece.kv_head_idx);
-    let dims = 0..layout.shape.head_dim;
-    let slot_places = move |slot| dims.clone().map(move |d| first + offset(&layout, slot, d));
-    piece.slots.clone().flat_map(slot_places)
+/// One head of a token in its pool.
+struct Row {
+    /// Where its kv_block begins.
+    head_block: usize,
+    slot: usize,
+}
+
+impl Row {
+    /// Where each group of neighbouring K elements begins.
+    fn k_groups(&self, layout: &KvLayout) -> impl Iterator<Item = usize> {
+        let groups = (0..layout.shape.head_dim).step_by(layout.k_group);
+        groups.map(|d| self.head_block + layout.k_offset(self.slot, d))
+    }
+
+    /// Where V begins; its elements are a group apart.
+    fn v(&self, layout: &KvLayout) -> usize {
+        self.head_block + layout.v_offset(self.slot, 0)
+    }
+}
+
+/// The tokens of a piece.
+fn rows(layout: &KvLayout, piece: &KvPiece) -> impl Iterator<Item = Row> {
+    let head_block = layout.head_block(piece.block as usize, piece.kv_head_idx);
+    piece.slots.clone().map(move |slot| Row { head_block, slot })
 }
