@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
@@ -374,17 +374,11 @@ impl Tier for ObjectTier {
     }
 
     fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
-        let start = Instant::now();
-        let lookup = self.read(key, layers, out);
-        self.counters.count_read(&lookup, out.len(), start.elapsed().as_micros() as u64);
-        lookup
+        self.counters.reading(out.len(), || self.read(key, layers, out))
     }
 
     fn put(&self, chunk: &Arc<Chunk>) -> Put {
-        let start = Instant::now();
-        let put = self.write(chunk);
-        self.counters.count_write(put, chunk.bytes().len(), start.elapsed().as_micros() as u64);
-        put
+        self.counters.writing(chunk.bytes().len(), || self.write(chunk))
     }
 
     fn remove(&self, key: &ChunkKey) {
