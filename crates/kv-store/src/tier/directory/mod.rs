@@ -17,7 +17,6 @@
 //! is a miss.
 
 mod evictor;
-mod index;
 mod inventory;
 mod layout;
 mod members;
@@ -36,11 +35,10 @@ use super::{Chunk, Expected, Tier, Usage};
 use crate::clock::Clock;
 use crate::counters::{Counters, TierStats};
 use crate::disk::{Disk, LocalDisk};
-use crate::eviction::{PolicyFactory, lru};
+use crate::eviction::{Index, PolicyFactory, lru};
 use crate::keys::ChunkKey;
 use crate::outcome::{Found, Lookup, Miss, Put, TierKind};
 use crate::record::{Codecs, ReadOutcome, Reader, WriterId};
-use index::Index;
 pub use inventory::DirectoryInventory;
 use layout::Layout;
 use space::Space;
@@ -164,6 +162,7 @@ impl DirectoryTier {
         tier.join().map_err(io_error(config.path.clone()))?;
         tier.recover_quarantine();
         tier.scan().map_err(io_error(config.path.clone()))?;
+        tier.meet_strangers();
         Ok(tier)
     }
 
