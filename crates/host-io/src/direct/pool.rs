@@ -77,7 +77,7 @@ impl Pool {
             }
             // As many are on their way as a ring would have.
             let until = next + NUM_PIECES;
-            while let Some((idx, piece)) = asked.next() {
+            for (idx, piece) in asked.by_ref() {
                 let offset = window.start + piece.start as u64;
                 let (file, done) = (Arc::clone(file), done.clone());
                 let job = Job { file, offset, num_bytes: piece.len(), idx, done };
