@@ -267,6 +267,7 @@ fn preemption_and_a_store_go_together() {
         for _ in 0..4 {
             assert_eq!(generate(&mut llm).0, expected);
             llm.flush_kv_store();
+            assert!(llm.reset_prefix_cache());
         }
         let (scheduled, done) = (llm.stats(), stats(&llm));
         assert!(scheduled.num_preemptions > 0 && done.num_chunk_hits > 0, "{scheduled:?} {done:?}");
@@ -580,7 +581,8 @@ fn a_real_model_computes_the_first_part_while_the_last_is_loaded() {
         let llm = llm.kv_cache_memory_bytes(64 << 20).kv_store(config);
         llm.kv_load_policy(LoadPolicy::Planned).build().unwrap()
     };
-    let prompt = |first: u32| (0..NUM_TOKENS as u32).map(|i| first + i * 37 % 4000).collect();
+    let prompt =
+        |first: u32| (0..NUM_TOKENS as u32).map(|i| first + i * 37 % 4000).collect::<Vec<u32>>();
     let ask = |llm: &mut Llm, first: u32| {
         let outputs = llm.generate(&[prompt(first)], &params()).unwrap();
         assert!(llm.reset_prefix_cache());
