@@ -7,6 +7,7 @@ mod calibrate;
 mod config;
 mod constraints;
 mod convert;
+mod doctor;
 mod engine_setup;
 mod error;
 mod generate;
@@ -15,10 +16,12 @@ mod inspect;
 mod jsonl;
 mod kernels;
 mod kv_store_args;
+mod manual;
 mod output;
 mod output_line;
 mod overrides;
 mod plan;
+mod presets;
 mod pull;
 mod replay;
 mod scheduler_args;
@@ -65,10 +68,18 @@ enum Command {
     Inspect(InspectArgs),
     /// What a model needs of a device: memory, and bounds of time
     Plan(plan::PlanArgs),
+    /// The recipe's settings for contexts of different lengths, and which models they hold for
+    Presets(presets::PresetsArgs),
     /// What things take on this machine, beside what it allows
     Bench(bench::BenchArgs),
     /// The HIP kernels: what there is, and how variants compare
     Kernels(kernels::KernelsArgs),
+    /// What is wrong with this machine, and what to do
+    Doctor(doctor::DoctorArgs),
+    /// Print what a shell completes
+    Completions(manual::CompletionsArgs),
+    /// Write the pages of the manual
+    Man(manual::ManArgs),
     /// Look after a KV store: a directory, a bucket, or what an LMCache configuration names
     Store(store::StoreArgs),
 }
@@ -103,8 +114,12 @@ fn run() -> Result<(), CliError> {
         Command::Replay(args) => replay::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Presets(args) => presets::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Kernels(args) => kernels::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => manual::completions(&args, definition()),
+        Command::Man(args) => manual::man(&args, definition()),
         Command::Store(args) => store::run(&args),
     }
 }

@@ -10,14 +10,14 @@ use engine_core::config::ModelConfig;
 use engine_core::limits::{MAX_BLOCK_SIZE, MAX_MODEL_LEN, MAX_NUM_SEQS};
 use indicatif::HumanBytes;
 use kvasir::plan::{
-    DEVICES, DeviceProfile, Estimate, Example, Gigabytes, Limit, Plan, PlanRequest, Recipe,
-    memory_picture,
+    DEVICES, DeviceProfile, Estimate, Example, Gigabytes, Limit, PRESETS, Plan, PlanRequest,
+    Recipe, memory_picture,
 };
 
 use super::args::{DtypeArg, positive};
 use super::bars::DownloadBars;
 use super::error::CliError;
-use super::output;
+use super::{output, presets};
 
 /// `kvasir plan`.
 #[derive(Args, Debug)]
@@ -233,6 +233,17 @@ fn recipe(as_json: bool) -> Result<(), CliError> {
             seconds(row.recipe_ttft_s),
             seconds(row.least_ttft_s),
         );
+    }
+    text += "\nThe context matrix: its rows, with the models that it names, on MI300X\n";
+    for preset in &PRESETS {
+        let _ = writeln!(
+            text,
+            "\n{}, {} sequences of {} tokens",
+            preset.name, preset.max_num_seqs, preset.max_model_len
+        );
+        for check in recipe.presets.iter().filter(|check| check.preset == preset.name) {
+            let _ = writeln!(text, "  {}", presets::line(check));
+        }
     }
     output::text(&text)
 }

@@ -7,7 +7,9 @@
 
 mod device;
 mod memory;
+mod models;
 mod picture;
+mod presets;
 mod recipe;
 mod shard;
 mod tiers;
@@ -16,6 +18,7 @@ mod time;
 pub use device::{DEVICES, DeviceProfile, Rates};
 pub use memory::{Fit, Memory};
 pub use picture::memory_picture;
+pub use presets::{PRESETS, Preset, PresetCheck};
 pub use recipe::{Example, Gigabytes, Recipe, RecipeError, Throughput};
 pub use shard::ShardError;
 pub use tiers::{PLACES, Place, TierLoad};

@@ -1,72 +1,13 @@
 //! The recipe's own figures beside what the planner says of the same models.
 
-use engine::{KvCacheDType, weights::ConfigError, weights::hf::HfConfig};
+use engine::{KvCacheDType, weights::ConfigError};
 use engine_core::config::ModelConfig;
 use engine_core::dtype::DType;
 use serde::Serialize;
 
+use super::models::{LLAMA_2_7B, LLAMA_2_13B, LLAMA_2_70B, LLAMA_3_1_8B, LLAMA_3_1_70B, Named};
+use super::presets::{PRESETS, Preset, PresetCheck};
 use super::{DeviceProfile, Plan, PlanRequest, ShardError};
-
-/// A model that the recipe names, by its published sizes.
-struct Named {
-    name: &'static str,
-    /// What the recipe's estimate begins with.
-    billions: f64,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_layers: usize,
-    num_qo_heads: usize,
-    num_kv_heads: usize,
-    vocab_size: usize,
-    max_position_embeddings: usize,
-}
-
-const LLAMA_2_7B: Named = Named {
-    name: "Llama-2-7B",
-    billions: 7.0,
-    hidden_size: 4096,
-    intermediate_size: 11_008,
-    num_layers: 32,
-    num_qo_heads: 32,
-    num_kv_heads: 32,
-    vocab_size: 32_000,
-    max_position_embeddings: 4096,
-};
-const LLAMA_2_13B: Named = Named {
-    name: "Llama-2-13B",
-    billions: 13.0,
-    hidden_size: 5120,
-    intermediate_size: 13_824,
-    num_layers: 40,
-    num_qo_heads: 40,
-    num_kv_heads: 40,
-    ..LLAMA_2_7B
-};
-const LLAMA_2_70B: Named = Named {
-    name: "Llama-2-70B",
-    billions: 70.0,
-    hidden_size: 8192,
-    intermediate_size: 28_672,
-    num_layers: 80,
-    num_qo_heads: 64,
-    num_kv_heads: 8,
-    ..LLAMA_2_7B
-};
-const LLAMA_3_1_8B: Named = Named {
-    name: "Llama 3.1 8B",
-    billions: 8.0,
-    intermediate_size: 14_336,
-    num_kv_heads: 8,
-    vocab_size: 128_256,
-    max_position_embeddings: 131_072,
-    ..LLAMA_2_7B
-};
-const LLAMA_3_1_70B: Named = Named {
-    name: "Llama 3.1 70B",
-    vocab_size: 128_256,
-    max_position_embeddings: 131_072,
-    ..LLAMA_2_70B
-};
 
 /// The recipe's four examples.
 const EXAMPLES: [(&Named, usize); 4] =
@@ -138,6 +79,8 @@ pub struct Recipe {
     pub examples: Vec<Example>,
     /// Throughput on eight MI300X.
     pub throughput: Vec<Throughput>,
+    /// The context matrix, each row with each of its models.
+    pub presets: Vec<PresetCheck>,
 }
 
 /// A model of the recipe that cannot be planned.
@@ -160,9 +103,11 @@ impl Recipe {
     pub fn new() -> Result<Recipe, RecipeError> {
         let examples = EXAMPLES.iter().map(|&(model, context)| example(model, context));
         let throughput = THROUGHPUT.iter().map(throughput);
+        let checks = PRESETS.iter().map(Preset::check).collect::<Result<Vec<_>, _>>()?;
         Ok(Recipe {
             examples: examples.collect::<Result<_, _>>()?,
             throughput: throughput.collect::<Result<_, _>>()?,
+            presets: checks.concat(),
         })
     }
 }
@@ -270,19 +215,6 @@ fn throughput(row: &(&Named, usize, usize, f64, f64)) -> Result<Throughput, Reci
         recipe_ttft_s,
         least_ttft_s: shared.map_or(f64::NAN, |tier| tier.seconds) + step_s(&alone),
     })
-}
-
-impl Named {
-    fn config(&self) -> Result<ModelConfig, ConfigError> {
-        let json = serde_json::json!({
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
-            "hidden_size": self.hidden_size, "intermediate_size": self.intermediate_size,
-            "num_hidden_layers": self.num_layers, "num_attention_heads": self.num_qo_heads,
-            "num_key_value_heads": self.num_kv_heads, "vocab_size": self.vocab_size,
-            "max_position_embeddings": self.max_position_embeddings, "tie_word_embeddings": false,
-        });
-        Ok(HfConfig::from_bytes(json.to_string().as_bytes())?.model)
-    }
 }
 
 #[cfg(test)]

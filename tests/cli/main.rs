@@ -5,11 +5,14 @@ mod calibrate;
 mod command;
 mod configuration;
 mod convert;
+mod doctor;
 mod errors;
 mod generate;
 #[path = "../golden_model/mod.rs"]
 mod golden_model;
 mod kernels;
 mod kv_store;
+mod manual;
 mod plan;
+mod presets;
 mod store;

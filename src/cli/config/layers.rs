@@ -4,10 +4,10 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::num::NonZero;
 
-use clap::{Arg, ArgAction, Command, Id};
+use clap::{Arg, ArgAction, ArgMatches, Command, Id};
 
-use super::OF_ONE_RUN;
 use super::file::ConfigFile;
+use super::{OF_ONE_RUN, preset};
 use crate::cli::error::CliError;
 
 /// What a layer below the flags says of an option.
@@ -25,6 +25,8 @@ pub(super) enum Source {
     Environment(String),
     /// A line.
     File { file: String, line: usize, key: String },
+    /// A row of the recipe.
+    Preset(&'static str),
 }
 
 /// What an option takes.
@@ -66,10 +68,11 @@ pub(super) fn shape(arg: &Arg) -> Shape {
 }
 
 /// `options`' settings below `flags`, the arguments that were given: the environment, then the file's section, then
-/// what the file says for all commands. What a higher layer excludes is left out.
+/// what the file says for all commands, then a preset. What a higher layer excludes is left out.
 pub(super) fn settle(
     options: &Command,
     flags: &[&Arg],
+    given: &ArgMatches,
     file: Option<&ConfigFile>,
     section: &str,
 ) -> Result<BTreeMap<Id, Setting>, CliError> {
@@ -78,16 +81,40 @@ pub(super) fn settle(
         layers.push(file.settings(options, Some(section)));
         layers.push(file.settings(options, None));
     }
-    let mut settled = BTreeMap::new();
-    let mut taken: Vec<&Arg> = flags.to_vec();
+    let mut settled = Settled { options, by_id: BTreeMap::new(), taken: flags.to_vec() };
     for layer in layers {
+        settled.add(layer)?;
+    }
+    // The layers above say which.
+    let preset = preset::settings(options, |id| {
+        let is_given = flags.iter().any(|flag| flag.get_id() == id);
+        let flag = if is_given { given.get_raw(id.as_str()) } else { None };
+        let flag = flag.and_then(|mut values| Some(values.next()?.to_string_lossy().into_owned()));
+        flag.or_else(|| settled.by_id.get(id)?.values.first().cloned())
+    })?;
+    settled.add(preset)?;
+    Ok(settled.by_id)
+}
+
+/// What layers have said so far.
+struct Settled<'a> {
+    options: &'a Command,
+    by_id: BTreeMap<Id, Setting>,
+    /// Options on which a higher layer has spoken.
+    taken: Vec<&'a Arg>,
+}
+
+impl<'a> Settled<'a> {
+    /// The next layer below.
+    fn add(&mut self, layer: Vec<(&'a Arg, Setting)>) -> Result<(), CliError> {
+        let options = self.options;
         let mut of_layer: Vec<(&Arg, Setting)> = Vec::new();
         for (arg, setting) in layer {
             let is_no = setting.values == ["false"];
             let excludes = |other: &Arg| {
                 arg.get_id() == other.get_id() || (!is_no && exclude(options, arg, other))
             };
-            if taken.iter().any(|other| excludes(other)) {
+            if self.taken.iter().any(|other| excludes(other)) {
                 continue;
             }
             if let Some((_, other)) = of_layer.iter().find(|(other, _)| excludes(other)) {
@@ -96,11 +123,11 @@ pub(super) fn settle(
             of_layer.push((arg, setting));
         }
         for (arg, setting) in of_layer {
-            taken.push(arg);
-            settled.insert(arg.get_id().clone(), setting);
+            self.taken.push(arg);
+            self.by_id.insert(arg.get_id().clone(), setting);
         }
+        Ok(())
     }
-    Ok(settled)
 }
 
 /// Whether two options cannot be given together, or one takes the other back.
@@ -126,6 +153,7 @@ impl Source {
         match self {
             Source::Environment(variable) => variable.clone(),
             Source::File { file, line, key } => format!("{key} ({file}, line {line})"),
+            Source::Preset(name) => (*name).to_owned(),
         }
     }
 }

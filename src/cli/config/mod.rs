@@ -1,10 +1,11 @@
-//! Options in layers: flags, over variables of the environment, over `kvasir.toml`, over defaults.
+//! Options in layers: flags, over variables of the environment, over `kvasir.toml`, over a preset, over defaults.
 //!
 //! The options of [`SECTIONS`]' commands can be set in all of them, by one mechanism: what a layer says becomes the
 //! default of the option before clap reads the arguments, so flags win and every value is checked as a flag is.
 
 mod file;
 mod layers;
+mod preset;
 mod show;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,11 @@ pub(crate) struct ConfigArgs {
     /// Print every option's value, and where it is from, and do nothing else
     #[arg(long)]
     show_config: bool,
+
+    /// Take the settings of this row of the recipe's context matrix, below all other layers; auto: the row for --context.
+    /// `kvasir presets` lists them
+    #[arg(long, value_name = "NAME", value_parser = preset::names())]
+    preset: Option<String>,
 }
 
 /// What is to be done.
@@ -76,7 +82,7 @@ fn for_leaves(command: Command, change: &dyn Fn(Command) -> Command) -> Command 
 
 fn augment(command: Command) -> Command {
     let has_json = command.get_arguments().any(|arg| arg.get_id() == "json");
-    let command = ConfigArgs::augment_args(command);
+    let command = preset::augment(ConfigArgs::augment_args(command));
     if has_json {
         return command;
     }
@@ -105,7 +111,7 @@ pub(crate) fn read(command: Command, args: &[OsString]) -> Result<Asked, CliErro
     let is_given =
         |arg: &&Arg| given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     let flags: Vec<&Arg> = options.get_arguments().filter(is_given).collect();
-    let settings = layers::settle(options, &flags, file.as_ref(), path[0])?;
+    let settings = layers::settle(options, &flags, given, file.as_ref(), path[0])?;
     let matches = parse(inject(command, &path, &settings))
         .map_err(|error| wrong_value(error, options, &settings))?;
     if config.show_config {
@@ -167,6 +173,7 @@ fn wrong_value(
     let place = match &settings[arg.get_id()].source {
         Source::Environment(variable) => variable.clone(),
         Source::File { file, line, key } => format!("{file}, line {line}: {key}"),
+        Source::Preset(name) => format!("preset {name}"),
     };
     CliError::usage(text.replace("\n  ", " ")).at(&place)
 }

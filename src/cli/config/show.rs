@@ -29,7 +29,7 @@ struct Shows {
     /// One text for each time that it is set.
     values: Vec<String>,
     source: &'static str,
-    /// The variable, or file and line.
+    /// The variable, file and line, or the name of the preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
 }
@@ -52,6 +52,7 @@ impl Shown {
                 _ if is_given => ("flag", None),
                 Some(source @ Source::Environment(_)) => ("environment", Some(source.place())),
                 Some(source @ Source::File { .. }) => ("file", Some(source.place())),
+                Some(source @ Source::Preset(_)) => ("preset", Some(source.place())),
                 None => ("default", None),
             };
             let mut values = values(matches, arg);
