@@ -17,15 +17,7 @@ const DIGEST: std::ops::Range<usize> = 16..32;
 
 /// What the seeds are records of.
 pub fn expected() -> Expected {
-    let identity = Identity::new(&IdentityParts {
-        weights: [1; 32],
-        tokenizer: [2; 32],
-        config: [3; 32],
-        kv_dtype: "bf16",
-        kv_scales: [4; 32],
-        numerics: "test",
-        lossy_codec: None,
-    });
+    let identity = Identity::new(&IdentityParts::of_no_model(1));
     Expected { identity: identity.expect("every part is there"), shape: SHAPE }
 }
 

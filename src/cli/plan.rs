@@ -7,6 +7,7 @@ use clap::Args;
 use engine::weights::hf::HfConfig;
 use engine::{DType, KvCacheDType, weights};
 use engine_core::config::ModelConfig;
+use engine_core::limits::{MAX_BLOCK_SIZE, MAX_MODEL_LEN, MAX_NUM_SEQS};
 use indicatif::HumanBytes;
 use kvasir::plan::{
     DEVICES, DeviceProfile, Estimate, Example, Gigabytes, Limit, Plan, PlanRequest, Recipe,
@@ -27,7 +28,10 @@ pub(crate) struct PlanArgs {
     model: Option<String>,
 
     /// Print the figures of the recipe beside those of this planner, and where it errs
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = [
+        "device", "context", "batch", "tp", "dtype", "kv_cache_dtype", "block_size", "gpu_memory_utilization",
+        "max_num_batched_tokens", "svg",
+    ])]
     recipe: bool,
 
     /// mi300x, mi325x, gaudi3, h100, h200, or host: this machine's memory
@@ -92,6 +96,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
         memory_utilization: args.gpu_memory_utilization,
         max_num_batched_tokens: args.max_num_batched_tokens,
     };
+    refuse_oversize(&request)?;
     let plan = Plan::new(&config, &args.device, &request)
         .map_err(|error| CliError::from_usage_error(&error))?;
     if let Some(path) = &args.svg {
@@ -100,6 +105,22 @@ pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
             .map_err(|error| CliError::output(&path.display().to_string(), &error))?;
     }
     if args.json { output::json(&plan) } else { output::text(&text(model, &plan)) }
+}
+
+/// What no engine takes would overflow here.
+fn refuse_oversize(request: &PlanRequest) -> Result<(), CliError> {
+    let bounds = [
+        ("--context", request.context, MAX_MODEL_LEN),
+        ("--batch", request.batch, MAX_NUM_SEQS),
+        ("--block-size", request.block_size, MAX_BLOCK_SIZE),
+    ];
+    match bounds.into_iter().find(|(_, asked, most)| asked > most) {
+        Some((flag, asked, most)) => {
+            Err(CliError::usage(format!("{flag} {asked} is more than can be planned"))
+                .with_hint(format!("give at most {most}")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn model_config(model: &str) -> Result<ModelConfig, CliError> {
@@ -134,7 +155,7 @@ fn text(model: &str, plan: &Plan) -> String {
         "KV of a token",
         format!("{} ({})", HumanBytes(plan.kv_bytes_per_token), plan.kv_cache_dtype),
     );
-    let sequence = plan.kv_bytes_per_token * plan.context as u64;
+    let sequence = plan.kv_bytes_per_token.saturating_mul(plan.context as u64);
     line("KV of a sequence", HumanBytes(sequence).to_string());
     line("on each device", format!("{} may be used", HumanBytes(memory.usable_bytes)));
     line("  weights", HumanBytes(memory.weight_bytes).to_string());

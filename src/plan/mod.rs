@@ -40,7 +40,7 @@ pub struct PlanRequest {
     pub kv_cache_dtype: KvCacheDType,
     /// Devices that share the model.
     pub tp: usize,
-    /// Token slots of a kv_block.
+    /// Token slots of a kv_block, at least 1.
     pub block_size: usize,
     /// Share of the device's memory that may be used, 0 to 1.
     pub memory_utilization: f64,

@@ -21,7 +21,8 @@ pub fn memory_picture(plan: &Plan) -> Result<String, String> {
 fn draw(plan: &Plan, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
     let memory = &plan.memory;
     let gb = |bytes: u64| bytes as f64 / 1e9;
-    let asked = plan.kv_bytes_per_token * (plan.context * plan.batch) as u64 / plan.tp as u64;
+    let num_tokens = (plan.context as u64).saturating_mul(plan.batch as u64);
+    let asked = plan.kv_bytes_per_token.saturating_mul(num_tokens) / plan.tp as u64;
     let used = asked.min(memory.kv_bytes);
     let parts = [
         ("weights", memory.weight_bytes),

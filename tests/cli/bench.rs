@@ -45,6 +45,7 @@ fn the_table_has_the_recipes_columns() {
 #[test]
 fn what_cannot_be_measured_is_refused() {
     ttft(&["--directory", "/nonexistent"]).usage_error(&["/nonexistent", "--directory"]);
+    ttft(&["--max-model-len", "32"]).usage_error(&["60 tokens", "--prompt-tokens"]);
     // Blocks as long as the prompt: nothing that a prefix cache could keep.
     let model = ByteModel::new();
     let args = ["bench", "ttft", model.arg(), "--prompt-tokens", "60", "--block-size", "128"];

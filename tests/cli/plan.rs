@@ -164,6 +164,7 @@ fn the_recipe_stands_beside_the_plan() {
     let json: Value = serde_json::from_str(&kvasir(&["plan", "--recipe", "--json"]).ok()).unwrap();
     assert_eq!(json["examples"].as_array().unwrap().len(), 4);
     kvasir(&["plan", "--recipe", "smollm2-135m"]).usage_error(&["--recipe"]);
+    kvasir(&["plan", "--recipe", "--device", "h100"]).usage_error(&["--recipe", "--device"]);
     kvasir(&["plan"]).usage_error(&["MODEL"]);
 }
 
@@ -172,6 +173,9 @@ fn what_cannot_be_planned_is_refused() {
     let config = llama(4096, 14_336, 32, 32);
     plan(&config, &["--device", "mi400"]).usage_error(&["mi300x", "host"]);
     plan(&config, &["--gpu-memory-utilization", "1.5"]).usage_error(&["at most 1"]);
+    for flag in ["--context", "--batch", "--block-size"] {
+        plan(&config, &[flag, "4000000000"]).usage_error(&[flag, "at most"]);
+    }
     plan(&config, &["--batch", "0"]).usage_error(&["--batch"]);
     kvasir(&["plan", "/nonexistent/config.json"]).usage_error(&["/nonexistent/config.json"]);
     plan(&json!({"model_type": "mamba"}), &[]).usage_error(&["mamba"]);

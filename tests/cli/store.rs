@@ -17,15 +17,7 @@ const SHAPE: ChunkShape =
 
 /// A store with so many chunks of 16 tokens; the first has expired.
 fn fill(path: &Path, num_chunks: u32) {
-    let identity = Identity::new(&IdentityParts {
-        weights: [1; 32],
-        tokenizer: [2; 32],
-        config: [3; 32],
-        kv_dtype: "bf16",
-        kv_scales: [4; 32],
-        numerics: "test",
-        lossy_codec: None,
-    });
+    let identity = Identity::new(&IdentityParts::of_no_model(1));
     let config = StoreConfig {
         chunk_size: 16,
         directory: Some(DirectoryConfig::new(path, 1 << 30)),

@@ -1,18 +1,21 @@
 //! KV that somebody keeps outside the device: the words in which the scheduler and whoever drives it
 //! speak of it.
 //!
-//! 1. While a request waits, the driver says how many leading tokens can be had from outside
-//!    ([`Scheduler::offer`](crate::scheduler::Scheduler::offer)).
+//! 1. While a request waits, the driver says which tokens can be had from outside
+//!    ([`Scheduler::offer`](crate::scheduler::Scheduler::offer)): the first ones, or some that others come
+//!    before.
 //! 2. When its turn comes and that is more than the prefix cache has, `schedule` gives it kv_blocks and
-//!    lists a [`KvLoad`] ([`Scheduler::loads`](crate::scheduler::Scheduler::loads)). It takes no rows;
+//!    lists a [`KvLoad`] ([`Scheduler::loads`](crate::scheduler::Scheduler::loads)). What comes before the
+//!    load is computed meanwhile, for it needs nothing of it; behind that the sequence takes no rows, and
 //!    others run.
 //! 3. The driver writes the KV into those kv_blocks, after the step's copies, and reports once how many
 //!    leading tokens now are there and verified
 //!    ([`Scheduler::end_load`](crate::scheduler::Scheduler::end_load)): all of them, some, or no more
-//!    than before. The rest is computed. Not before that does anybody read or find what was loaded.
+//!    than before. Once all before them is computed, they count as computed too, and the rest is computed.
+//!    Not before that does anybody read or find what was loaded.
 //!
-//! A sequence that ends while it loads leaves its kv_blocks to the load until that is reported:
-//! somebody may still be writing to them.
+//! A sequence that ends while it loads leaves the kv_blocks of the load to it until that is reported:
+//! somebody may still be writing to them. For the same reason it is not preempted.
 //!
 //! Offers and reports are inputs, so that a run that repeats them repeats its steps.
 

@@ -45,14 +45,23 @@ pub struct Sequence {
     pub(crate) host_blocks: Vec<HostBlockId>,
     /// Tokens whose KV is in `host_blocks`; 0 unless it is swapped out.
     num_swapped_tokens: usize,
-    /// Leading tokens whose KV can be had from outside; 0 unless it waits.
-    num_offered_tokens: usize,
-    /// Where its load ends; 0 unless it loads.
-    load_end: usize,
+    /// Tokens whose KV can be had from outside; empty unless it waits.
+    offered_tokens: Range<usize>,
+    ahead: Option<Ahead>,
     draft_token_ids: Vec<TokenId>,
     stop_rules: StopRules,
     stop: Option<Stop>,
     stats: SeqStats,
+}
+
+/// KV of a sequence that comes from outside, until the computed tokens reach it: nobody reads or finds it
+/// before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Positions of the tokens; the first is that of a kv_block.
+    pub tokens: Range<usize>,
+    /// All of them are there. Otherwise somebody is writing to their kv_blocks.
+    pub is_loaded: bool,
 }
 
 /// What happened to a sequence.
@@ -101,8 +110,8 @@ impl Sequence {
             num_published_blocks: 0,
             host_blocks: Vec::new(),
             num_swapped_tokens: 0,
-            num_offered_tokens: 0,
-            load_end: 0,
+            offered_tokens: 0..0,
+            ahead: None,
             draft_token_ids: Vec::new(),
             stop_rules: request.stop_rules,
             stop: None,
@@ -162,7 +171,7 @@ impl Sequence {
         self.max_num_tokens
     }
 
-    /// Leading tokens whose KV is in the cache; 0 after a preemption.
+    /// Leading tokens whose KV is in the cache, computed or loaded; 0 after a preemption.
     pub fn num_computed_tokens(&self) -> usize {
         self.num_computed_tokens
     }
@@ -197,14 +206,24 @@ impl Sequence {
         self.num_swapped_tokens
     }
 
-    /// Leading tokens whose KV can be had from outside; 0 unless it waits.
-    pub fn num_offered_tokens(&self) -> usize {
-        self.num_offered_tokens
+    /// Tokens whose KV can be had from outside; empty unless it waits.
+    pub fn offered_tokens(&self) -> Range<usize> {
+        self.offered_tokens.clone()
     }
 
-    /// Where what it loads from outside ends; 0 unless it loads.
-    pub fn load_end(&self) -> usize {
-        self.load_end
+    /// What comes from outside and is not reached yet.
+    pub fn ahead(&self) -> Option<&Ahead> {
+        self.ahead.as_ref()
+    }
+
+    /// Whether somebody is writing to its kv_blocks.
+    pub fn is_loading(&self) -> bool {
+        self.ahead.as_ref().is_some_and(|ahead| !ahead.is_loaded)
+    }
+
+    /// There is nothing to compute before its load ends.
+    pub(crate) fn awaits_load(&self) -> bool {
+        self.is_loading() && self.num_next_rows() == 0
     }
 
     /// When it ends.
@@ -220,6 +239,18 @@ impl Sequence {
     /// Tokens whose KV is missing.
     pub(crate) fn num_uncomputed_tokens(&self) -> usize {
         self.token_ids.len() - self.num_computed_tokens
+    }
+
+    /// Tokens to compute before its end, or before what comes from outside.
+    pub(crate) fn num_next_rows(&self) -> usize {
+        let end = self.ahead.as_ref().map_or(self.token_ids.len(), |ahead| ahead.tokens.start);
+        end - self.num_computed_tokens
+    }
+
+    /// Leading tokens that it has kv_blocks for between steps.
+    fn num_held_tokens(&self) -> usize {
+        let end = self.ahead.as_ref().map_or(0, |ahead| ahead.tokens.end);
+        self.num_computed_tokens.max(end)
     }
 
     /// One row is all that it lacks for its next token.
@@ -299,7 +330,7 @@ impl Sequence {
         self.num_computed_tokens = num_computed_tokens;
         self.num_published_blocks = hits.len();
         self.num_swapped_tokens = 0;
-        self.num_offered_tokens = 0;
+        self.offered_tokens = 0..0;
         let num_hit_tokens = hits.len() * self.block_size;
         self.stats.num_hit_tokens += num_hit_tokens;
         if self.max_num_computed_tokens == 0 && self.stats.num_preemptions == 0 {
@@ -309,42 +340,69 @@ impl Sequence {
     }
 
     /// Takes note of what can be had from outside, if it may use it.
-    pub(crate) fn offer(&mut self, num_tokens: usize) -> bool {
+    pub(crate) fn offer(&mut self, tokens: Range<usize>) -> bool {
         if self.skip_reading_prefix_cache {
             return false;
         }
-        self.num_offered_tokens = num_tokens;
+        self.offered_tokens = tokens;
         true
     }
 
-    /// Gets the blocks `hits` and new ones for its first `end` tokens, to be loaded into.
-    pub(crate) fn begin_load(&mut self, hits: &[BlockId], end: usize, block_pool: &mut BlockPool) {
-        self.admit(hits, end, hits.len() * self.block_size, block_pool);
-        self.load_end = end;
+    /// Gets the blocks `hits` and new ones up to the end of `tokens`, which are to be loaded.
+    pub(crate) fn begin_load(
+        &mut self,
+        hits: &[BlockId],
+        tokens: Range<usize>,
+        block_pool: &mut BlockPool,
+    ) {
+        self.admit(hits, tokens.end, hits.len() * self.block_size, block_pool);
+        self.ahead = Some(Ahead { tokens, is_loaded: false });
     }
 
-    /// Index and hash of each full block that a load brings.
-    pub(crate) fn loading_blocks(&self) -> impl Iterator<Item = (usize, &BlockHash)> {
-        let end = self.load_end / self.block_size;
-        self.block_hashes.iter().enumerate().take(end).skip(self.num_published_blocks)
+    /// Index and hash of each full block that comes from outside and is not reached yet.
+    pub(crate) fn blocks_ahead(&self) -> impl Iterator<Item = (usize, &BlockHash)> {
+        let tokens = self.ahead.as_ref().map_or(0..0, |ahead| ahead.tokens.clone());
+        let (start, end) = (tokens.start / self.block_size, tokens.end / self.block_size);
+        self.block_hashes.iter().enumerate().take(end).skip(start)
     }
 
-    /// The KV of its first `num_tokens` tokens is there; blocks beyond it are given back. Answers how many
+    /// Of what it loads, the KV up to token `end` is there; blocks beyond it are given back. Answers how many
     /// tokens came.
-    pub(crate) fn end_load(&mut self, num_tokens: usize, block_pool: &mut BlockPool) -> usize {
-        let num_loaded = num_tokens.saturating_sub(self.num_computed_tokens);
-        self.num_computed_tokens += num_loaded;
+    pub(crate) fn end_load(&mut self, end: usize, block_pool: &mut BlockPool) -> usize {
+        let Some(ahead) = &mut self.ahead else {
+            return 0;
+        };
+        ahead.tokens.end = end.clamp(ahead.tokens.start, ahead.tokens.end);
+        ahead.is_loaded = true;
+        let num_loaded = ahead.tokens.len();
         self.stats.num_loaded_tokens += num_loaded;
-        self.load_end = 0;
+        self.reach_load();
         self.publish(block_pool);
         self.trim(block_pool);
         num_loaded
     }
 
-    /// Leaves its blocks to the load that writes to them.
-    pub(crate) fn abandon_load(&mut self) -> Vec<BlockId> {
-        self.load_end = 0;
-        core::mem::take(&mut self.block_table)
+    /// What was loaded counts as computed once all before it is.
+    fn reach_load(&mut self) {
+        let num_computed_tokens = self.num_computed_tokens;
+        let is_reached =
+            |ahead: &mut Ahead| ahead.is_loaded && ahead.tokens.start == num_computed_tokens;
+        if let Some(ahead) = self.ahead.take_if(is_reached) {
+            self.num_computed_tokens = ahead.tokens.end;
+        }
+    }
+
+    /// Leaves the blocks that are being loaded into, if there are, to whoever writes to them.
+    pub(crate) fn abandon_load(&mut self) -> Option<(Range<usize>, Vec<BlockId>)> {
+        let Ahead { tokens, .. } = self.ahead.take_if(|ahead| !ahead.is_loaded)?;
+        let first_block = tokens.start / self.block_size;
+        Some((tokens, self.block_table.split_off(first_block)))
+    }
+
+    /// What was loaded and is not reached is given back.
+    pub(crate) fn forget_ahead(&mut self, block_pool: &mut BlockPool) {
+        self.ahead = None;
+        self.trim(block_pool);
     }
 
     /// Gets the kv_blocks for its next `num_rows` rows; `false`, and nothing changed, when too few
@@ -377,7 +435,7 @@ impl Sequence {
     /// Gives back what a step that was not committed, or guesses that were wrong, had it take.
     pub(crate) fn trim(&mut self, block_pool: &mut BlockPool) {
         self.draft_token_ids.clear();
-        let num_kept = blocks_for_tokens(self.num_computed_tokens, self.block_size);
+        let num_kept = blocks_for_tokens(self.num_held_tokens(), self.block_size);
         block_pool.truncate(&mut self.block_table, num_kept);
     }
 
@@ -385,6 +443,7 @@ impl Sequence {
     pub(crate) fn release(&mut self, block_pool: &mut BlockPool) {
         self.draft_token_ids.clear();
         block_pool.truncate(&mut self.block_table, 0);
+        self.ahead = None;
         self.num_computed_tokens = 0;
         self.num_published_blocks = 0;
     }
@@ -412,6 +471,7 @@ impl Sequence {
         }
         self.num_computed_tokens += num_rows;
         self.max_num_computed_tokens = self.max_num_computed_tokens.max(self.num_computed_tokens);
+        self.reach_load();
     }
 
     /// Appends a generated token; says whether it was the last.

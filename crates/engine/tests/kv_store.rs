@@ -230,19 +230,22 @@ fn what_is_withdrawn_while_it_loads_leaves_nothing_behind() {
     let store = || in_directory(directory.path());
     let expected = expected(builder());
     generate(&mut builder().kv_store(store()).build().unwrap());
-    let mut llm = builder().kv_store(store()).build().unwrap();
-    for _ in 0..20 {
-        let prompts = prompts().into_iter().map(Prompt::TokenIds);
-        let ids: Vec<_> =
-            prompts.map(|prompt| llm.add_request(prompt, params()).unwrap()).collect();
-        // The loads begin, and nobody waits for them.
-        llm.step();
-        ids.into_iter().for_each(|id| drop(llm.abort(id)));
-        assert!(llm.reset_prefix_cache(), "kv_blocks are still held");
-        assert_eq!(generate(&mut llm).0, expected);
-        assert!(llm.reset_prefix_cache());
+    for policy in [LoadPolicy::Always, LoadPolicy::Behind(9)] {
+        let few_rows = builder().max_num_batched_tokens(6).kv_load_policy(policy);
+        let mut llm = few_rows.kv_store(store()).build().unwrap();
+        for case in 0..10 {
+            let prompts = prompts().into_iter().map(Prompt::TokenIds);
+            let ids: Vec<_> =
+                prompts.map(|prompt| llm.add_request(prompt, params()).unwrap()).collect();
+            // The loads begin, perhaps what comes before them is computed, and nobody waits for them.
+            (0..=case % 3).for_each(|_| drop(llm.step()));
+            ids.into_iter().for_each(|id| drop(llm.abort(id)));
+            assert!(llm.reset_prefix_cache(), "kv_blocks are still held");
+            assert_eq!(generate(&mut llm).0, expected);
+            assert!(llm.reset_prefix_cache());
+        }
+        assert!(stats(&llm).num_chunk_hits > 0);
     }
-    assert!(stats(&llm).num_chunk_hits > 0);
 }
 
 #[test]
@@ -259,13 +262,18 @@ fn preemption_and_a_store_go_together() {
             .max_num_batched_tokens(16)
             .kv_store(in_host_memory())
     };
-    let mut llm = tight().build().unwrap();
-    for _ in 0..4 {
-        assert_eq!(generate(&mut llm).0, expected);
-        llm.flush_kv_store();
+    for policy in [LoadPolicy::Always, LoadPolicy::Behind(5)] {
+        let mut llm = tight().kv_load_policy(policy).build().unwrap();
+        for _ in 0..4 {
+            assert_eq!(generate(&mut llm).0, expected);
+            llm.flush_kv_store();
+            assert!(llm.reset_prefix_cache());
+        }
+        let (scheduled, done) = (llm.stats(), stats(&llm));
+        assert!(scheduled.num_preemptions > 0 && done.num_chunk_hits > 0, "{scheduled:?} {done:?}");
+        let is_split = scheduled.num_split_loads > 0;
+        assert_eq!(is_split, policy != LoadPolicy::Always, "{scheduled:?}");
     }
-    let (scheduled, done) = (llm.stats(), stats(&llm));
-    assert!(scheduled.num_preemptions > 0 && done.num_chunk_hits > 0, "{scheduled:?} {done:?}");
 }
 
 #[test]
@@ -274,15 +282,24 @@ fn a_recorded_run_with_loads_repeats_without_the_store() {
     let record = directory.path().join("run.jsonl");
     let store = directory.path().join("store");
     generate(&mut builder().kv_store(in_directory(&store)).build().unwrap());
-    let mut llm = builder().kv_store(in_directory(&store)).record(&record).build().unwrap();
-    generate(&mut llm);
-    assert!(stats(&llm).num_chunk_hits > 0);
-    llm.check_record().unwrap();
-    drop(llm);
+    let records = [LoadPolicy::Always, LoadPolicy::Behind(10)].map(|policy| {
+        let record = record.with_extension(format!("{policy:?}"));
+        let few_rows = builder().max_num_batched_tokens(6).kv_load_policy(policy);
+        let few_rows = few_rows.kv_store(in_directory(&store)).record(&record);
+        let mut llm = few_rows.build().unwrap();
+        generate(&mut llm);
+        assert!(stats(&llm).num_chunk_hits > 0);
+        let is_split = llm.stats().num_tokens_beside_loads > 0;
+        assert_eq!(is_split, policy != LoadPolicy::Always, "{:?}", llm.stats());
+        llm.check_record().unwrap();
+        record
+    });
     fs::remove_dir_all(&store).unwrap();
-    let report = Replay::open(&record, None, None).unwrap().run(|_| ()).unwrap();
-    assert_eq!(report.difference, None, "{report:?}");
-    assert!(report.num_steps > 5, "{report:?}");
+    for record in records {
+        let report = Replay::open(&record, None, None).unwrap().run(|_| ()).unwrap();
+        assert_eq!(report.difference, None, "{report:?}");
+        assert!(report.num_steps > 5, "{report:?}");
+    }
 }
 
 /// Files below a folder that can be a chunk.
@@ -351,7 +368,7 @@ fn whatever_happens_to_the_records_no_token_is_wrong() {
     assert!(originals.len() > 6, "{} records", originals.len());
     let expected = expected(builder());
     let mut rng = Rng::new(0x6661_756c_7473);
-    let mut total = KvTierStats::default();
+    let (mut total, mut num_split_loads) = (KvTierStats::default(), 0);
     for case in 0..NUM_CASES {
         for (path, bytes) in &originals {
             // What was put aside as wrong, or damaged in the last case, is made new.
@@ -360,19 +377,25 @@ fn whatever_happens_to_the_records_no_token_is_wrong() {
             fs::write(path, bytes).unwrap();
         }
         let paths: Vec<PathBuf> = originals.iter().map(|(path, _)| path.clone()).collect();
-        // The store sees its directory before or after the damage.
-        let is_early = case % 2 == 0;
-        let early = is_early.then(|| builder().kv_store(in_directory(&whole)).build().unwrap());
+        // The store sees its directory before or after the damage, and what it has is loaded as a whole or behind
+        // tokens that are computed meanwhile.
+        let policy = LoadPolicy::Behind([0, 5, 8][case % 3]);
+        let open = || {
+            let builder = builder().max_num_batched_tokens(6).kv_load_policy(policy);
+            builder.kv_store(in_directory(&whole)).build().unwrap()
+        };
+        let early = (case % 2 == 0).then(open);
         let story = damage(&paths, &mut rng);
-        let mut llm =
-            early.unwrap_or_else(|| builder().kv_store(in_directory(&whole)).build().unwrap());
+        let mut llm = early.unwrap_or_else(open);
         assert_eq!(generate(&mut llm).0, expected, "case {case}: {story}");
         let done = stats(&llm);
         total.num_chunk_hits += done.num_chunk_hits;
         total.num_chunk_misses += done.num_chunk_misses;
         total.num_corrupt_chunks += done.num_corrupt_chunks;
+        num_split_loads += llm.stats().num_split_loads;
     }
     println!("{NUM_CASES} cases: {total:?}");
+    assert!(num_split_loads > 100, "{num_split_loads}");
     assert!(total.num_chunk_hits > 200 && total.num_corrupt_chunks > 100, "{total:?}");
     assert!(total.num_chunk_misses > 10, "{total:?}");
 }
@@ -380,6 +403,7 @@ fn whatever_happens_to_the_records_no_token_is_wrong() {
 /// A directory on the other side of a slow line.
 struct FarDirectory {
     path: PathBuf,
+    bytes_per_s: f64,
     latency: Duration,
 }
 
@@ -391,13 +415,13 @@ impl OpenTier for FarDirectory {
     ) -> Result<Arc<dyn Tier>, Box<dyn std::error::Error + Send + Sync>> {
         let near =
             DirectoryTier::open(&DirectoryConfig::new(&self.path, 1 << 30), expected, clock)?;
-        let pace = Pace { bytes_per_s: f64::INFINITY, latency: self.latency };
+        let pace = Pace { bytes_per_s: self.bytes_per_s, latency: self.latency };
         Ok(Arc::new(Throttled::new(Arc::new(near), pace)))
     }
 }
 
 fn far_away(path: &Path, latency: Duration) -> KvStoreConfig {
-    let far = FarDirectory { path: path.to_owned(), latency };
+    let far = FarDirectory { path: path.to_owned(), bytes_per_s: f64::INFINITY, latency };
     KvStoreConfig { farther: vec![Arc::new(far)], ..in_host_memory() }
 }
 
@@ -537,4 +561,48 @@ fn a_real_model_answers_the_same_from_every_tier() {
         assert_eq!(answer, expected, "blocks of {block_size}");
         assert!(loaded.disk >= 128, "blocks of {block_size}: {loaded:?}");
     }
+}
+
+/// The last part of a prompt comes over a line that is as fast as the processor, while the first is computed.
+#[test]
+fn a_real_model_computes_the_first_part_while_the_last_is_loaded() {
+    const NUM_TOKENS: usize = 321;
+    let Some(model) = std::env::var_os("KVASIR_TEST_MODEL") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let store = |bytes_per_s: f64| {
+        let (path, latency) = (directory.path().to_owned(), Duration::ZERO);
+        let far = FarDirectory { path, bytes_per_s, latency };
+        let llm = Llm::builder(PathBuf::from(&model)).max_model_len(512).max_num_batched_tokens(64);
+        let config = KvStoreConfig {
+            chunk_size: 32,
+            farther: vec![Arc::new(far)],
+            ..KvStoreConfig::default()
+        };
+        let llm = llm.kv_cache_memory_bytes(64 << 20).kv_store(config);
+        llm.kv_load_policy(LoadPolicy::Planned).build().unwrap()
+    };
+    let prompt =
+        |first: u32| (0..NUM_TOKENS as u32).map(|i| first + i * 37 % 4000).collect::<Vec<u32>>();
+    let ask = |llm: &mut Llm, first: u32| {
+        let outputs = llm.generate(&[prompt(first)], &params()).unwrap();
+        assert!(llm.reset_prefix_cache());
+        (answers(&outputs), outputs[0].metrics.clone())
+    };
+    let mut first = store(f64::INFINITY);
+    let (expected, metrics) = ask(&mut first, 100);
+    first.flush_kv_store();
+    let config = first.config();
+    let token_bytes = 2 * 2 * config.num_layers * config.num_kv_heads * config.head_dim;
+    drop(first);
+
+    let bytes_per_s = (NUM_TOKENS * token_bytes) as f64 / metrics.time_to_first_token_s;
+    let mut llm = store(bytes_per_s);
+    // What computing takes, what loading takes, and then both at once.
+    ask(&mut llm, 5000);
+    assert_eq!(ask(&mut llm, 100).0, expected);
+    assert_eq!(ask(&mut llm, 100).0, expected);
+    let scheduled = llm.stats();
+    assert!(scheduled.num_split_loads > 0, "{scheduled:?}");
+    assert!(scheduled.num_tokens_beside_loads >= 32, "{scheduled:?}");
+    assert!(stats(&llm).num_chunk_hits > 10, "{:?}", stats(&llm));
 }

@@ -15,6 +15,7 @@ use crate::error::ObjectError;
 use crate::tier::ObjectConfig;
 
 const NUM_RUNTIME_THREADS: usize = 2;
+const HEAD_BYTES: u64 = 32 << 10;
 
 /// The records below a prefix.
 pub(crate) struct Bucket {
@@ -76,6 +77,11 @@ impl Bucket {
             }
             object.bytes().await
         }))
+    }
+
+    /// What an object begins with: all of a header, were it of hundreds of layers. `None` if there is no object.
+    pub(crate) fn fetch_head(&self, key: &ChunkKey) -> Result<Option<Bytes>, Error> {
+        unless_absent(self.fetch_range(key, 0..HEAD_BYTES))
     }
 
     pub(crate) fn fetch_range(&self, key: &ChunkKey, range: Range<u64>) -> Result<Bytes, Error> {

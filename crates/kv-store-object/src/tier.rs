@@ -4,12 +4,12 @@
 //! of several writers the first wins, and no reader ever sees a half one. As with files nothing is believed: not that
 //! it is listed, not its length, not its entity tag.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
@@ -17,7 +17,7 @@ use object_store::{ClientOptions, Error, ObjectStore, RetryConfig};
 
 use kv_store::clock::Clock;
 use kv_store::counters::{Counters, TierStats};
-use kv_store::eviction::{Admission, Entry, EvictionPolicy, PolicyFactory, lru};
+use kv_store::eviction::{Admission, Index, PolicyFactory, lru};
 use kv_store::keys::{ChunkKey, TenantTag};
 use kv_store::outcome::{Corruption, Found, Lookup, Miss, Put, Reject, TierKind};
 use kv_store::record::{
@@ -32,6 +32,8 @@ use crate::pieces::Pieces;
 /// A request that gets no answer for so long has failed: computing is then the faster way.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RETRIES: usize = 2;
+/// Each is a request, and other tiers wait for their turn.
+const MEETINGS_AT_ONCE: usize = 64;
 
 /// How a bucket is used.
 #[derive(Clone)]
@@ -113,28 +115,6 @@ pub struct ObjectTier {
     counters: Counters,
 }
 
-/// What the bucket is believed to hold.
-struct Index {
-    entries: HashMap<ChunkKey, u64>,
-    policy: Box<dyn EvictionPolicy>,
-    bytes: u64,
-}
-
-impl Index {
-    fn insert(&mut self, key: &ChunkKey, bytes: u64, tenant: Option<TenantTag>) {
-        self.bytes -= self.entries.insert(*key, bytes).unwrap_or(0);
-        self.bytes += bytes;
-        self.policy.inserted(key, Entry { bytes, tenant });
-    }
-
-    fn remove(&mut self, key: &ChunkKey) -> Option<u64> {
-        self.policy.removed(key);
-        let bytes = self.entries.remove(key)?;
-        self.bytes -= bytes;
-        Some(bytes)
-    }
-}
-
 impl ObjectTier {
     /// Lists the bucket, and takes what is there.
     ///
@@ -152,7 +132,7 @@ impl ObjectTier {
             bucket: Bucket::new(config)?,
             writer: WriterId(unique()),
             sequence: AtomicU64::new(0),
-            index: Mutex::new(Index { entries: HashMap::new(), policy, bytes: 0 }),
+            index: Mutex::new(Index::new(policy)),
             listed_ms: AtomicU64::new(clock.monotonic_ms()),
             clock,
             counters: Counters::default(),
@@ -209,7 +189,7 @@ impl ObjectTier {
         let pieces = Pieces::new(&ranges, pieces)?;
         match self.reader().layers(&pieces, key, layers.clone(), out) {
             ReadOutcome::Exact(meta, layer_digests) => {
-                self.index().policy.touched(key);
+                self.index().touched(key);
                 Some(Lookup::Hit(Found { tier: TierKind::Object, meta, layer_digests }))
             }
             ReadOutcome::Miss(_) | ReadOutcome::Corrupt(_) => None,
@@ -239,7 +219,7 @@ impl ObjectTier {
                 Lookup::Miss(Miss::Absent)
             }
             Some(ReadOutcome::Exact(meta, layer_digests)) => {
-                self.index().policy.touched(key);
+                self.index().touched(key);
                 Lookup::Hit(Found { tier: TierKind::Object, meta, layer_digests })
             }
             Some(ReadOutcome::Miss(miss)) => {
@@ -324,36 +304,53 @@ impl ObjectTier {
         loop {
             let victim = {
                 let mut index = self.index();
-                let entry = Entry { bytes: num_bytes, tenant: Some(tenant) };
-                match index.policy.admit(&entry) {
+                match index.admit(num_bytes, tenant) {
                     Admission::Never => return Err(Reject::Policy),
                     Admission::After(victim) => victim,
-                    Admission::Yes if index.bytes + num_bytes <= self.config.cap_bytes => {
+                    Admission::Yes if index.bytes() + num_bytes <= self.config.cap_bytes => {
                         return Ok(());
                     }
-                    Admission::Yes => index.policy.victim().ok_or(Reject::Full)?,
+                    Admission::Yes => index.victim().ok_or(Reject::Full)?,
                 }
             };
+            if self.index().is_stranger(&victim) {
+                // It may be someone's who is promised that it stays.
+                self.meet(&victim).map_err(|_| Reject::Full)?;
+                continue;
+            }
             self.bucket.delete(&victim).map_err(|_| Reject::Full)?;
-            // A policy that names what is not there would be asked for ever.
-            let bytes = self.index().remove(&victim).ok_or(Reject::Full)?;
-            self.counters.count_eviction(bytes);
+            if let Some(bytes) = self.index().remove(&victim) {
+                self.counters.count_eviction(bytes);
+            }
         }
     }
 
     /// Takes what others wrote and removed.
     fn list(&self) -> Result<(), Error> {
-        let listed: HashMap<ChunkKey, u64> = self.bucket.list()?.into_iter().collect();
-        let mut index = self.index();
-        let mut gone: Vec<ChunkKey> = index.entries.keys().copied().collect();
-        gone.retain(|key| !listed.contains_key(key));
-        for key in &gone {
-            index.remove(key);
+        let listed: BTreeMap<ChunkKey, u64> = self.bucket.list()?.into_iter().collect();
+        self.index().take_listing(&listed);
+        Ok(())
+    }
+
+    /// Asks some records whose they are of which the policy wants to know: those of before a restart, and of others.
+    fn meet_strangers(&self) {
+        for _ in 0..MEETINGS_AT_ONCE {
+            let stranger = self.index().stranger();
+            match stranger.map(|key| self.meet(&key)) {
+                Some(Ok(())) => {}
+                // There is none, or the bucket does not answer now.
+                None | Some(Err(_)) => return,
+            }
         }
-        let mut new: Vec<_> = listed.iter().collect();
-        new.retain(|(key, _)| !index.entries.contains_key(*key));
-        new.sort_unstable();
-        new.iter().for_each(|(key, bytes)| index.insert(key, **bytes, None));
+    }
+
+    fn meet(&self, key: &ChunkKey) -> Result<(), Error> {
+        let Some(head) = self.bucket.fetch_head(key)? else {
+            self.index().remove(key);
+            return Ok(());
+        };
+        let header = record::header_alone(&&head[..], key).ok();
+        self.index().met(key, header.map(|(header, _)| header.meta.tenant));
         Ok(())
     }
 }
@@ -370,21 +367,15 @@ impl Tier for ObjectTier {
     }
 
     fn may_have(&self, key: &ChunkKey) -> bool {
-        self.index().entries.contains_key(key)
+        self.index().contains(key)
     }
 
     fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
-        let start = Instant::now();
-        let lookup = self.read(key, layers, out);
-        self.counters.count_read(&lookup, out.len(), start.elapsed().as_micros() as u64);
-        lookup
+        self.counters.reading(out.len(), || self.read(key, layers, out))
     }
 
     fn put(&self, chunk: &Arc<Chunk>) -> Put {
-        let start = Instant::now();
-        let put = self.write(chunk);
-        self.counters.count_write(put, chunk.bytes().len(), start.elapsed().as_micros() as u64);
-        put
+        self.counters.writing(chunk.bytes().len(), || self.write(chunk))
     }
 
     fn remove(&self, key: &ChunkKey) {
@@ -400,12 +391,13 @@ impl Tier for ObjectTier {
             // A bucket that does not answer is as it was.
             let _ = self.list();
         }
+        self.meet_strangers();
     }
 
     fn usage(&self) -> Usage {
         let index = self.index();
-        let num_chunks = index.entries.len() as u64;
-        Usage { num_chunks, bytes: index.bytes, cap_bytes: self.config.cap_bytes }
+        let num_chunks = index.num_chunks() as u64;
+        Usage { num_chunks, bytes: index.bytes(), cap_bytes: self.config.cap_bytes }
     }
 
     fn stats(&self) -> TierStats {

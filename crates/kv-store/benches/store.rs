@@ -32,15 +32,7 @@ const SHAPE: ChunkShape =
 const WORKING_SET_BYTES: usize = 192 << 20;
 
 fn expected() -> Arc<Expected> {
-    let identity = Identity::new(&IdentityParts {
-        weights: [1; 32],
-        tokenizer: [2; 32],
-        config: [3; 32],
-        kv_dtype: "bf16",
-        kv_scales: [4; 32],
-        numerics: "bench",
-        lossy_codec: None,
-    });
+    let identity = Identity::new(&IdentityParts::of_no_model(1));
     Arc::new(Expected { identity: identity.expect("every part is there"), shape: SHAPE })
 }
 

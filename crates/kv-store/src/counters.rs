@@ -1,6 +1,7 @@
 //! What a tier has done.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use crate::outcome::{Lookup, Miss, Put};
 
@@ -66,9 +67,12 @@ counters! {
 }
 
 impl Counters {
-    /// Counts a read of `bytes` that took `us`.
-    pub fn count_read(&self, lookup: &Lookup, bytes: usize, us: u64) {
-        let counter = match lookup {
+    /// Does a read of `bytes`, and counts it with the time that it took.
+    pub fn reading(&self, bytes: usize, read: impl FnOnce() -> Lookup) -> Lookup {
+        let start = Instant::now();
+        let lookup = read();
+        let us = start.elapsed().as_micros() as u64;
+        let counter = match &lookup {
             Lookup::Hit(_) => {
                 self.read_bytes.fetch_add(bytes as u64, Relaxed);
                 self.read_us.fetch_add(us, Relaxed);
@@ -80,10 +84,14 @@ impl Counters {
             Lookup::Corrupt(_) => &self.corrupt,
         };
         counter.fetch_add(1, Relaxed);
+        lookup
     }
 
-    /// Counts a write of `bytes` that took `us`.
-    pub fn count_write(&self, put: Put, bytes: usize, us: u64) {
+    /// Does a write of `bytes`, and counts it with the time that it took.
+    pub fn writing(&self, bytes: usize, write: impl FnOnce() -> Put) -> Put {
+        let start = Instant::now();
+        let put = write();
+        let us = start.elapsed().as_micros() as u64;
         let counter = match put {
             Put::Stored => {
                 self.written_bytes.fetch_add(bytes as u64, Relaxed);
@@ -95,6 +103,7 @@ impl Counters {
             Put::Failed => &self.failed,
         };
         counter.fetch_add(1, Relaxed);
+        put
     }
 
     /// Counts a chunk that left.

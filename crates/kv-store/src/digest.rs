@@ -21,21 +21,17 @@ impl Digest {
 
     /// The digest of bytes that lie in several places.
     pub fn of_slices<'a>(slices: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut hasher = Hasher::new();
-        for slice in slices {
-            hasher.write(slice);
-        }
-        Digest(hasher.finish_128())
+        let mut digester = Digester::default();
+        slices.into_iter().for_each(|slice| digester.write(slice));
+        digester.finish()
     }
 
     /// One digest for several parts, each with its digest: what a whole chunk has. A part can so be
     /// checked alone, and no byte is read twice for the whole.
     pub fn of_parts(parts: impl IntoIterator<Item = Digest>) -> Self {
-        let mut hasher = Hasher::new();
-        for part in parts {
-            hasher.write(&part.to_bytes());
-        }
-        Digest(hasher.finish_128())
+        let mut digester = Digester::default();
+        parts.into_iter().for_each(|part| digester.write(&part.to_bytes()));
+        digester.finish()
     }
 
     /// Little endian, as in a record.
@@ -50,16 +46,30 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// The digest of bytes that come one after the other.
+#[derive(Default)]
+pub(crate) struct Digester(Hasher);
+
+impl Digester {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        Digest(self.0.finish_128())
+    }
+}
+
 /// Copies `from` to `to`, which is as long, and gives the digest of what then is in `to`. Block by block, so
 /// that the bytes are hashed while they are in the cache.
 pub(crate) fn copy_and_digest(from: &[u8], to: &mut [u8]) -> Digest {
     const BLOCK: usize = 64 * 1024;
-    let mut hasher = Hasher::new();
+    let mut digester = Digester::default();
     for (from, to) in from.chunks(BLOCK).zip(to.chunks_mut(BLOCK)) {
         to.copy_from_slice(from);
-        hasher.write(to);
+        digester.write(to);
     }
-    Digest(hasher.finish_128())
+    digester.finish()
 }
 
 #[cfg(test)]

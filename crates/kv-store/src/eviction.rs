@@ -1,5 +1,6 @@
 //! What leaves when a tier is full.
 
+mod index;
 mod lfu;
 mod pins;
 mod s3_fifo;
@@ -7,6 +8,7 @@ mod tenants;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use index::Index;
 pub use lfu::Lfu;
 pub use pins::Pins;
 pub use s3_fifo::S3Fifo;
@@ -40,6 +42,14 @@ pub trait EvictionPolicy: Send {
 
     /// The entry that should leave next, if any may; it stays known until [`EvictionPolicy::removed`].
     fn victim(&mut self) -> Option<ChunkKey>;
+
+    /// Whether it matters whose an entry is: then the tier reads that of the records that were only listed.
+    fn asks_whose(&self) -> bool {
+        false
+    }
+
+    /// Whose an entry is that came without saying.
+    fn met(&mut self, _: &ChunkKey, _: TenantTag) {}
 
     /// Whether an entry that is not there may come, room aside. To be asked until it says yes or never.
     fn admit(&mut self, _: &Entry) -> Admission {

@@ -35,6 +35,22 @@ pub struct IdentityParts<'a> {
     pub lossy_codec: Option<&'a str>,
 }
 
+impl IdentityParts<'_> {
+    /// The parts of KV that no model computed: complete, and none of an engine's, whose digests are not one byte again
+    /// and again. For tests and measurements; `number`, from 1 on, tells several apart.
+    pub fn of_no_model(number: u8) -> IdentityParts<'static> {
+        IdentityParts {
+            weights: [number.max(1); 32],
+            tokenizer: [2; 32],
+            config: [3; 32],
+            kv_dtype: "bf16",
+            kv_scales: [4; 32],
+            numerics: "test",
+            lossy_codec: None,
+        }
+    }
+}
+
 /// Everything that KV's bits depend on besides tokens, as one BLAKE3 digest.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -169,21 +185,9 @@ impl fmt::Display for Hex<'_> {
 mod tests {
     use super::*;
 
-    fn parts() -> IdentityParts<'static> {
-        IdentityParts {
-            weights: [1; 32],
-            tokenizer: [2; 32],
-            config: [3; 32],
-            kv_dtype: "bf16",
-            kv_scales: [4; 32],
-            numerics: "reference",
-            lossy_codec: None,
-        }
-    }
-
     #[test]
     fn every_part_changes_the_identity() {
-        let base = parts();
+        let base = IdentityParts::of_no_model(1);
         let changed = [
             IdentityParts { weights: [9; 32], ..base },
             IdentityParts { tokenizer: [9; 32], ..base },
@@ -194,7 +198,7 @@ mod tests {
             IdentityParts { lossy_codec: Some("none"), ..base },
             // Parts that only changed places.
             IdentityParts { weights: base.tokenizer, tokenizer: base.weights, ..base },
-            IdentityParts { kv_dtype: "reference", numerics: "bf16", ..base },
+            IdentityParts { kv_dtype: "test", numerics: "bf16", ..base },
             base,
         ];
         let mut digests = changed.map(|parts| Identity::new(&parts).unwrap().digest()).to_vec();
@@ -205,7 +209,7 @@ mod tests {
 
     #[test]
     fn no_partial_identity_exists() {
-        let base = parts();
+        let base = IdentityParts::of_no_model(1);
         let partial = [
             IdentityParts { weights: [0; 32], ..base },
             IdentityParts { tokenizer: [0; 32], ..base },

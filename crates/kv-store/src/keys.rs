@@ -159,16 +159,7 @@ mod tests {
     use crate::identity::IdentityParts;
 
     fn identity() -> Identity {
-        Identity::new(&IdentityParts {
-            weights: [1; 32],
-            tokenizer: [2; 32],
-            config: [3; 32],
-            kv_dtype: "bf16",
-            kv_scales: [4; 32],
-            numerics: "reference",
-            lossy_codec: None,
-        })
-        .unwrap()
+        Identity::new(&IdentityParts::of_no_model(1)).unwrap()
     }
 
     fn tokens(n: u32) -> Vec<TokenId> {

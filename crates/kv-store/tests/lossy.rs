@@ -96,15 +96,7 @@ fn what_is_lost_is_what_fp8_loses() {
 }
 
 fn identity(lossy_codec: Option<&'static str>, kv_dtype: &'static str) -> Identity {
-    let parts = IdentityParts {
-        weights: [1; 32],
-        tokenizer: [2; 32],
-        config: [3; 32],
-        kv_dtype,
-        kv_scales: [4; 32],
-        numerics: "test",
-        lossy_codec,
-    };
+    let parts = IdentityParts { lossy_codec, kv_dtype, ..IdentityParts::of_no_model(1) };
     Identity::new(&parts).unwrap()
 }
 

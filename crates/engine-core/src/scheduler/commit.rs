@@ -33,6 +33,9 @@ impl Scheduler {
             };
             let seq = &mut self.running[seq_idx];
             let num_drafts = scheduled.num_draft_tokens;
+            if seq.is_loading() {
+                self.stats.num_tokens_beside_loads += scheduled.num_scheduled_tokens as u64;
+            }
             seq.advance(scheduled.num_scheduled_tokens - num_drafts);
             let num_accepted = append_run(seq, run, &mut self.committed);
             seq.count_drafts(num_drafts, num_accepted);
@@ -42,6 +45,7 @@ impl Scheduler {
             seq.trim(&mut self.block_pool);
         }
         self.plan.clear();
+        self.await_loads();
         self.retire_stopped();
         Ok(&self.committed)
     }

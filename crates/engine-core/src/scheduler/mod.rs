@@ -13,7 +13,7 @@
 //! ([`Scheduler::fail_step`]).
 //!
 //! A sequence whose KV can be had from outside ([`crate::kv_tier`]) holds kv_blocks while it is loaded,
-//! and takes no rows.
+//! and takes rows only for what comes before that.
 //!
 //! Two promises follow from rule 6 (a pool holds at least one `max_model_len` sequence): as long as
 //! a sequence lives, a step is never empty, and the first running one is in every step, so each one
@@ -61,7 +61,7 @@ pub struct Scheduler {
     waiting: VecDeque<Sequence>,
     /// With kv_blocks, by key.
     running: Vec<Sequence>,
-    /// With kv_blocks that are being loaded into, by key.
+    /// With kv_blocks that are being loaded into, and nothing to compute before, by key.
     loading: Vec<Sequence>,
     /// What is still being loaded for sequences that have ended.
     draining: Vec<Drain>,
@@ -70,8 +70,8 @@ pub struct Scheduler {
     /// The step in progress.
     plan: Vec<ScheduledSeq>,
     copies: Vec<BlockCopy>,
-    /// Index and hash of the first block that each prefill of the plan is about to fill, where
-    /// nobody has published it yet.
+    /// Index and hash of the first block that each prefill of the plan is about to fill, and of the first
+    /// that each load brings, where nobody has published it yet.
     in_the_making: Vec<(usize, BlockHash)>,
     /// The prefix hits of the sequence that is being admitted.
     hits: Vec<BlockId>,
@@ -101,12 +101,12 @@ impl Scheduler {
             host_pool: HostPool::new(num_host_blocks as u32),
             waiting: VecDeque::new(),
             running: Vec::new(),
-            loading: Vec::new(),
+            loading: Vec::with_capacity(config.max_num_seqs),
             draining: Vec::new(),
             loads: Vec::new(),
             plan: Vec::with_capacity(config.max_num_seqs),
             copies: Vec::with_capacity(num_host_blocks),
-            in_the_making: Vec::with_capacity(config.max_num_seqs),
+            in_the_making: Vec::with_capacity(2 * config.max_num_seqs),
             hits: Vec::with_capacity(blocks_for_tokens(config.max_model_len, block_size)),
             committed: Vec::with_capacity(config.max_num_batched_tokens),
             finished: Vec::new(),
@@ -174,9 +174,7 @@ impl Scheduler {
         let Some(mut sequence) = self.take(seq_id) else {
             return false;
         };
-        if sequence.load_end() > 0 {
-            self.drain(&mut sequence);
-        }
+        self.drain(&mut sequence);
         sequence.release(&mut self.block_pool);
         self.host_pool.free(&mut sequence.host_blocks);
         sequence.forget_swapped();

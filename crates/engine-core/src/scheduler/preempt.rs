@@ -8,13 +8,21 @@ use crate::request::SeqId;
 use crate::sequence::Sequence;
 
 impl Scheduler {
-    /// Sends the running sequence that is last in order back to the queue. It is in no step: those
-    /// before it in order are served before it.
+    /// Whether all but one of those that run, and others, are being loaded, and hold what that one lacks.
+    pub(super) fn is_short_of_loads(&self) -> bool {
+        let mut others = self.running.iter().filter(|seq| !seq.is_loading());
+        self.has_loads() && others.nth(1).is_none()
+    }
+
+    /// Sends the running sequence that is last in order back to the queue, but for those whose kv_blocks
+    /// somebody is writing to. It is in no step: those before it in order are served before it.
     pub(super) fn preempt_last(&mut self, room: &mut Room) {
-        let Some(mut victim) = self.running.pop() else {
+        let Some(victim_idx) = self.running.iter().rposition(|seq| !seq.is_loading()) else {
             return;
         };
+        let mut victim = self.running.remove(victim_idx);
         room.pass(&victim);
+        victim.forget_ahead(&mut self.block_pool);
         self.stats.num_preemptions += 1;
         if self.is_swap_cheaper(&victim) {
             self.copy_out(&mut victim);

@@ -74,10 +74,10 @@ impl Room {
         if seq.is_one_row() {
             return self.num_rows.min(1);
         }
-        let num_rows = self.rows_for_waiting(seq.num_uncomputed_tokens());
+        let num_rows = self.rows_for_waiting(seq.num_next_rows());
         if is_first && !self.enable_chunked_prefill {
             // The budget of a step without chunks holds any sequence.
-            return seq.num_uncomputed_tokens();
+            return seq.num_next_rows();
         }
         if is_first { num_rows.max(1) } else { num_rows }
     }

@@ -17,12 +17,13 @@ impl Scheduler {
             let num_rows = room.rows_for_running(seq, seq_idx == 0);
             if num_rows > 0 && !seq.grow(num_rows, &mut self.block_pool) {
                 has_preempted = true;
-                if self.running.len() == 1 && self.has_loads() {
+                if self.is_short_of_loads() {
                     // Alone it fits: what it lacks is being loaded into, and nobody can give that back.
                     room.pass(&self.running[seq_idx]);
-                    break;
+                    seq_idx += 1;
+                    continue;
                 }
-                // The victim may be this very sequence; then the loop is done.
+                // The victim may be this very sequence. Those after it have all that they need.
                 self.preempt_last(room);
                 continue;
             }

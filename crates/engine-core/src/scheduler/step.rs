@@ -240,6 +240,10 @@ pub struct SchedulerStats {
     pub num_set_asides: u64,
     /// Loads of KV from outside.
     pub num_loads: u64,
+    /// Those of them before whose tokens there were others to compute meanwhile.
+    pub num_split_loads: u64,
+    /// Tokens that sequences computed while others of theirs were being loaded.
+    pub num_tokens_beside_loads: u64,
     /// Tokens whose KV they brought.
     pub num_loaded_tokens: u64,
     /// Those that brought fewer tokens than were offered; the rest was computed.

@@ -49,15 +49,16 @@ impl Scheduler {
         // What was swapped out and is found in the cache need not be copied.
         let num_hit_tokens = self.hits.len() * block_size;
         let num_computed = num_hit_tokens.max(seq.num_swapped_tokens());
-        let num_uncomputed = seq.num_tokens() - num_computed;
-        let load_end = Self::load_end(seq, num_hit_tokens);
+        let to_load = self.to_load(seq, num_hit_tokens);
+        let num_uncomputed =
+            to_load.as_ref().map_or(seq.num_tokens(), |tokens| tokens.start) - num_computed;
         let num_rows = room.rows_for_waiting(num_uncomputed);
         let num_new = blocks_for_tokens(seq.num_tokens(), block_size) - self.hits.len();
-        let has_rows = num_rows > 0 || load_end.is_some();
+        let has_rows = num_rows > 0 || to_load.is_some();
         if !has_rows || !self.block_pool.can_lend(&self.hits, num_new) {
             return false;
         }
-        if load_end.is_none() && num_uncomputed == 1 && !self.make_room_for_decode(room) {
+        if to_load.is_none() && num_uncomputed == 1 && !self.make_room_for_decode(room) {
             return false;
         }
         let Some(mut seq) = self.waiting.remove(seq_idx) else {
@@ -67,8 +68,8 @@ impl Scheduler {
         self.stats.num_prefix_query_tokens +=
             if seq.reads_prefix_cache() { seq.num_tokens() as u64 } else { 0 };
         self.stats.num_prefix_hit_tokens += num_hit_tokens as u64;
-        if let Some(end) = load_end {
-            self.begin_load(seq, end);
+        if let Some(tokens) = to_load {
+            self.begin_load(seq, tokens, num_rows, room);
             return true;
         }
         let num_tokens = num_computed + num_rows;

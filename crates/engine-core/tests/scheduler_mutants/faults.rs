@@ -40,10 +40,10 @@ pub const SEQUENCE: &str = "sequence.rs";
 pub const SCHEDULER: &str = "scheduler/mod.rs";
 pub const WAITING: &str = "scheduler/waiting.rs";
 pub const RUNNING: &str = "scheduler/running.rs";
-const ROOM: &str = "scheduler/room.rs";
-const PREEMPT: &str = "scheduler/preempt.rs";
+pub const ROOM: &str = "scheduler/room.rs";
+pub const PREEMPT: &str = "scheduler/preempt.rs";
 const DRAFT: &str = "scheduler/draft.rs";
-const COMMIT: &str = "scheduler/commit.rs";
+pub const COMMIT: &str = "scheduler/commit.rs";
 const STEP: &str = "scheduler/step.rs";
 const CONFIG: &str = "scheduler/config.rs";
 const REQUEST: &str = "request.rs";
@@ -332,8 +332,8 @@ pub const FAULTS: &[Fault] = &[
         name: "the wrong victim",
         edits: &[edit(
             PREEMPT,
-            r"self.running.pop()",
-            r"(if self.running.len() > 1 { Some(self.running.remove(self.running.len() - 2)) } else { self.running.pop() })",
+            r"self.running.remove(victim_idx)",
+            r"self.running.remove(victim_idx.saturating_sub(1))",
         )],
         texts: Texts::Usual,
         seen_by: &["20", "23"],

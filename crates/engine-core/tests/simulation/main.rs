@@ -162,6 +162,8 @@ fn random_worlds_do_everything() {
         total.num_evicted_blocks += stats.num_evicted_blocks;
         total.num_set_asides += stats.num_set_asides;
         total.num_loads += stats.num_loads;
+        total.num_split_loads += stats.num_split_loads;
+        total.num_tokens_beside_loads += stats.num_tokens_beside_loads;
         total.num_loaded_tokens += stats.num_loaded_tokens;
         total.num_failed_loads += stats.num_failed_loads;
         total.num_draft_tokens += stats.num_draft_tokens;
@@ -186,6 +188,8 @@ fn random_worlds_do_everything() {
         ("evicted blocks", total.num_evicted_blocks),
         ("set-asides", total.num_set_asides),
         ("loads", total.num_loads),
+        ("loads behind what is computed", total.num_split_loads),
+        ("tokens computed beside a load", total.num_tokens_beside_loads),
         ("loaded tokens", total.num_loaded_tokens),
         ("failed loads", total.num_failed_loads),
         ("loads that outlive their sequence", other.num_drains),

@@ -4,6 +4,10 @@
 //! writes the one before it to the kv_blocks, out of the processor's cache. Chunks from farther away are read as a
 //! whole, for they go into memory on the way. While others compute, only a bounded share of each step goes into
 //! writing.
+//!
+//! Where that is faster, the first tokens of a prompt are computed while the last ones are loaded: where the two meet
+//! is planned before. So the chunks are read from the first one on, although those at the end are the dearest to
+//! compute: of a load that fails or is late, what comes before the failure is of use, and what comes after it never is.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -40,6 +44,8 @@ pub(super) struct Load {
     /// What has them, in order.
     chunks: Vec<ChunkLoad>,
     pub(super) begun: Instant,
+    /// Nobody computes for the sequence meanwhile, since before it was last looked for what has come.
+    is_awaited: bool,
 }
 
 struct ChunkLoad {
@@ -95,8 +101,9 @@ impl KvTier {
     pub(crate) fn offer(
         &mut self,
         scheduler: &mut Scheduler,
-        mut on_offer: impl FnMut(SeqId, usize),
+        mut on_offer: impl FnMut(SeqId, &Range<usize>),
     ) {
+        let may_split = scheduler.config().enable_chunked_prefill;
         let mut offers = Vec::new();
         for seq in scheduler.waiting().take(scheduler.config().max_num_seqs) {
             let Some(state) = self.seqs.get_mut(&seq.seq_id()) else { continue };
@@ -105,53 +112,59 @@ impl KvTier {
                 state.looked_up_in = Some(self.epoch);
                 state.plan = None;
             }
-            let num_tokens = match state.may_load && !state.hits.chunks.is_empty() {
-                true => self.planned(seq.seq_id(), seq.num_tokens()),
-                false => 0,
+            let tokens = match state.may_load && !state.hits.chunks.is_empty() {
+                true => self.planned(seq.seq_id(), seq.num_tokens(), may_split),
+                false => 0..0,
             };
-            if num_tokens != seq.num_offered_tokens() {
-                offers.push((seq.seq_id(), num_tokens));
+            if tokens != seq.offered_tokens() {
+                offers.push((seq.seq_id(), tokens));
             }
         }
-        for (seq_id, num_tokens) in offers {
-            if scheduler.offer(seq_id, num_tokens) {
-                on_offer(seq_id, num_tokens);
+        for (seq_id, tokens) in offers {
+            if scheduler.offer(seq_id, tokens.clone()) {
+                on_offer(seq_id, &tokens);
             }
         }
     }
 
     /// The tokens that are to be loaded of what the store has for a sequence.
-    fn planned(&mut self, seq_id: SeqId, num_tokens: usize) -> usize {
-        let Some(state) = self.seqs.get(&seq_id) else { return 0 };
+    fn planned(&mut self, seq_id: SeqId, num_tokens: usize, may_split: bool) -> Range<usize> {
+        let Some(state) = self.seqs.get(&seq_id) else { return 0..0 };
         if let Some(plan) = &state.plan {
-            return plan.load.end;
+            return plan.load.clone();
         }
+        let num_stored = state.hits.num_tokens();
+        let from = |first: usize| {
+            let first = if may_split { first.min(num_stored) } else { 0 };
+            Plan { compute: 0..first, load: first..num_stored, predicted_s: None }
+        };
         let plan = match self.settings.load_policy {
-            LoadPolicy::Always => {
-                Plan { compute: 0..0, load: 0..state.hits.num_tokens(), predicted_s: None }
-            }
+            LoadPolicy::Always => from(0),
+            LoadPolicy::Behind(num_computed) => from(num_computed),
             LoadPolicy::Planned => {
                 let queued = self.loads.values().flat_map(Load::missing);
-                self.report.plan(num_tokens, &state.hits, &self.shape, queued)
+                self.report.plan(num_tokens, &state.hits, &self.shape, queued, may_split)
             }
         };
-        let end = plan.load.end;
+        let tokens = plan.load.clone();
         if let Some(state) = self.seqs.get_mut(&seq_id) {
-            self.stats.num_loads_not_worth += u64::from(end < state.hits.num_tokens());
+            self.stats.num_loads_not_worth += u64::from(tokens.len() < num_stored);
             state.plan = Some(plan);
         }
-        end
+        tokens
     }
 
-    /// Takes the loads that a call of `schedule` began.
-    pub(crate) fn begin_loads(&mut self, loads: &[KvLoad]) {
-        for KvLoad { seq_id, tokens } in loads {
+    /// Takes the loads that the last call of `schedule` began.
+    pub(crate) fn begin_loads(&mut self, scheduler: &Scheduler) {
+        for KvLoad { seq_id, tokens } in scheduler.loads() {
             let hits = self.seqs.get(seq_id).map(|state| state.hits.chunks.as_slice());
             let overlaps =
                 |chunk: &Range<usize>| chunk.end > tokens.start && chunk.start < tokens.end;
             let chunks = hits.unwrap_or_default().iter().filter(|hit| overlaps(&hit.tokens));
             let chunks = chunks.map(|hit| self.queued(hit)).collect();
-            let load = Load { tokens: tokens.clone(), chunks, begun: Instant::now() };
+            let (tokens, begun) = (tokens.clone(), Instant::now());
+            let is_awaited = is_awaited(scheduler, *seq_id);
+            let load = Load { tokens, chunks, begun, is_awaited };
             self.loads.insert(*seq_id, load);
         }
         self.read_more();
@@ -189,9 +202,11 @@ impl KvTier {
         }
         for seq in scheduler.waiting().take(scheduler.config().max_num_seqs) {
             let Some(state) = self.seqs.get_mut(&seq.seq_id()) else { continue };
-            let end = state.plan.as_ref().map_or(0, |plan| plan.load.end);
+            let wanted = state.plan.as_ref().map_or(0..0, |plan| plan.load.clone());
             let far = state.hits.chunks.iter_mut().filter(|hit| hit.tier != TierKind::Host);
-            for hit in far.filter(|hit| hit.tokens.start < end) {
+            let is_wanted =
+                |tokens: &Range<usize>| tokens.start < wanted.end && tokens.end > wanted.start;
+            for hit in far.filter(|hit| is_wanted(&hit.tokens)) {
                 if self.prefetches.len() >= MAX_PREFETCHES {
                     return;
                 }
@@ -227,15 +242,16 @@ impl KvTier {
         }
     }
 
-    /// Takes what the store has done, and writes what it read to the kv_blocks, for as long as those that run can
-    /// wait; answers which loads are over with how many tokens.
+    /// Takes what the store has done, and writes what it read to the kv_blocks, for as long as those that run, and load
+    /// nothing themselves, can wait; answers which loads are over with how many tokens.
     pub(crate) fn poll<D: Device>(
         &mut self,
         device: &mut D,
         kv_cache: &mut D::KvCache,
         scheduler: &Scheduler,
     ) -> Vec<(SeqId, usize)> {
-        let patience = if scheduler.running().is_empty() { MAX_TURN } else { MAX_DELAY };
+        let has_others = scheduler.running().iter().any(|seq| !seq.is_loading());
+        let patience = if has_others { MAX_DELAY } else { MAX_TURN };
         let until = Instant::now() + patience;
         loop {
             self.arrived.extend(self.store.poll());
@@ -246,15 +262,15 @@ impl KvTier {
                 self.complete(completion, device, kv_cache, scheduler);
                 self.read_more();
                 if Instant::now() >= until {
-                    return self.ended();
+                    return self.ended(scheduler);
                 }
             }
         }
-        self.ended()
+        self.ended(scheduler)
     }
 
     /// Ends the loads that are over or late.
-    fn ended(&mut self) -> Vec<(SeqId, usize)> {
+    fn ended(&mut self, scheduler: &Scheduler) -> Vec<(SeqId, usize)> {
         let mut ended = Vec::new();
         for (&seq_id, load) in &self.loads {
             let (end, is_over) = load.progress();
@@ -266,6 +282,9 @@ impl KvTier {
         }
         for &(seq_id, end) in &ended {
             self.end_load(seq_id, end);
+        }
+        for (&seq_id, load) in &mut self.loads {
+            load.is_awaited = is_awaited(scheduler, seq_id);
         }
         self.read_more();
         ended
@@ -298,7 +317,11 @@ impl KvTier {
         let Some(tier) = load.chunks.first().and_then(|chunk| chunk.found_in) else { return };
         if load.chunks.iter().all(|chunk| chunk.is_loaded() && chunk.found_in == Some(tier)) {
             let num_bytes = load.chunks.iter().map(|chunk| chunk.num_bytes).sum();
-            self.report.measured_load(tier, num_bytes, load.begun.elapsed());
+            let time = load.begun.elapsed();
+            match load.is_awaited {
+                true => self.report.measured_load(tier, num_bytes, time),
+                false => self.report.measured_load_at_most(tier, num_bytes, time),
+            }
         }
     }
 
@@ -360,6 +383,11 @@ impl KvTier {
             self.buffers.push(buffer);
         }
     }
+}
+
+/// Whether a sequence that loads has nothing to compute meanwhile.
+fn is_awaited(scheduler: &Scheduler, seq_id: SeqId) -> bool {
+    scheduler.loading().iter().any(|seq| seq.seq_id() == seq_id)
 }
 
 /// What is being read.

@@ -56,6 +56,17 @@ impl Report {
         self.planner.measured_load(tier, num_bytes, time.as_secs_f64());
     }
 
+    /// The same, if nobody looked when the last of them came: it was not later than that.
+    pub(super) fn measured_load_at_most(&mut self, tier: TierKind, num_bytes: u64, most: Duration) {
+        let expected_s = self
+            .planner
+            .tier_speed(tier)
+            .map(|(bytes_per_s, per_call_s)| num_bytes as f64 / bytes_per_s + per_call_s);
+        if expected_s.is_none_or(|expected_s| most.as_secs_f64() < expected_s) {
+            self.measured_load(tier, num_bytes, most);
+        }
+    }
+
     /// A prompt was there so long after its load began.
     pub(super) fn measured_plan(&mut self, plan: &Plan, time: Duration) {
         self.planner.measured_plan(plan, time.as_secs_f64());
@@ -63,13 +74,14 @@ impl Report {
         *prediction = self.planner.prediction_error();
     }
 
-    /// How much of what the store has for a prompt is loaded, while so many bytes are being loaded for others.
+    /// What of that which the store has for a prompt is loaded, while so many bytes are being loaded for others.
     pub(super) fn plan(
         &self,
         num_tokens: usize,
         hits: &Hits,
         shape: &ChunkShape,
         queued: impl Iterator<Item = (TierKind, u64)>,
+        may_split: bool,
     ) -> Plan {
         let stored: Vec<StoredChunk> = hits
             .chunks
@@ -82,7 +94,12 @@ impl Report {
             .collect();
         let mut load = Load::default();
         queued.for_each(|(tier, bytes)| *load.queued_bytes.entry(tier).or_default() += bytes);
-        self.planner.plan_prefix(num_tokens, &stored, &load)
+        let first_chunks = self.planner.plan_prefix(num_tokens, &stored, &load);
+        let last_chunks = self.planner.plan(num_tokens, &stored, &load);
+        match (first_chunks.predicted_s, last_chunks.predicted_s) {
+            (Some(first_s), Some(last_s)) if may_split && last_s < first_s => last_chunks,
+            _ => first_chunks,
+        }
     }
 
     /// What a load of these tokens saved that took so long.

@@ -56,9 +56,12 @@ pub enum LoadPolicy {
     /// Always.
     #[default]
     Always,
-    /// As far as that is faster than computing it, by what tiers and computation were measured to take. What was
-    /// never measured is loaded.
+    /// As far as that is faster than computing it, by what tiers and computation were measured to take. If it is
+    /// fastest so, the first tokens are computed while the others are loaded. What was never measured is loaded.
     Planned,
+    /// Behind so many tokens, whatever that takes: those are computed meanwhile, and all others that the store has
+    /// are loaded. Without chunked prefill, as [`LoadPolicy::Always`].
+    Behind(usize),
 }
 
 /// What the builder was told of a store.

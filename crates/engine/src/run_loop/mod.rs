@@ -336,6 +336,8 @@ impl<O: Ops> Engine<O> {
     fn forget(&mut self, finished: &[FinishedSeq]) {
         for FinishedSeq { sequence, .. } in finished {
             self.live.remove(&sequence.seq_id());
+            // What is still read for it goes nowhere: its kv_blocks are free at once.
+            let _ = self.scheduler.end_load(sequence.seq_id(), 0);
             if let Some(kv_tier) = &mut self.kv_tier {
                 kv_tier.remove(sequence.seq_id(), sequence.num_prompt_tokens());
             }
@@ -379,8 +381,6 @@ where
     fn finish(&mut self, seq_id: SeqId, reason: FinishReason) -> Option<FinishedSeq> {
         self.store_before_end(seq_id);
         self.scheduler.finish(seq_id, reason);
-        // What is still read for it goes nowhere: its kv_blocks are free at once.
-        let _ = self.scheduler.end_load(seq_id, 0);
         let finished: Vec<_> = self.scheduler.drain_finished().collect();
         self.forget(&finished);
         finished.into_iter().find(|seq| seq.sequence.seq_id() == seq_id)

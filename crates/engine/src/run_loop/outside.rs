@@ -10,7 +10,7 @@ use engine_core::scheduler::FinishedSeq;
 use engine_core::sequence::Sequence;
 
 use super::Engine;
-use super::trace::Tracer;
+use super::trace::{ObservedOffer, Tracer};
 use crate::kv_tier::{Computed, LoadedTokens, block_ids};
 
 /// Longest wait of a step in which all live sequences wait for loads.
@@ -27,8 +27,8 @@ impl<O: Ops> Engine<O> {
                 // What a record says of another run may not fit; then its steps will differ.
                 let _ = self.scheduler.end_load(seq_id, num_tokens);
             }
-            for (seq_id, num_tokens) in offers {
-                self.scheduler.offer(seq_id, num_tokens);
+            for ObservedOffer(seq_id, end, start) in offers {
+                self.scheduler.offer(seq_id, start..end);
             }
             return Ok(());
         }
@@ -42,9 +42,9 @@ impl<O: Ops> Engine<O> {
             }
         }
         let tracer = &mut self.tracer;
-        kv_tier.offer(&mut self.scheduler, |seq_id, num_tokens| {
+        kv_tier.offer(&mut self.scheduler, |seq_id, tokens| {
             if let Some(tracer) = tracer {
-                tracer.offered(seq_id, num_tokens);
+                tracer.offered(seq_id, tokens);
             }
         });
         Ok(())
@@ -53,7 +53,7 @@ impl<O: Ops> Engine<O> {
     /// Starts the loads of the step that was just planned.
     pub(super) fn begin_loads(&mut self) {
         if let Some(kv_tier) = &mut self.kv_tier {
-            kv_tier.begin_loads(self.scheduler.loads());
+            kv_tier.begin_loads(&self.scheduler);
             kv_tier.prefetch(&self.scheduler);
         }
     }
@@ -75,11 +75,13 @@ impl<O: Ops> Engine<O> {
         }
     }
 
-    /// Computes what a recorded run had loaded: the bits are the same.
+    /// Computes what a recorded run had loaded, and what comes before it: the bits are the same, whenever the rows of
+    /// the latter have their turn.
     fn compute_load(&mut self, seq_id: SeqId, num_tokens: usize) -> Result<(), OpError> {
         let Some(seq) = self.scheduler.sequence(seq_id) else { return Ok(()) };
         let config = self.scheduler.config();
-        let (first, end) = (seq.num_computed_tokens(), num_tokens.min(seq.load_end()));
+        let end = seq.ahead().map_or(0, |ahead| ahead.tokens.end);
+        let (first, end) = (seq.num_computed_tokens(), num_tokens.min(end));
         let (block_size, most) = (config.block_size, config.max_num_batched_tokens);
         let batches: Vec<Batch> = (first..end)
             .step_by(most)
@@ -122,7 +124,7 @@ impl<O: Ops> Engine<O> {
     /// A sequence is ended from outside: stores what it has computed.
     pub(super) fn store_before_end(&mut self, seq_id: SeqId) {
         let Some(kv_tier) = &mut self.kv_tier else { return };
-        let Some(seq) = self.scheduler.sequence(seq_id).filter(|seq| seq.load_end() == 0) else {
+        let Some(seq) = self.scheduler.sequence(seq_id).filter(|seq| !seq.is_loading()) else {
             return;
         };
         let block_table = block_ids(seq);

@@ -1,6 +1,8 @@
 //! What a step took from outside, and digests of what it did: a step that takes the same does the
 //! same.
 
+use std::ops::Range;
+
 use engine_core::batch::Batch;
 use engine_core::request::{SeqId, TokenId};
 use engine_core::scheduler::ScheduledSeq;
@@ -19,9 +21,21 @@ pub(crate) struct Observed {
     /// Loads that ended before the step, with the leading tokens that were there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) loads: Vec<(SeqId, usize)>,
-    /// Leading tokens that could be loaded, offered before the step.
+    /// Tokens that could be loaded, offered before the step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) offers: Vec<(SeqId, usize)>,
+    pub(crate) offers: Vec<ObservedOffer>,
+}
+
+/// Whose tokens could be loaded, and where they end and begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ObservedOffer(
+    pub(crate) SeqId,
+    pub(crate) usize,
+    #[serde(default, skip_serializing_if = "is_zero")] pub(crate) usize,
+);
+
+fn is_zero(first: &usize) -> bool {
+    *first == 0
 }
 
 /// Blocks that were copied between device and host.
@@ -84,8 +98,8 @@ impl Tracer {
         self.observed.loads.push((seq_id, num_tokens));
     }
 
-    pub(super) fn offered(&mut self, seq_id: SeqId, num_tokens: usize) {
-        self.observed.offers.push((seq_id, num_tokens));
+    pub(super) fn offered(&mut self, seq_id: SeqId, tokens: &Range<usize>) {
+        self.observed.offers.push(ObservedOffer(seq_id, tokens.end, tokens.start));
     }
 
     pub(super) fn copied(&mut self, copies: ObservedCopies) {

@@ -62,8 +62,7 @@ impl Window {
     fn around(offset: u64, num_bytes: usize) -> Self {
         let start = offset / ALIGNMENT as u64 * ALIGNMENT as u64;
         let skip = (offset - start) as usize;
-        let most = PIECE_BYTES * NUM_PIECES;
-        let num_bytes = (skip + num_bytes).next_multiple_of(ALIGNMENT).min(most);
+        let num_bytes = (skip + num_bytes).next_multiple_of(ALIGNMENT);
         Window { start, num_bytes, skip }
     }
 
@@ -72,13 +71,29 @@ impl Window {
         let num_bytes = self.num_bytes;
         (0..num_bytes).step_by(PIECE_BYTES).map(move |at| at..num_bytes.min(at + PIECE_BYTES))
     }
+}
 
-    /// Copies what was asked for, as far as the window holds it.
-    fn give(&self, window: &[u8], out: &mut [u8]) -> usize {
-        let found = window.get(self.skip..).unwrap_or_default();
-        let num_bytes = found.len().min(out.len());
-        out[..num_bytes].copy_from_slice(&found[..num_bytes]);
-        num_bytes
+/// Copies a window's pieces to where they were asked for.
+struct Taker<'a> {
+    /// Bytes before those that were asked for.
+    skip: usize,
+    out: &'a mut [u8],
+    num_done: usize,
+    seen: &'a mut dyn FnMut(&[u8]),
+}
+
+impl Taker<'_> {
+    /// Takes the next piece; whether more is wanted.
+    fn take(&mut self, piece: &[u8]) -> bool {
+        let piece = &piece[self.skip.min(piece.len())..];
+        self.skip = 0;
+        let to = &mut self.out[self.num_done..];
+        let num_bytes = piece.len().min(to.len());
+        let to = &mut to[..num_bytes];
+        to.copy_from_slice(&piece[..num_bytes]);
+        (self.seen)(to);
+        self.num_done += num_bytes;
+        self.num_done < self.out.len()
     }
 }
 
@@ -177,20 +192,37 @@ fn try_out(directory: &Path, reader: &Arc<DirectReader>) -> io::Result<Option<St
 }
 
 impl DirectFile {
-    /// Reads up to `out.len()` bytes from `offset` on; fewer at the end, and of many.
+    /// Reads up to `out.len()` bytes from `offset` on; fewer at the end.
     ///
     /// # Errors
     /// The system's.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.read_through(offset, out, &mut |_| {})
+    }
+
+    /// The same, and shows each part to `seen` as soon as it is in `out`, in their order: it is in the processor's cache
+    /// then, and the next ones are on their way.
+    ///
+    /// # Errors
+    /// The system's. What was shown is there all the same.
+    pub fn read_through(
+        &self,
+        offset: u64,
+        out: &mut [u8],
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
         }
         let window = Window::around(offset, out.len());
+        let mut taker = Taker { skip: window.skip, out, num_done: 0, seen };
+        let take = |piece: &[u8]| taker.take(piece);
         match &self.reader.engine {
             #[cfg(target_os = "linux")]
-            Engine::Rings(rings) => rings.read(&self.file, window, out),
-            Engine::Pool(pool) => pool.read(&self.file, window, out),
-        }
+            Engine::Rings(rings) => rings.stream(&self.file, window, take),
+            Engine::Pool(pool) => pool.stream(&self.file, window, take),
+        }?;
+        Ok(taker.num_done)
     }
 
     /// How long the file is now.

@@ -1,5 +1,6 @@
 //! Threads that read.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -7,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 
-use super::Window;
+use super::{NUM_PIECES, Window};
 use crate::aligned::AlignedBuffer;
 
 /// Threads: a disk wants several requests at once, and a read only waits.
@@ -53,35 +54,53 @@ fn work(todo: &Mutex<Receiver<Job>>) {
 }
 
 impl Pool {
-    pub(super) fn read(
+    /// Reads a window piece by piece into `take`, in their order, while the next ones are being read. Ends with the file,
+    /// or where `take` has enough.
+    pub(super) fn stream(
         &self,
         file: &Arc<File>,
         window: Window,
-        out: &mut [u8],
-    ) -> io::Result<usize> {
-        if self.num_threads == 0 {
-            let mut buffer = AlignedBuffer::new(window.num_bytes);
-            let num_bytes = file.read_at(&mut buffer, window.start)?;
-            return Ok(window.give(&buffer[..num_bytes], out));
-        }
-        let (done, results) = channel();
+        mut take: impl FnMut(&[u8]) -> bool,
+    ) -> io::Result<()> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (idx, piece) in window.pieces().enumerate() {
-            let offset = window.start + piece.start as u64;
-            let (file, done) = (Arc::clone(file), done.clone());
-            let job = Job { file, offset, num_bytes: piece.len(), idx, done };
-            jobs.send(job).map_err(|_| io::Error::other("the reading threads have ended"))?;
-        }
-        drop(done);
-        let mut found: Vec<_> = results.iter().collect();
-        found.sort_by_key(|(idx, ..)| *idx);
-        let mut bytes = Vec::with_capacity(window.num_bytes);
-        for ((_, buffer, num_bytes), piece) in found.into_iter().zip(window.pieces()) {
-            bytes.extend_from_slice(&buffer?[..num_bytes]);
-            if num_bytes < piece.len() {
-                break;
+        let (done, results) = channel();
+        let mut early = BTreeMap::new();
+        let mut asked = window.pieces().enumerate();
+        for (next, piece) in window.pieces().enumerate() {
+            if self.num_threads == 0 {
+                let mut buffer = AlignedBuffer::new(piece.len());
+                let num_bytes = file.read_at(&mut buffer, window.start + piece.start as u64)?;
+                if !take(&buffer[..num_bytes]) || num_bytes < piece.len() {
+                    return Ok(());
+                }
+                continue;
+            }
+            // As many are on their way as a ring would have.
+            let until = next + NUM_PIECES;
+            for (idx, piece) in asked.by_ref() {
+                let offset = window.start + piece.start as u64;
+                let (file, done) = (Arc::clone(file), done.clone());
+                let job = Job { file, offset, num_bytes: piece.len(), idx, done };
+                jobs.send(job).map_err(|_| gone())?;
+                if idx + 1 >= until {
+                    break;
+                }
+            }
+            let (buffer, num_bytes) = loop {
+                if let Some(found) = early.remove(&next) {
+                    break found;
+                }
+                let (idx, buffer, num_bytes) = results.recv().map_err(|_| gone())?;
+                early.insert(idx, (buffer, num_bytes));
+            };
+            if !take(&buffer?[..num_bytes]) || num_bytes < piece.len() {
+                return Ok(());
             }
         }
-        Ok(window.give(&bytes, out))
+        Ok(())
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the reading threads have ended")
 }

@@ -8,13 +8,15 @@ mod support;
 
 use std::sync::Arc;
 
-use kv_store::outcome::{Corruption, Lookup, Miss, Put, Reject, TierKind};
-use kv_store::tier::Tier;
+use kv_store::eviction::{Pins, TenantRule, governed, lru};
+use kv_store::keys::TenantTag;
+use kv_store::outcome::{ChunkMeta, Corruption, Lookup, Miss, Put, Reject, TierKind};
+use kv_store::tier::{Chunk, Tier};
 use kv_store_object::ObjectConfig;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use support::{CHUNK_BYTES, bytes, chunk, get, key, open};
+use support::{CHUNK_BYTES, SHAPE, bytes, chunk, get, key, open};
 
 fn path(i: u8) -> Path {
     let name = key(i).to_string();
@@ -39,6 +41,36 @@ fn the_first_of_several_writers_wins() {
     assert!(get(&other, 1).is_hit());
     let Lookup::Hit(found) = get(&one, 1) else { panic!("it is there") };
     assert_eq!((found.tier, found.meta.num_tokens), (TierKind::Object, 16));
+}
+
+#[test]
+fn promises_to_tenants_outlive_the_process() {
+    let (_, mut config) = memory();
+    let tenant = TenantTag([7; 16]);
+    let of_tenant = |i| {
+        let meta = ChunkMeta { tenant, ..chunk(i).meta().clone() };
+        Arc::new(Chunk::seal(&SHAPE, key(i), meta, bytes(i)).unwrap())
+    };
+    let tier = open(&config);
+    assert_eq!(tier.put(&of_tenant(1)), Put::Stored);
+    let record_bytes = tier.usage().bytes;
+    assert_eq!(tier.put(&of_tenant(2)), Put::Stored);
+    let rule = |quota, floor| {
+        let rule = TenantRule { tenant, quota_bytes: Some(quota), floor_bytes: floor };
+        governed(lru(), Pins::default(), vec![rule])
+    };
+    config.policy = rule(2 * record_bytes, 0);
+    let tier = open(&config);
+    tier.maintain();
+    assert_eq!(tier.put(&of_tenant(3)), Put::Stored);
+    assert_eq!(tier.usage().num_chunks, 2, "what it stored before counts in its quota");
+    (config.policy, config.cap_bytes) = (rule(u64::MAX, 2 * record_bytes), 2 * record_bytes);
+    let tier = open(&config);
+    assert_eq!(
+        tier.put(&chunk(4)),
+        Put::Rejected(Reject::Full),
+        "the floor, before any maintenance"
+    );
 }
 
 #[test]

@@ -16,15 +16,7 @@ pub const SHAPE: ChunkShape =
 pub const CHUNK_BYTES: usize = 2 * 2 * 16 * 8 * 2;
 
 pub fn expected() -> Arc<Expected> {
-    let identity = Identity::new(&IdentityParts {
-        weights: [1; 32],
-        tokenizer: [2; 32],
-        config: [3; 32],
-        kv_dtype: "bf16",
-        kv_scales: [4; 32],
-        numerics: "test",
-        lossy_codec: None,
-    });
+    let identity = Identity::new(&IdentityParts::of_no_model(1));
     Arc::new(Expected { identity: identity.unwrap(), shape: SHAPE })
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Compression, ConfigError, Eviction, KvConfig, Place};
-use crate::codec::{BytePlane, Lz4, Zstd, codecs};
+use super::{Compression, ConfigError, Eviction, KvConfig, Place, TenantConfig};
+use crate::codec::{BytePlane, FP8, Fp8, Lz4, Zstd, codecs};
 use crate::eviction::{Pins, PolicyFactory, TenantRule, governed, lfu, lru, s3_fifo};
-use crate::keys::Salt;
+use crate::keys::{Salt, TenantTag};
 use crate::record::{Codecs, Plain};
 use crate::store::StoreConfig;
 use crate::tier::{DirectoryConfig, HostConfig};
@@ -43,10 +43,18 @@ impl KvConfig {
             num_workers: self.num_io_threads.map_or(defaults.num_workers, |n| n.get().into()),
             write_back: self.async_write,
             ttl_ms: self.ttl.map(milliseconds),
+            tenant_ttl_ms: self.tenants.iter().filter_map(own_ttl_ms).collect(),
+            lossy: self.lossy,
             host: self.host_bytes.map(|cap_bytes| HostConfig { cap_bytes, policy }),
             directory,
             ..defaults
         })
+    }
+
+    /// What the identity of KV in this store must name ([`IdentityParts`](crate::identity::IdentityParts)): `None` where
+    /// it is exact.
+    pub fn lossy_codec(&self) -> Option<&'static str> {
+        self.lossy.map(|_| FP8)
     }
 
     /// Time to live of a tenant's chunks, milliseconds: its own, else everyone's.
@@ -72,6 +80,9 @@ impl KvConfig {
 
     /// How records are encoded, and all that can be read.
     pub fn codecs(&self) -> Codecs {
+        if self.lossy.is_some() {
+            return codecs(Arc::new(Fp8));
+        }
         match self.compression {
             Compression::None => codecs(Arc::new(Plain)),
             Compression::Lz4 => codecs(Arc::new(Lz4)),
@@ -79,6 +90,10 @@ impl KvConfig {
             Compression::BytePlane { level } => codecs(Arc::new(BytePlane { level })),
         }
     }
+}
+
+fn own_ttl_ms(tenant: &TenantConfig) -> Option<(TenantTag, u64)> {
+    Some((Salt::tenant(&tenant.name).tenant_tag(), milliseconds(tenant.ttl?)))
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -25,6 +25,13 @@ pub(super) enum Algorithm {
     BytePlane,
 }
 
+/// A codec of `lossy_codec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LossyCodec {
+    None,
+    Fp8,
+}
+
 type Key<T> = Option<T>;
 
 /// Every key, as far as it was said.
@@ -44,6 +51,8 @@ pub(super) struct Keys {
     pub(super) compression: Key<bool>,
     pub(super) compression_algorithm: Key<Algorithm>,
     pub(super) compression_level: Key<u8>,
+    pub(super) lossy_codec: Key<LossyCodec>,
+    pub(super) lossy_max_error: Key<f64>,
     pub(super) cache_ttl: Key<Duration>,
     pub(super) tenants: Vec<TenantConfig>,
     pub(super) enable_metrics: Key<bool>,
@@ -56,7 +65,7 @@ pub(super) struct Keys {
     pub(super) log_level: Key<Level>,
 }
 
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 26] = [
     "chunk_size",
     "local_device",
     "local_host",
@@ -71,6 +80,8 @@ const KEYS: [&str; 24] = [
     "compression",
     "compression_algorithm",
     "compression_level",
+    "lossy_codec",
+    "lossy_max_error",
     "cache_ttl",
     "tenants",
     "enable_metrics",
@@ -137,6 +148,8 @@ impl Keys {
                 self.compression_algorithm = Some(read.one_of(&ALGORITHMS)?);
             }
             "compression_level" => self.compression_level = Some(read.number(1, 9)?),
+            "lossy_codec" => self.lossy_codec = Some(read.one_of(&LOSSY_CODECS)?),
+            "lossy_max_error" => self.lossy_max_error = Some(read.part()?),
             "cache_ttl" => self.cache_ttl = Some(read.time()?),
             "enable_metrics" => self.enable_metrics = Some(read.switch()?),
             "metrics_port" => self.metrics_port = Some(read.number(0, u64::from(u16::MAX))?),
@@ -163,6 +176,8 @@ const DURABILITIES: [(&str, Durability); 3] =
     [("none", Durability::None), ("data", Durability::Data), ("strict", Durability::Strict)];
 const ALGORITHMS: [(&str, Algorithm); 3] =
     [("lz4", Algorithm::Lz4), ("zstd", Algorithm::Zstd), ("byteplane", Algorithm::BytePlane)];
+const LOSSY_CODECS: [(&str, LossyCodec); 2] =
+    [("none", LossyCodec::None), ("fp8", LossyCodec::Fp8)];
 const LEVELS: [(&str, Level); 5] = [
     ("debug", Level::Info),
     ("info", Level::Info),
@@ -205,6 +220,14 @@ impl Reader {
             _ => None,
         };
         self.said(value, format!("a number from {least} to {most}"))
+    }
+
+    fn part(self) -> Result<f64, ConfigError> {
+        let value = match self.value {
+            Value::Real(value) if value > 0.0 && value < 1.0 => Some(value),
+            _ => None,
+        };
+        self.said(value, "a part of the whole, such as 0.05")
     }
 
     fn size(self) -> Result<u64, ConfigError> {

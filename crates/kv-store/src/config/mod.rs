@@ -9,6 +9,7 @@ mod error;
 mod keys;
 mod machine;
 mod mounts;
+mod packing;
 mod place;
 mod resolve;
 mod transport;
@@ -26,10 +27,11 @@ pub use place::Address;
 pub use resolve::{Overrides, Source};
 pub use transport::Transport;
 
+pub use crate::codec::LossyFp8;
 pub use crate::tier::Durability;
 
 /// Everything that a store needs to know, decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct KvConfig {
     /// Tokens of a full chunk.
@@ -44,6 +46,8 @@ pub struct KvConfig {
     pub eviction: Eviction,
     /// How chunks are packed.
     pub compression: Compression,
+    /// How chunks are rounded before, if they are; `compression` is none then.
+    pub lossy: Option<LossyFp8>,
     /// Chunks are brought closer while their request still waits.
     pub prefetch: bool,
     /// Chunks are written behind the computation's back.
@@ -184,7 +188,7 @@ pub struct Note {
 }
 
 /// A configuration, and what to tell about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Resolved {
     /// The configuration.

@@ -5,19 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::connector;
 use super::error::{ConfigError, Origin};
-use super::keys::{Algorithm, Backend, Keys, Reader};
+use super::keys::{Backend, Keys, LossyCodec, Reader};
 use super::place::Address;
 use super::transport::{NAMES as TRANSPORTS, Transport};
 use super::units::shown;
 use super::yaml::{self, Value};
-use super::{
-    ChunkSize, Compression, KvConfig, Level, Machine, Note, Place, Resolved, StorageConfig,
-};
+use super::{ChunkSize, KvConfig, Level, Machine, Note, Place, Resolved, StorageConfig};
 
 /// The recipe asks `localhost:8080` for its metrics.
 const DEFAULT_METRICS_PORT: u16 = 8080;
-/// The recipe's level: 1 is fastest, 9 packs best.
-const DEFAULT_LEVEL: u8 = 3;
 
 /// Where a configuration comes from.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +120,7 @@ impl Keys {
     }
 
     /// How many keys name storage.
-    fn places(&self) -> usize {
+    pub(super) fn places(&self) -> usize {
         usize::from(self.storage_path.is_some()) + usize::from(self.nixl_filepath.is_some())
     }
 
@@ -134,13 +130,13 @@ impl Keys {
     }
 }
 
-struct Resolver<'a, M> {
+pub(super) struct Resolver<'a, M> {
     machine: &'a M,
     notes: Vec<Note>,
 }
 
 impl<M: Machine> Resolver<'_, M> {
-    fn note(&mut self, level: Level, text: impl Into<String>) {
+    pub(super) fn note(&mut self, level: Level, text: impl Into<String>) {
         self.notes.push(Note { level, text: text.into() });
     }
 
@@ -160,6 +156,7 @@ impl<M: Machine> Resolver<'_, M> {
             storage: place.map(|place| self.storage(place, &keys)).transpose()?,
             eviction: keys.eviction_policy.unwrap_or_default(),
             compression: self.compression(&keys),
+            lossy: self.lossy(&keys)?,
             prefetch: keys.prefetch.unwrap_or(false),
             async_write: keys.async_write.unwrap_or(false),
             durability: keys.durability.unwrap_or_default(),
@@ -228,6 +225,7 @@ impl<M: Machine> Resolver<'_, M> {
             ("async_write", keys.async_write.is_some()),
             ("durability", keys.durability.is_some()),
             ("compression", keys.compression == Some(true)),
+            ("lossy_codec", keys.lossy_codec == Some(LossyCodec::Fp8)),
         ];
         for (key, _) in said.into_iter().filter(|(_, is_said)| *is_said) {
             self.note(Level::Warning, format!("{key} has no effect without storage_path"));
@@ -322,31 +320,6 @@ impl<M: Machine> Resolver<'_, M> {
                 Ok(path)
             }
             None => Err(ConfigError::NotMounted { url, server, export }),
-        }
-    }
-
-    fn compression(&mut self, keys: &Keys) -> Compression {
-        let (algorithm, level) = (keys.compression_algorithm, keys.compression_level);
-        if keys.compression != Some(true) {
-            if algorithm.is_some() || level.is_some() {
-                self.note(
-                    Level::Warning,
-                    "compression_algorithm and compression_level have no effect without compression: true",
-                );
-            }
-            return Compression::None;
-        }
-        match (algorithm.unwrap_or(Algorithm::Zstd), level) {
-            (Algorithm::Lz4, level) => {
-                if level.is_some() {
-                    self.note(Level::Warning, "compression_level has no effect: lz4 has one level");
-                }
-                Compression::Lz4
-            }
-            (Algorithm::Zstd, level) => Compression::Zstd { level: level.unwrap_or(DEFAULT_LEVEL) },
-            (Algorithm::BytePlane, level) => {
-                Compression::BytePlane { level: level.unwrap_or(DEFAULT_LEVEL) }
-            }
         }
     }
 

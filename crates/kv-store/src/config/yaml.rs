@@ -26,9 +26,10 @@ pub(super) enum Value {
     Null,
     Bool(bool),
     Unsigned(u64),
+    Real(f64),
     Text(String),
     Map(Vec<Entry>),
-    /// What no key can have: a list, a negative number, a fraction. As it is to be shown.
+    /// What no key can have: a list, a negative number. As it is to be shown.
     Other(String),
 }
 
@@ -38,6 +39,7 @@ impl fmt::Display for Value {
             Value::Null => f.write_str("empty"),
             Value::Bool(value) => value.fmt(f),
             Value::Unsigned(value) => value.fmt(f),
+            Value::Real(value) => value.fmt(f),
             Value::Text(text) => write!(f, "{text:?}"),
             Value::Map(_) => f.write_str("a mapping"),
             Value::Other(what) => f.write_str(what),
@@ -100,7 +102,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Other(value.to_string()))
+        Ok(Value::Real(value))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {

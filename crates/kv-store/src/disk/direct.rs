@@ -72,6 +72,15 @@ impl ReadAt for OpenFile {
         self.0.read_at(offset, out)
     }
 
+    fn read_through(
+        &self,
+        offset: u64,
+        out: &mut [u8],
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<usize> {
+        self.0.read_through(offset, out, seen)
+    }
+
     fn num_bytes(&self) -> io::Result<u64> {
         self.0.num_bytes()
     }

@@ -74,6 +74,19 @@ impl EvictionPolicy for Tenants {
         }
     }
 
+    fn asks_whose(&self) -> bool {
+        self.groups.len() > 1
+    }
+
+    fn met(&mut self, key: &ChunkKey, tenant: TenantTag) {
+        let Some(&(group, bytes)) = self.entries.get(key) else { return };
+        let entry = Entry { bytes, tenant: Some(tenant) };
+        // Whoever stays in a group keeps the place there.
+        if self.group_of(&entry) != group {
+            self.inserted(key, entry);
+        }
+    }
+
     fn touched(&mut self, key: &ChunkKey) {
         if let Some(group) = self.group_with(key) {
             group.policy.touched(key);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::codec::{Codec, Codecs};
 use super::header::{ALIGNMENT, Header, LayerEntry, TRAILER_BYTES, header_bytes, trailer};
-use crate::digest::Digest;
+use crate::digest::{Digest, Digester};
 use crate::keys::ChunkKey;
 use crate::outcome::{ChunkMeta, Corruption, Miss};
 use crate::tier::{Expected, tokens_of};
@@ -18,6 +18,23 @@ pub trait ReadAt {
     /// # Errors
     /// The storage's.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+
+    /// The same, and shows each part to `seen` as soon as it is in `out`, in their order: it is in the processor's cache
+    /// then, and the next ones may be on their way.
+    ///
+    /// # Errors
+    /// The storage's.
+    fn read_through(
+        &self,
+        offset: u64,
+        out: &mut [u8],
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<usize> {
+        let longest = out.len().min(PART_BYTES);
+        let num_bytes = self.read_at(offset, &mut out[..longest])?;
+        seen(&out[..num_bytes]);
+        Ok(num_bytes)
+    }
 
     /// How long it is, by what the storage says now.
     ///
@@ -72,8 +89,8 @@ impl From<Corruption> for Unverified {
     }
 }
 
-/// Bytes of layers that are read at once, if a layer is not longer.
-const SPAN_BYTES: usize = 4 << 20;
+/// Bytes that a processor still has in its cache when they are looked at after they were read.
+const PART_BYTES: usize = 256 << 10;
 
 /// Reads the records of one store.
 #[derive(Clone, Copy, Debug)]
@@ -216,11 +233,11 @@ impl Payload<'_> {
         self.encoded(at, codec, entries.zip(out.chunks_exact_mut(layer_bytes)))
     }
 
-    /// Layers that are stored as they are go straight into the reader's buffer, several in one read: storage that works on
-    /// many requests at once is kept busy.
+    /// Layers that are stored as they are go straight into the reader's buffer, all in one read: storage that works on
+    /// many requests at once is kept busy. Each part is digested when it is there, while the others come.
     fn plain(
         &self,
-        mut at: u64,
+        at: u64,
         layers: Range<usize>,
         layer_bytes: usize,
         out: &mut [u8],
@@ -229,17 +246,9 @@ impl Payload<'_> {
         if entries.iter().any(|entry| entry.num_bytes != layer_bytes as u64) {
             return Err(Unverified::Corrupt(Corruption::Shape));
         }
-        let num_layers = (SPAN_BYTES / layer_bytes).max(1);
-        let mut entries = layers.zip(entries);
-        for span in out.chunks_mut(num_layers * layer_bytes) {
-            read_exact(self.source, at, span)?;
-            at += span.len() as u64;
-            for (out, (layer, entry)) in span.chunks_exact(layer_bytes).zip(&mut entries) {
-                let digest = Digest::of(out);
-                verify(layer, entry, digest, digest)?;
-            }
-        }
-        Ok(())
+        let mut check = Check { layer: layers.start, entries, layer_bytes, ..Check::default() };
+        fill(self.source, at, out, |offset, out| check.read(self.source, offset, out))?;
+        check.outcome()
     }
 
     fn encoded<'a>(
@@ -282,12 +291,69 @@ fn verify(
     Ok(())
 }
 
+/// Digests layers that come in parts.
+#[derive(Default)]
+struct Check<'a> {
+    /// The layer that comes, and what is said of it and of those after it.
+    layer: usize,
+    entries: &'a [LayerEntry],
+    layer_bytes: usize,
+    /// What came of it.
+    digester: Digester,
+    num_bytes: usize,
+    wrong: Option<Unverified>,
+}
+
+impl Check<'_> {
+    fn read(&mut self, source: &dyn ReadAt, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let mut is_begun = false;
+        let read = source.read_through(offset, out, &mut |part| {
+            is_begun |= !part.is_empty();
+            self.see(part);
+        });
+        // What was seen must not be seen again.
+        read.map_err(|error| if is_begun { io::Error::other(error) } else { error })
+    }
+
+    fn see(&mut self, mut part: &[u8]) {
+        while let (Some((entry, later)), false) = (self.entries.split_first(), part.is_empty()) {
+            let (now, rest) = part.split_at(part.len().min(self.layer_bytes - self.num_bytes));
+            self.digester.write(now);
+            self.num_bytes += now.len();
+            part = rest;
+            if self.num_bytes == self.layer_bytes {
+                let digest = std::mem::take(&mut self.digester).finish();
+                self.wrong = self.wrong.or(verify(self.layer, entry, digest, digest).err());
+                (self.layer, self.entries, self.num_bytes) = (self.layer + 1, later, 0);
+            }
+        }
+    }
+
+    /// What was not seen is not verified.
+    fn outcome(self) -> Result<(), Unverified> {
+        match self.wrong {
+            Some(wrong) => Err(wrong),
+            None if self.entries.is_empty() => Ok(()),
+            None => Err(Unverified::Miss(Miss::Io)),
+        }
+    }
+}
+
 /// Fills `out`. Storage that answers with less than it says it has is failing; what says that it is shorter is
 /// a record that ends early.
 fn read_exact(source: &dyn ReadAt, offset: u64, out: &mut [u8]) -> Result<(), Unverified> {
+    fill(source, offset, out, |offset, out| source.read_at(offset, out))
+}
+
+fn fill(
+    source: &dyn ReadAt,
+    offset: u64,
+    out: &mut [u8],
+    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+) -> Result<(), Unverified> {
     let mut done = 0;
     while done < out.len() {
-        match source.read_at(offset + done as u64, &mut out[done..]) {
+        match read(offset + done as u64, &mut out[done..]) {
             Ok(0) => {
                 let end = offset + out.len() as u64;
                 let is_shorter = source.num_bytes().is_ok_and(|len| len < end);

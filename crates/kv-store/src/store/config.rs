@@ -1,5 +1,6 @@
 //! Opening a store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::workers::Workers;
@@ -8,6 +9,7 @@ use crate::chunk::{ChunkShape, ShapeError};
 use crate::clock::{Clock, SystemClock};
 use crate::codec::{FP8, LossyFp8};
 use crate::identity::Identity;
+use crate::keys::TenantTag;
 use crate::tier::{
     DirectoryConfig, DirectoryError, DirectoryTier, Expected, HostConfig, HostTier, OpenTier, Tier,
 };
@@ -30,6 +32,8 @@ pub struct StoreConfig {
     pub write_back: bool,
     /// Time to live of chunks that do not bring their own, milliseconds.
     pub ttl_ms: Option<u64>,
+    /// The same for tenants that have one of their own.
+    pub tenant_ttl_ms: BTreeMap<TenantTag, u64>,
     /// Rounds what is stored, for half the bytes where records are packed with [`Fp8`](crate::codec::Fp8); the identity
     /// must say so ([`FP8`]).
     pub lossy: Option<LossyFp8>,
@@ -54,12 +58,20 @@ impl Default for StoreConfig {
             promote: true,
             write_back: false,
             ttl_ms: None,
+            tenant_ttl_ms: BTreeMap::new(),
             lossy: None,
             host: None,
             directory: None,
             farther: Vec::new(),
             clock: Arc::new(SystemClock::new()),
         }
+    }
+}
+
+impl StoreConfig {
+    /// What the identity of KV in this store must name: `None` where it is exact.
+    pub fn lossy_codec(&self) -> Option<&'static str> {
+        self.lossy.map(|_| FP8)
     }
 }
 

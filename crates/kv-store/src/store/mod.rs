@@ -55,7 +55,7 @@ pub struct NewChunk {
     pub tokens: Range<usize>,
     /// Whose it is.
     pub tenant: TenantTag,
-    /// Time to live, milliseconds.
+    /// Time to live, milliseconds; `None`: its tenant's, else the store's.
     pub ttl_ms: Option<u64>,
 }
 
@@ -98,6 +98,11 @@ impl Store {
     /// Whose KV it has, of which shape.
     pub fn expected(&self) -> &Expected {
         &self.shared.expected
+    }
+
+    /// The codec that rounded its KV, which is then not what was computed; `None` where it is exact.
+    pub fn lossy_codec(&self) -> Option<&str> {
+        self.shared.expected.identity.lossy_codec()
     }
 
     /// The tiers, from the nearest on.
@@ -277,7 +282,8 @@ impl Shared {
             }
         }
         let created_ms = self.config.clock.unix_ms();
-        let ttl_ms = new.ttl_ms.or(self.config.ttl_ms);
+        let of_tenant = self.config.tenant_ttl_ms.get(&new.tenant).copied();
+        let ttl_ms = new.ttl_ms.or(of_tenant).or(self.config.ttl_ms);
         let meta = ChunkMeta {
             first_token: new.tokens.start as u64,
             num_tokens: u32::try_from(new.tokens.len()).unwrap_or(u32::MAX),

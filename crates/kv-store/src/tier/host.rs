@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use super::{Chunk, Expected, Tier, Usage, tokens_of};
 use crate::clock::Clock;
@@ -160,17 +159,11 @@ impl Tier for HostTier {
     }
 
     fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
-        let start = Instant::now();
-        let lookup = self.read(key, layers, out);
-        self.counters.count_read(&lookup, out.len(), start.elapsed().as_micros() as u64);
-        lookup
+        self.counters.reading(out.len(), || self.read(key, layers, out))
     }
 
     fn put(&self, chunk: &Arc<Chunk>) -> Put {
-        let start = Instant::now();
-        let put = self.write(chunk);
-        self.counters.count_write(put, chunk.bytes().len(), start.elapsed().as_micros() as u64);
-        put
+        self.counters.writing(chunk.bytes().len(), || self.write(chunk))
     }
 
     fn remove(&self, key: &ChunkKey) {

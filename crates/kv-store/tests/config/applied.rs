@@ -1,14 +1,16 @@
 //! A configuration makes the store that it describes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use kv_store::chunk::ChunkShape;
+use kv_store::clock::{Clock, SystemClock};
 use kv_store::config::{ConfigError, KvConfig};
 use kv_store::eviction::Pins;
 use kv_store::identity::{Identity, IdentityParts};
 use kv_store::keys::{ChunkKey, Salt};
 use kv_store::outcome::{Put, Reject, TierKind};
-use kv_store::store::{NewChunk, Store};
+use kv_store::store::{NewChunk, Store, StoreConfig};
 
 use crate::machine::read;
 
@@ -17,22 +19,11 @@ const SHAPE: ChunkShape =
 /// Of a chunk of 16 tokens.
 const CHUNK_BYTES: usize = 2 * 2 * 16 * 8 * 2;
 
-fn identity() -> Identity {
-    Identity::new(&IdentityParts {
-        weights: [1; 32],
-        tokenizer: [2; 32],
-        config: [3; 32],
-        kv_dtype: "bf16",
-        kv_scales: [4; 32],
-        numerics: "reference",
-        lossy_codec: None,
-    })
-    .unwrap()
-}
-
 fn open(config: &KvConfig, pins: &Pins) -> Store {
+    let lossy_codec = config.lossy_codec();
+    let parts = IdentityParts { lossy_codec, ..IdentityParts::of_no_model(1) };
     let config = config.store_config(4096, 16, pins).unwrap();
-    Store::open(config, identity(), SHAPE).unwrap()
+    Store::open(config, Identity::new(&parts).unwrap(), SHAPE).unwrap()
 }
 
 fn config(path: &Path, lines: &str) -> KvConfig {
@@ -43,10 +34,13 @@ fn key(i: u8) -> ChunkKey {
     ChunkKey([i; 32])
 }
 
-fn put(store: &Store, i: u8, tenant: &str) -> Vec<(TierKind, Put)> {
+fn new(i: u8, tenant: &str) -> NewChunk {
     let tenant = Salt::tenant(tenant).tenant_tag();
-    let new = NewChunk { key: key(i), tokens: 0..16, tenant, ttl_ms: None };
-    store.put(new, vec![i; CHUNK_BYTES]).0
+    NewChunk { key: key(i), tokens: 0..16, tenant, ttl_ms: None }
+}
+
+fn put(store: &Store, i: u8, tenant: &str) -> Vec<(TierKind, Put)> {
+    store.put(new(i, tenant), vec![i; CHUNK_BYTES]).0
 }
 
 fn reads(store: &Store, i: u8) -> bool {
@@ -92,6 +86,26 @@ fn every_compression_is_read_by_every_other() {
 }
 
 #[test]
+fn a_lossy_codec_rounds_and_is_named_and_keeps_to_its_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines = "max_cache_size: 1MB\nlossy_codec: fp8\nlossy_max_error: 0.02";
+    let lossy = config(directory.path(), lines);
+    let store = open(&lossy, &Pins::default());
+    assert_eq!((lossy.lossy_codec(), store.lossy_codec()), (Some("fp8-e4m3"), Some("fp8-e4m3")));
+    // FP8 has 2, which is 0x4000; what it has next to 0x0707 is 5 % away.
+    let two = [0x00, 0x40].repeat(CHUNK_BYTES / 2);
+    assert_eq!(store.put(new(1, "a"), two.clone()).0, [(TierKind::Disk, Put::Stored)]);
+    let mut out = vec![0; CHUNK_BYTES];
+    assert!(store.get(&key(1), 0..2, &mut out).is_hit() && out == two);
+    let off = [0x07, 0x07].repeat(CHUNK_BYTES / 2);
+    assert_eq!(store.put(new(2, "a"), off).0, [(TierKind::Disk, Put::Rejected(Reject::Policy))]);
+    // Who computes exactly finds none of it.
+    let exact = open(&config(directory.path(), "max_cache_size: 1MB"), &Pins::default());
+    assert_eq!(exact.lossy_codec(), None);
+    assert!(!exact.get(&key(1), 0..2, &mut out).is_hit());
+}
+
+#[test]
 fn quotas_floors_and_pins_hold_in_every_tier() {
     let directory = tempfile::tempdir().unwrap();
     let lines = "max_cache_size: 1MB\nlocal_host: cpu\nmax_host_size: 4KiB\ntenants:\n  \
@@ -118,6 +132,55 @@ fn quotas_floors_and_pins_hold_in_every_tier() {
 
     // A record is larger than its chunk, so that the quota has room for none.
     assert_eq!(disk(put(&store, 30, "tiny")), Put::Rejected(Reject::Policy));
+}
+
+/// A clock that is hours ahead.
+struct Later(SystemClock);
+
+impl Clock for Later {
+    fn unix_ms(&self) -> u64 {
+        self.0.unix_ms() + 3 * 3_600_000
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.0.monotonic_ms()
+    }
+}
+
+#[test]
+fn promises_to_tenants_outlive_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    // A record of 16 tokens takes two blocks: eight fit.
+    let lines = "max_cache_size: 64KiB\ntenants:\n  small: { cache_quota: 24KiB }\n  \
+                 kept: { cache_floor: 24KiB }\n  brief: { cache_ttl: 1h }";
+    let config = config(directory.path(), lines);
+    let store = open(&config, &Pins::default());
+    for (i, tenant) in [(1, "kept"), (2, "kept"), (3, "small"), (4, "small"), (5, "small")] {
+        assert_eq!(put(&store, i, tenant), [(TierKind::Disk, Put::Stored)]);
+    }
+    assert_eq!(put(&store, 6, "brief"), [(TierKind::Disk, Put::Stored)]);
+    drop(store);
+
+    let store = open(&config, &Pins::default());
+    let held = |keys: std::ops::Range<u8>| keys.filter(|i| reads(&store, *i)).count();
+    assert_eq!((held(1..7), store.stats()[0].1.num_chunks), (6, 6));
+    assert_eq!(put(&store, 10, "small"), [(TierKind::Disk, Put::Stored)]);
+    assert_eq!((held(3..6), held(10..11)), (2, 1), "what it stored before counts in its quota");
+    for i in 20..40 {
+        assert_eq!(put(&store, i, "noisy"), [(TierKind::Disk, Put::Stored)]);
+    }
+    assert_eq!(held(1..3), 2, "the floor holds for what was there before");
+    assert_eq!(put(&store, 50, "brief"), [(TierKind::Disk, Put::Stored)]);
+    drop(store);
+
+    let later = StoreConfig {
+        clock: Arc::new(Later(SystemClock::new())),
+        ..config.store_config(4096, 16, &Pins::default()).unwrap()
+    };
+    let identity = Identity::new(&IdentityParts::of_no_model(1)).unwrap();
+    let store = Store::open(later, identity, SHAPE).unwrap();
+    assert!(!reads(&store, 50), "its time is over");
+    assert!(reads(&store, 1) && reads(&store, 2) && reads(&store, 39), "theirs has no end");
 }
 
 #[test]

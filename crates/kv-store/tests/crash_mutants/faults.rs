@@ -70,8 +70,8 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "the digest of a layer is not checked",
         READ,
-        "verify(layer, entry, digest, digest)?;",
-        "();",
+        "verify(self.layer, entry, digest, digest).err()",
+        "None",
         &["bytes"],
     ),
     fault("the key of a record is not compared", HEADER, "self.key != *key", "false", &["bytes"]),

@@ -15,16 +15,7 @@ pub const SHAPE: ChunkShape =
     ChunkShape { num_layers: 3, num_kv_heads: 2, head_dim: 4, element_bytes: 2 };
 
 pub fn identity(weights: u8) -> Identity {
-    Identity::new(&IdentityParts {
-        weights: [weights; 32],
-        tokenizer: [2; 32],
-        config: [3; 32],
-        kv_dtype: "bf16",
-        kv_scales: [4; 32],
-        numerics: "test",
-        lossy_codec: None,
-    })
-    .unwrap()
+    Identity::new(&IdentityParts::of_no_model(weights)).unwrap()
 }
 
 pub fn expected() -> Arc<Expected> {

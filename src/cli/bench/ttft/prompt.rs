@@ -36,6 +36,13 @@ pub(super) fn text(llm: &Llm, num_tokens: usize) -> Result<String, CliError> {
             "take one that has: the time to cut text into tokens is part of the measurement",
         ));
     }
+    let longest = llm.scheduler_config().max_model_len;
+    if num_tokens > longest {
+        return Err(CliError::usage(format!(
+            "a prompt of {num_tokens} tokens is longer than the model's {longest}"
+        ))
+        .with_hint("give fewer --prompt-tokens"));
+    }
     let count = |text: &str| {
         let tokens = llm.encode(&Prompt::Text(text.to_owned()));
         tokens.map(|tokens| tokens.len()).map_err(|error| engine_error(&error))

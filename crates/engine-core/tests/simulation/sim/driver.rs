@@ -295,6 +295,7 @@ impl<'a> Driver<'a> {
             .map(|seq_id| (seq_id, FinishReason::Error))
             .collect();
         log!(self, "the step fails: {ended:?}");
+        ended.iter().for_each(|(seq_id, _)| self.note_drain(*seq_id));
         let num_ended = self.scheduler.fail_step();
         ensure!("27", num_ended == ended.len(), "{num_ended} ended with the step, not {ended:?}");
         self.counts.num_failed_steps += u64::from(num_ended > 0);

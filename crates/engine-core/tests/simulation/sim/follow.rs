@@ -1,8 +1,10 @@
 //! Who came and who went in a call of `schedule`.
 
+use std::ops::Range;
+
 use engine_core::block_pool::{BlockId, HostBlockId};
 use engine_core::scheduler::{BlockCopy, CopyDirection, Scheduler, SchedulerStats};
-use engine_core::sequence::Sequence;
+use engine_core::sequence::{Ahead, Sequence};
 
 use super::driver::Driver;
 use super::truth::TrueSeq;
@@ -22,10 +24,8 @@ pub(super) struct Admitted {
     pub(super) live_idx: usize,
     pub(super) num_hits: usize,
     pub(super) was_swapped: bool,
-    /// It is loaded before it runs.
-    pub(super) loads: bool,
-    /// Leading tokens that it could have had from outside.
-    pub(super) offered: usize,
+    /// What comes from outside.
+    pub(super) loads: Option<Range<usize>>,
 }
 
 /// Which queue a sequence is in.
@@ -94,7 +94,7 @@ impl Driver<'_> {
         self.fresh.clear();
         let views = views(&self.scheduler, live)?;
         for (live_idx, (seq, (queue, view))) in live.iter_mut().zip(&views).enumerate() {
-            let before = match (seq.is_running, &seq.loads) {
+            let before = match (seq.is_running, &seq.ahead) {
                 (true, _) => Queue::Running,
                 (false, Some(_)) => Queue::Loading,
                 (false, None) => Queue::Waiting,
@@ -106,6 +106,8 @@ impl Driver<'_> {
                     self.fresh.extend(table(view).skip(seq.table.len()));
                 }
                 (Queue::Running, Queue::Waiting) => {
+                    ensure!("load", !seq.is_loading(), "{:?} loads and is preempted", seq.key);
+                    seq.ahead = None;
                     let table = std::mem::take(&mut seq.table);
                     changes.victims.push(Victim { live_idx, table });
                     self.counts.num_preemptions += 1;
@@ -125,20 +127,22 @@ impl Driver<'_> {
                     ensure!("12", is_whole, "{:?} hits {num_hit_tokens} tokens", seq.seq_id());
                     let num_hits = num_hit_tokens / block_size;
                     let was_swapped = !seq.host.is_empty();
-                    let (loads, offered) = (*queue == Queue::Loading, seq.offered);
-                    let admitted = Admitted { live_idx, num_hits, was_swapped, loads, offered };
-                    changes.admitted.push(admitted);
+                    let offered = std::mem::take(&mut seq.offered);
+                    let loads = seq.to_load(&offered, num_hits, &self.world.config);
+                    let loads = loads.filter(|_| !was_swapped);
                     self.fresh.extend(table(view).skip(num_hits));
                     count_admission(&mut self.counts, seq, view, num_hit_tokens);
-                    (seq.is_running, seq.has_run) = (!loads, true);
+                    (seq.is_running, seq.has_run) = (true, true);
                     seq.num_computed = num_hit_tokens.max(seq.num_swapped);
-                    seq.offered = 0;
-                    if loads {
-                        let end = offered.min(seq.num_tokens() - 1);
-                        ensure!("load", num_hit_tokens < end, "{:?} loads nothing", seq.key);
-                        seq.loads = Some(num_hit_tokens..end);
+                    if let Some(tokens) = loads.clone() {
                         self.counts.num_loads += 1;
+                        self.counts.num_split_loads += u64::from(tokens.start > num_hit_tokens);
+                        seq.ahead = Some(Ahead { tokens, is_loaded: false });
+                        seq.reach_load();
                     }
+                    let is_right = seq.is_running == (*queue == Queue::Running);
+                    ensure!("load", is_right, "{:?} is in {queue:?}, loads {loads:?}", seq.key);
+                    changes.admitted.push(Admitted { live_idx, num_hits, was_swapped, loads });
                     // `host` stays until the copies have been executed.
                     seq.num_swapped = 0;
                 }
@@ -170,7 +174,8 @@ impl Driver<'_> {
             if seq.host.is_empty() {
                 continue;
             }
-            let (found, expected) = (seq.host.len(), victim.table.len());
+            let (found, expected) =
+                (seq.host.len(), seq.num_swapped.div_ceil(self.world.config.block_size));
             ensure!("swap", found == expected, "{found} host blocks for {expected}");
             for (&device, &host) in victim.table.iter().zip(&seq.host) {
                 let copy = copy(seq, CopyDirection::Out, device, host);

@@ -126,8 +126,10 @@ fn add_loads(rng: &mut Rng, ops: &mut Vec<Op>) {
     let percent_ending = [8, 30, 60][rng.between(0, 2)];
     let mut with_loads = Vec::with_capacity(2 * ops.len());
     for mut op in ops.drain(..) {
-        if rng.chance(35) {
-            with_loads.push(Op::Offer(rng.between(0, 30), rng.between(0, 120) as u8));
+        if rng.chance(60) {
+            let (pick, to) = (rng.between(0, 30), rng.between(0, 120));
+            let from = if rng.chance(50) { rng.between(0, to) } else { 0 };
+            with_loads.push(Op::Offer(pick, [from as u8, to as u8]));
         }
         if rng.chance(percent_ending) {
             with_loads.push(Op::EndLoad(rng.between(0, 30), part(rng)));

@@ -5,6 +5,7 @@ use std::ops::Range;
 use engine_core::block_pool::BlockId;
 use engine_core::kv_tier::{KvLoad, LoadError};
 use engine_core::request::SeqId;
+use engine_core::sequence::Ahead;
 
 use super::driver::{Call, Driver, log};
 use super::follow::Changes;
@@ -16,30 +17,32 @@ use super::violation::{Verdict, ensure};
 pub struct Drain {
     pub seq_id: SeqId,
     pub tokens: Range<usize>,
+    /// From the block of its first token on.
     pub table: Vec<u32>,
 }
 
 impl Driver<'_> {
     /// Some part of a sequence can be had from outside, perhaps more than it has.
-    pub(super) fn offer(&mut self, pick: usize, percent: u8) -> Verdict {
+    pub(super) fn offer(&mut self, pick: usize, percent: [u8; 2]) -> Verdict {
         let Some(seq) = pick_of(&mut self.live, pick) else {
-            ensure!("load", !self.scheduler.offer(SeqId(u64::MAX), 1), "nobody takes an offer");
+            ensure!("load", !self.scheduler.offer(SeqId(u64::MAX), 0..1), "nobody takes an offer");
             return Ok(());
         };
-        let (seq_id, num_tokens) = (seq.seq_id(), seq.num_tokens() * usize::from(percent) / 100);
+        let [from, to] = percent.map(|percent| seq.num_tokens() * usize::from(percent) / 100);
+        let (seq_id, tokens) = (seq.seq_id(), from..to);
         let may = seq.waits() && !seq.load.skip_reading;
-        let is_taken = self.scheduler.offer(seq_id, num_tokens);
+        let is_taken = self.scheduler.offer(seq_id, tokens.clone());
         ensure!("load", is_taken == may, "{seq_id:?} takes an offer: {is_taken}");
         if may {
-            seq.offered = num_tokens;
+            seq.offered = tokens.clone();
         }
-        log!(self, "{num_tokens} tokens of {seq_id:?} are offered");
+        log!(self, "{tokens:?} of {seq_id:?} are offered");
         self.check_state(Call::Add)
     }
 
     /// Loads that somebody still writes.
     fn num_loads(&self) -> usize {
-        self.draining.len() + self.live.iter().filter(|seq| seq.loads.is_some()).count()
+        self.draining.len() + self.live.iter().filter(|seq| seq.is_loading()).count()
     }
 
     /// A load comes to its end, with so much of what was asked for.
@@ -55,10 +58,8 @@ impl Driver<'_> {
         let drain = self.draining.get(idx).cloned();
         let drained = drain.is_some();
         let Drain { seq_id, tokens, table } = drain.unwrap_or_else(|| {
-            let mut loading = self.live.iter().filter(|seq| seq.loads.is_some());
-            let seq = loading.nth(idx - self.draining.len()).expect("counted above");
-            let tokens = seq.loads.clone().unwrap_or_default();
-            Drain { seq_id: seq.seq_id(), tokens, table: seq.table.clone() }
+            let mut loads = self.live.iter().filter_map(|seq| self.load_of(seq));
+            loads.nth(idx - self.draining.len()).expect("counted above")
         });
         let num_loaded = tokens.len() * usize::from(percent.min(100)) / 100;
         let end = tokens.start + num_loaded;
@@ -68,8 +69,7 @@ impl Driver<'_> {
             Some(place) if !drained => self.live[place].kv[tokens.start..end].to_vec(),
             _ => Vec::new(),
         };
-        let first_block = tokens.start / self.world.config.block_size;
-        for &block in &table[first_block..] {
+        for &block in &table {
             let num_refs = self.scheduler.block_pool().ref_count(BlockId(block));
             ensure!(
                 "load",
@@ -77,7 +77,7 @@ impl Driver<'_> {
                 "block {block} is loaded into, and held {num_refs} times"
             );
         }
-        self.store.load(&table, tokens.clone(), &kv);
+        self.store.load(&table, tokens.len(), &kv);
 
         let found = tokens.end + 1;
         let refused = self.scheduler.end_load(seq_id, found);
@@ -95,8 +95,9 @@ impl Driver<'_> {
         } else if let Some(place) = self.find(seq_id) {
             let block_size = self.world.config.block_size;
             let seq = &mut self.live[place];
-            (seq.is_running, seq.num_computed, seq.loads) = (true, end, None);
-            seq.table.truncate(end.div_ceil(block_size));
+            seq.ahead = Some(Ahead { tokens: tokens.start..end, is_loaded: true });
+            seq.reach_load();
+            seq.table.truncate(seq.num_held().div_ceil(block_size));
             seq.stats.num_loaded_tokens += num_loaded;
             self.counts.num_loaded_tokens += num_loaded as u64;
             self.counts.num_failed_loads += u64::from(end < tokens.end);
@@ -117,9 +118,11 @@ impl Driver<'_> {
     pub(super) fn check_loads(&mut self, changes: &Changes) -> Verdict {
         let mut loads = self.scheduler.loads().iter();
         let block_size = self.world.config.block_size;
-        for admitted in changes.admitted.iter().filter(|admitted| admitted.loads) {
+        for admitted in &changes.admitted {
             let seq = &self.live[admitted.live_idx];
-            let tokens = admitted.num_hits * block_size..admitted.offered.min(seq.num_tokens() - 1);
+            let Some(tokens) = admitted.loads.clone() else { continue };
+            let is_first = tokens.start == admitted.num_hits * block_size;
+            ensure!("load", is_first != seq.is_running, "{:?} runs: {}", seq.key, seq.is_running);
             let expected = KvLoad { seq_id: seq.seq_id(), tokens: tokens.clone() };
             let found = loads.next();
             ensure!("load", found == Some(&expected), "{found:?}, not {expected:?}");
@@ -127,12 +130,6 @@ impl Driver<'_> {
         }
         let left = loads.next();
         ensure!("load", left.is_none(), "{left:?} is loaded for nobody");
-        for admitted in changes.admitted.iter().filter(|admitted| !admitted.loads) {
-            let seq = &self.live[admitted.live_idx];
-            let num_offered = admitted.offered.min(seq.num_tokens() - 1);
-            let is_used = admitted.was_swapped || num_offered <= admitted.num_hits * block_size;
-            ensure!("load", is_used, "{:?} computes what is offered", seq.seq_id());
-        }
         // They may be written to from now on, before the step's copies are done.
         let (copies, has_loads) = (self.scheduler.copies(), !self.scheduler.loads().is_empty());
         let is_out = |copy: &&engine_core::scheduler::BlockCopy| {
@@ -140,7 +137,7 @@ impl Driver<'_> {
         };
         let late = copies.iter().find(is_out).filter(|_| has_loads);
         ensure!("load", late.is_none(), "{late:?} in a step that begins loads");
-        for seq in self.live.iter().filter(|seq| seq.loads.is_some()) {
+        for seq in self.live.iter().filter(|seq| seq.is_loading()) {
             for block in &seq.table {
                 if let Some(place) = self.fresh.iter().position(|fresh| fresh == block) {
                     self.fresh.swap_remove(place);
@@ -161,11 +158,15 @@ impl Driver<'_> {
 
     /// A sequence is about to end: what it loads goes on.
     pub(super) fn note_drain(&mut self, seq_id: SeqId) {
-        let place = self.find(seq_id);
-        let Some(seq) = place.map(|place| &self.live[place]) else { return };
-        if let Some(tokens) = seq.loads.clone() {
-            self.draining.push(Drain { seq_id, tokens, table: seq.table.clone() });
-        }
+        let load = self.find(seq_id).and_then(|place| self.load_of(&self.live[place]));
+        self.draining.extend(load);
+    }
+
+    /// What somebody writes for a live sequence, and where.
+    fn load_of(&self, seq: &TrueSeq) -> Option<Drain> {
+        let Ahead { tokens, .. } = seq.ahead.clone().filter(|ahead| !ahead.is_loaded)?;
+        let table = seq.table[tokens.start / self.world.config.block_size..].to_vec();
+        Some(Drain { seq_id: seq.seq_id(), tokens, table })
     }
 }
 

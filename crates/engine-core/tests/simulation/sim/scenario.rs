@@ -55,8 +55,8 @@ pub enum Op {
     Step(Step),
     Abort(usize),
     ResetPrefixCache,
-    /// A live sequence, and so many percent of its tokens.
-    Offer(usize, u8),
+    /// A live sequence, and from where to where its tokens are offered, in percent.
+    Offer(usize, [u8; 2]),
     /// A load, and so many percent of it are loaded.
     EndLoad(usize, u8),
 }

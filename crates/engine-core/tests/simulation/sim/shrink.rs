@@ -100,7 +100,8 @@ fn weight(op: &Op) -> usize {
                 + usize::from(step.end != Step::PLAIN.end)
         }
         Op::Abort(pick) => *pick,
-        Op::Offer(pick, percent) | Op::EndLoad(pick, percent) => *pick + usize::from(*percent),
+        Op::Offer(pick, [from, to]) => *pick + usize::from(*from) + usize::from(*to),
+        Op::EndLoad(pick, percent) => *pick + usize::from(*percent),
         Op::ResetPrefixCache => 0,
     }
 }
@@ -141,7 +142,11 @@ fn plainer(op: &Op) -> Vec<Op> {
             vec![Op::Abort(0), Op::Abort(pick / 2), Op::Abort(pick.saturating_sub(1))]
         }
         Op::ResetPrefixCache => Vec::new(),
-        Op::Offer(pick, percent) => vec![Op::Offer(0, *percent), Op::Offer(*pick, percent / 2)],
+        Op::Offer(pick, [from, to]) => vec![
+            Op::Offer(0, [*from, *to]),
+            Op::Offer(*pick, [0, *to]),
+            Op::Offer(*pick, [*from, to / 2]),
+        ],
         Op::EndLoad(pick, percent) => vec![Op::EndLoad(0, *percent), Op::EndLoad(*pick, 0)],
     };
     plainer.into_iter().filter(|other| weight(other) < weight(op)).collect()

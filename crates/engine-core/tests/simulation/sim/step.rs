@@ -165,6 +165,9 @@ impl Driver<'_> {
                 continue;
             };
             let num_drafts = part.num_draft_tokens;
+            if seq.is_loading() {
+                self.counts.num_tokens_beside_loads += part.num_scheduled_tokens as u64;
+            }
             seq.stats.num_prefill_chunks += u32::from(seq.num_computed < seq.load.prompt_len);
             seq.num_computed += part.num_scheduled_tokens - num_drafts;
             let mut num_accepted = 0;
@@ -185,6 +188,7 @@ impl Driver<'_> {
                 }
             }
             seq.max_num_computed = seq.max_num_computed.max(seq.num_computed);
+            seq.reach_load();
             seq.stats.num_draft_tokens += num_drafts;
             seq.stats.num_accepted_tokens += num_accepted;
             self.counts.num_draft_tokens += num_drafts as u64;

@@ -65,11 +65,11 @@ impl Store {
         self.device[start..start + self.block_size].fill(0);
     }
 
-    /// Somebody has written `tokens` of a sequence through its table: first `kv`, and then nonsense.
-    pub fn load(&mut self, table: &[u32], tokens: std::ops::Range<usize>, kv: &[Kv]) {
-        for (place, position) in tokens.enumerate() {
-            let block = table[position / self.block_size] as usize;
-            let slot = block * self.block_size + position % self.block_size;
+    /// Somebody has written so many tokens to these blocks: first `kv`, and then nonsense.
+    pub fn load(&mut self, table: &[u32], num_tokens: usize, kv: &[Kv]) {
+        for place in 0..num_tokens {
+            let block = table[place / self.block_size] as usize;
+            let slot = block * self.block_size + place % self.block_size;
             self.device[slot] = kv.get(place).map_or(0, |kv| kv ^ self.key);
         }
     }

@@ -1,8 +1,10 @@
 //! What is true of each sequence, kept apart from the scheduler.
 
+use std::ops::Range;
+
 use engine_core::request::{FinishReason, SeqId};
 use engine_core::scheduler::{Refusal, SchedulerConfig, SchedulingPolicy};
-use engine_core::sequence::SeqStats;
+use engine_core::sequence::{Ahead, SeqStats};
 
 use super::rng::spread;
 use super::scenario::{EOS, Load, STOP, World};
@@ -45,10 +47,10 @@ pub struct TrueSeq {
     pub table: Vec<u32>,
     pub host: Vec<u32>,
     pub num_swapped: usize,
-    /// Leading tokens that can be had from outside.
-    pub offered: usize,
-    /// Tokens that are being loaded.
-    pub loads: Option<std::ops::Range<usize>>,
+    /// Tokens that can be had from outside.
+    pub offered: Range<usize>,
+    /// Tokens that come from outside and are not reached.
+    pub ahead: Option<Ahead>,
     pub has_run: bool,
     pub stats: SeqStats,
     /// Block hashes that were noted.
@@ -72,8 +74,8 @@ impl TrueSeq {
             table: Vec::new(),
             host: Vec::new(),
             num_swapped: 0,
-            offered: 0,
-            loads: None,
+            offered: 0..0,
+            ahead: None,
             has_run: false,
             stats: SeqStats::default(),
             num_noted_hashes: 0,
@@ -103,14 +105,54 @@ impl TrueSeq {
     /// A step is over: what it took and did not compute is given back.
     pub fn end_step(&mut self, block_size: usize) {
         self.in_step = 0;
-        if self.loads.is_none() {
-            self.table.truncate(self.num_computed.div_ceil(block_size));
-        }
+        self.table.truncate(self.num_held().div_ceil(block_size));
+    }
+
+    /// Leading tokens that it has blocks for between steps.
+    pub fn num_held(&self) -> usize {
+        self.ahead.as_ref().map_or(0, |ahead| ahead.tokens.end).max(self.num_computed)
     }
 
     /// It has no blocks.
     pub fn waits(&self) -> bool {
-        !self.is_running && self.loads.is_none()
+        !self.is_running && self.ahead.is_none()
+    }
+
+    /// Somebody writes to its blocks.
+    pub fn is_loading(&self) -> bool {
+        self.ahead.as_ref().is_some_and(|ahead| !ahead.is_loaded)
+    }
+
+    /// Rows up to its end, or to what comes from outside.
+    pub fn num_next_rows(&self) -> usize {
+        let end = self.ahead.as_ref().map_or(self.num_tokens(), |ahead| ahead.tokens.start);
+        end - self.num_computed
+    }
+
+    /// What it must load of what is offered if it finds so many blocks.
+    pub fn to_load(
+        &self,
+        offered: &Range<usize>,
+        num_hits: usize,
+        config: &SchedulerConfig,
+    ) -> Option<Range<usize>> {
+        let num_hit_tokens = num_hits * config.block_size;
+        let end = offered.end.min(self.num_tokens() - 1);
+        let first = (num_hit_tokens..end)
+            .find(|&token| token >= offered.start && token.is_multiple_of(config.block_size))?;
+        (first == num_hit_tokens || config.enable_chunked_prefill).then_some(first..end)
+    }
+
+    /// All that comes from outside is there once what is before it is computed.
+    pub fn reach_load(&mut self) {
+        let Some(Ahead { tokens, is_loaded }) = self.ahead.clone() else { return };
+        if tokens.start == self.num_computed {
+            self.is_running = is_loaded;
+            if is_loaded {
+                self.num_computed = tokens.end;
+                self.ahead = None;
+            }
+        }
     }
 
     /// It runs, and one row is all that it lacks for a token.

@@ -12,7 +12,7 @@ use super::{DirectoryTier, lock};
 use crate::eviction::Admission;
 use crate::keys::ChunkKey;
 use crate::keys::TenantTag;
-use crate::record::WriterId;
+use crate::record::{self, WriterId};
 
 const WRITER_HEX_BYTES: usize = 32;
 
@@ -29,7 +29,12 @@ impl DirectoryTier {
                 drop(index);
                 return self.empty_quarantine(left);
             };
-            let bytes = index.remove(&victim);
+            if index.is_stranger(&victim) {
+                drop(index);
+                self.meet(&victim);
+                continue;
+            }
+            let bytes = index.remove(&victim).unwrap_or(0);
             drop(index);
             match self.unlink(&victim) {
                 Ok(()) => {
@@ -57,7 +62,7 @@ impl DirectoryTier {
                 Admission::Never => return false,
                 Admission::After(victim) => victim,
             };
-            let bytes = index.remove(&victim);
+            let bytes = index.remove(&victim).unwrap_or(0);
             drop(index);
             match self.unlink(&victim) {
                 Ok(()) => self.counters.count_eviction(bytes),
@@ -66,6 +71,21 @@ impl DirectoryTier {
                 Err(_) => return false,
             }
         }
+    }
+
+    /// Asks all records whose they are of which the policy wants to know: those of before a restart, and of others.
+    pub(super) fn meet_strangers(&self) {
+        loop {
+            let stranger = lock(&self.index).stranger();
+            let Some(key) = stranger else { return };
+            self.meet(&key);
+        }
+    }
+
+    fn meet(&self, key: &ChunkKey) {
+        let file = self.disk.open(&self.layout.record(key)).ok();
+        let header = file.and_then(|file| record::header_alone(&*file, key).ok());
+        lock(&self.index).met(key, header.map(|(header, _)| header.meta.tenant));
     }
 
     /// Who reads the record goes on reading it.

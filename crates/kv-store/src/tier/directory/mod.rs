@@ -17,7 +17,6 @@
 //! is a miss.
 
 mod evictor;
-mod index;
 mod inventory;
 mod layout;
 mod members;
@@ -31,17 +30,15 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use super::{Chunk, Expected, Tier, Usage};
 use crate::clock::Clock;
 use crate::counters::{Counters, TierStats};
 use crate::disk::{Disk, LocalDisk};
-use crate::eviction::{PolicyFactory, lru};
+use crate::eviction::{Index, PolicyFactory, lru};
 use crate::keys::ChunkKey;
 use crate::outcome::{Found, Lookup, Miss, Put, TierKind};
 use crate::record::{Codecs, ReadOutcome, Reader, WriterId};
-use index::Index;
 pub use inventory::DirectoryInventory;
 use layout::Layout;
 use space::Space;
@@ -165,6 +162,7 @@ impl DirectoryTier {
         tier.join().map_err(io_error(config.path.clone()))?;
         tier.recover_quarantine();
         tier.scan().map_err(io_error(config.path.clone()))?;
+        tier.meet_strangers();
         Ok(tier)
     }
 
@@ -232,17 +230,11 @@ impl Tier for DirectoryTier {
     }
 
     fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
-        let start = Instant::now();
-        let lookup = self.read(key, layers, out);
-        self.counters.count_read(&lookup, out.len(), start.elapsed().as_micros() as u64);
-        lookup
+        self.counters.reading(out.len(), || self.read(key, layers, out))
     }
 
     fn put(&self, chunk: &Arc<Chunk>) -> Put {
-        let start = Instant::now();
-        let put = self.write(chunk);
-        self.counters.count_write(put, chunk.bytes().len(), start.elapsed().as_micros() as u64);
-        put
+        self.counters.writing(chunk.bytes().len(), || self.write(chunk))
     }
 
     fn remove(&self, key: &ChunkKey) {

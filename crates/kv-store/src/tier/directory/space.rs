@@ -149,6 +149,7 @@ impl DirectoryTier {
         let pause_ms = ((now_ms - start_ms) * RESCAN_SHARE).max(RESCAN_MS);
         space.next_rescan_ms = now_ms + pause_ms;
         drop(space);
+        self.meet_strangers();
         self.recover_quarantine();
     }
 }

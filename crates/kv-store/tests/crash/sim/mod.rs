@@ -196,13 +196,8 @@ fn client_of(action: Action) -> Option<usize> {
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario, chooser: Chooser) -> Self {
         let identity = Identity::new(&IdentityParts {
-            weights: [1; 32],
-            tokenizer: [2; 32],
-            config: [3; 32],
             kv_dtype: "fp8_e4m3fnuz",
-            kv_scales: [4; 32],
-            numerics: "simulation",
-            lossy_codec: None,
+            ..IdentityParts::of_no_model(1)
         });
         let expected = Arc::new(Expected { identity: identity.unwrap(), shape: SHAPE });
         let mut machine = Machine::new(chooser);

@@ -18,9 +18,15 @@ impl Driver<'_> {
             let running = self.live.iter().enumerate().filter(|(_, seq)| seq.is_running);
             running.filter(move |(idx, _)| !is_new(*idx)).map(|(_, seq)| seq)
         };
-        let has_loads =
-            !self.draining.is_empty() || self.live.iter().any(|seq| seq.loads.is_some());
-        if let Some(first) = self.live.iter().find(|seq| seq.is_running) {
+        let has_loads = !self.draining.is_empty() || self.live.iter().any(TrueSeq::is_loading);
+        // A load begins whether or not there are rows for what comes before it.
+        let has_begun = |idx: usize| {
+            let mut admitted = changes.admitted.iter();
+            admitted.any(|admitted| admitted.live_idx == idx && admitted.loads.is_some())
+        };
+        let mut running = self.live.iter().enumerate().filter(|(_, seq)| seq.is_running);
+        let first = running.find(|(idx, seq)| seq.in_step > 0 || !has_begun(*idx));
+        if let Some((_, first)) = first {
             let idles = first.in_step == 0 && !(has_loads && self.lacks_blocks(first));
             ensure!("25", !idles, "{:?} runs, is first, and idles", first.seq_id());
         } else if let Some(first) = self.live.first() {
@@ -38,8 +44,10 @@ impl Driver<'_> {
                 let num_rows = part.num_scheduled_tokens - part.num_draft_tokens;
                 config.enable_chunked_prefill && num_rows > 1
             });
+            // Those whose loads hold what it lacks go on.
+            let long = long.filter(|_| !is_stalled);
             ensure!("25", long.is_none(), "{seq_id:?} does not decode, but there is {long:?}");
-            let is_none = changes.admitted.iter().all(|admitted| admitted.loads);
+            let is_none = changes.admitted.iter().all(|admitted| admitted.loads.is_some());
             ensure!("25", is_none, "{seq_id:?} does not decode, but others are admitted");
         }
         let has_target = config.tpot_target_us.is_some() && changes.num_decodes > 0;
@@ -48,7 +56,7 @@ impl Driver<'_> {
         }
         let is_stalled = |seq: &&TrueSeq| has_loads && seq.in_step == 0 && self.lacks_blocks(seq);
         for seq in ran().filter(|seq| seq.num_uncomputed() > 1 && !is_stalled(seq)) {
-            let num_missing = seq.num_uncomputed().saturating_sub(seq.in_step);
+            let num_missing = seq.num_next_rows().saturating_sub(seq.in_step);
             let threshold = config.long_prefill_token_threshold;
             let is_capped = threshold > 0 && seq.in_step == threshold;
             let fits = config.enable_chunked_prefill || num_missing <= num_left;
@@ -60,7 +68,9 @@ impl Driver<'_> {
 
     /// It alone runs, and its next rows do not fit in what is free: only loads hold the rest.
     fn lacks_blocks(&self, seq: &TrueSeq) -> bool {
-        let is_alone = self.live.iter().filter(|other| other.is_running).count() == 1;
+        let can_give = |other: &&TrueSeq| other.is_running && !other.is_loading();
+        // Who loads has all blocks up to the end of that.
+        let is_alone = seq.ahead.is_none() && self.live.iter().filter(can_give).count() == 1;
         let pool = self.scheduler.block_pool();
         let num_wanted = seq.num_tokens().div_ceil(self.world.config.block_size) - seq.table.len();
         is_alone && pool.num_free() < num_wanted
@@ -80,7 +90,8 @@ impl Driver<'_> {
         let admitted = changes.admitted.first().map(|admitted| self.live[admitted.live_idx].key);
         ensure!("22", admitted.is_none(), "{admitted:?} is admitted in a step that preempts");
         let victim = &self.live[least.live_idx];
-        let later = self.live[least.live_idx..].iter().find(|seq| seq.is_running);
+        let mut later = self.live[least.live_idx..].iter();
+        let later = later.find(|seq| seq.is_running && !seq.is_loading());
         let later = later.map(|seq| seq.key);
         ensure!("23", later.is_none(), "{:?} is preempted before {later:?}", victim.key);
         let in_plan = self.plan.iter().find(|part| part.seq_id == victim.seq_id());
@@ -95,7 +106,7 @@ impl Driver<'_> {
         let is_stalled = self
             .live
             .iter()
-            .find(|seq| seq.is_running)
+            .find(|seq| seq.is_running && !seq.is_loading())
             .is_some_and(|first| first.in_step == 0 && self.lacks_blocks(first));
         let was_needed = num_free < num_given + num_wanted.max(1) || is_stalled;
         ensure!("23", was_needed, "{:?} is preempted, and {num_free} are free", victim.key);
@@ -184,10 +195,10 @@ impl Driver<'_> {
 
     /// Who computes the block with this hash in this step and was in it before `seq`.
     fn maker(&self, block_idx: usize, hash: &BlockHash, seq: &TrueSeq) -> Option<u64> {
-        // Who loads has no rows, and came before those that come after it in order.
-        let is_before = |part: &&engine_core::scheduler::ScheduledSeq| match seq.loads {
-            Some(_) => (part.priority, part.seq_id) < seq.key,
-            None => part.seq_id != seq.seq_id(),
+        // Who loads may have no rows, and came before those that come after it in order.
+        let is_before = |part: &&engine_core::scheduler::ScheduledSeq| match seq.is_loading() {
+            true => (part.priority, part.seq_id) < seq.key,
+            false => part.seq_id != seq.seq_id(),
         };
         let before = self.plan.iter().take_while(is_before);
         let block_size = self.world.config.block_size;
@@ -206,7 +217,7 @@ impl Driver<'_> {
         let loads = |other: &&TrueSeq| {
             let is_before = other.key < seq.key
                 || self.scheduler.loads().iter().all(|load| load.seq_id != other.seq_id());
-            let tokens = other.loads.clone().unwrap_or_default();
+            let tokens = other.ahead.as_ref().map_or(0..0, |ahead| ahead.tokens.clone());
             let is_in = tokens.start / block_size <= block_idx
                 && (block_idx + 1) * block_size <= tokens.end;
             let view = self.view(other).filter(|_| is_before && is_in);
@@ -255,7 +266,8 @@ impl Driver<'_> {
         let num_rows = seq.num_tokens() - num_computed;
         let num_rows = if config.enable_chunked_prefill { 1 } else { num_rows };
         // A load needs no rows.
-        let loads = seq.num_swapped == 0 && seq.offered.min(seq.num_tokens() - 1) > num_computed;
+        let loads = seq.to_load(&seq.offered, hits.len(), config);
+        let loads = seq.num_swapped == 0 && loads.is_some();
         let has_rows = loads || num_rows <= self.num_rows_left();
         // While blocks that are loaded into are missed, nobody is admitted.
         let is_stalled = self

@@ -62,6 +62,8 @@ impl Driver<'_> {
         };
         ensure!("20", *part == expected, "{part:?}, but {expected:?}");
         ensure!("20", end <= seq.num_tokens(), "{seq_id:?} has rows past its end");
+        let is_before = num_rows <= seq.num_next_rows();
+        ensure!("load", is_before, "{seq_id:?} computes what is loaded");
         let most = part.positions().end;
         let limit = seq.max_num_tokens;
         ensure!("18", most < limit, "{seq_id:?} computes {most} tokens and ends at {limit}");

@@ -25,11 +25,10 @@ impl Driver<'_> {
         for (seq, (queue, view)) in self.live.iter_mut().zip(views) {
             let seq_id = seq.seq_id();
             let is_right = (queue == Queue::Running) == seq.is_running
-                && (queue == Queue::Loading) == seq.loads.is_some();
+                && (queue == Queue::Waiting) == seq.waits();
             ensure!("19", is_right, "{seq_id:?} is in {queue:?}");
-            let load_end = seq.loads.as_ref().map_or(0, |tokens| tokens.end);
-            let found = (view.num_offered_tokens(), view.load_end());
-            let expected = (seq.offered, load_end);
+            let found = (view.offered_tokens(), view.ahead());
+            let expected = (seq.offered.clone(), seq.ahead.as_ref());
             ensure!("load", found == expected, "{seq_id:?}: {found:?}, not {expected:?}");
             let is_same = view.token_ids().len() == seq.token_ids.len()
                 && view.token_ids().iter().map(|token| &token.0).eq(&seq.token_ids);
@@ -38,7 +37,7 @@ impl Driver<'_> {
             let expected = (seq.num_computed, seq.num_swapped);
             ensure!("6", found == expected, "{seq_id:?} computed: {found:?}, not {expected:?}");
             ensure!("6", seq.num_computed < seq.num_tokens(), "{seq_id:?} has nothing to do");
-            let num_held = load_end.max(seq.num_computed + seq.in_step);
+            let num_held = seq.num_held().max(seq.num_computed + seq.in_step);
             let needed = num_held.div_ceil(config.block_size);
             let num_blocks = view.block_table().len();
             ensure!("6", num_blocks == needed, "{seq_id:?} has {num_blocks} blocks of {needed}");
