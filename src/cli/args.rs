@@ -20,7 +20,7 @@ use super::scheduler_args::SchedulerArgs;
 #[command(after_help = GENERATE_HELP)]
 pub(crate) struct GenerateArgs {
     /// What to answer; `-` reads it from standard input
-    #[arg(required_unless_present = "input", conflicts_with = "input")]
+    #[arg(required_unless_present_any = ["input", "show_config"], conflicts_with = "input")]
     pub prompt: Option<String>,
 
     #[command(flatten)]

@@ -4,6 +4,7 @@ mod args;
 mod bars;
 mod bench;
 mod calibrate;
+mod config;
 mod constraints;
 mod convert;
 mod engine_setup;
@@ -25,13 +26,16 @@ mod serve;
 mod store;
 mod summary;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Command as Definition, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use args::GenerateArgs;
 use calibrate::CalibrateArgs;
+use config::Asked;
 use convert::ConvertArgs;
+use error::CliError;
 use inspect::InspectArgs;
 use pull::PullArgs;
 
@@ -72,8 +76,25 @@ enum Command {
 /// Does what the arguments say. The exit code is 0 for success, 2 for what the user can mend, and
 /// 1 for anything else.
 pub(crate) fn main() -> ExitCode {
-    // clap prints its own errors and exits with 2, or with 0 after --help.
-    let done = match Cli::parse().command {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+/// All that can be asked for.
+fn definition() -> Definition {
+    config::with_config_args(Cli::command())
+}
+
+fn run() -> Result<(), CliError> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let matches = match config::read(definition(), &args)? {
+        Asked::Run(matches) => matches,
+        Asked::Show(shown) => return shown.print(),
+    };
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
         Command::Generate(args) => generate::run(*args),
         Command::Serve(args) => serve::run(*args),
         Command::Pull(args) => pull::run(&args),
@@ -85,19 +106,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Kernels(args) => kernels::run(&args),
         Command::Store(args) => store::run(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_definition_of_the_arguments_is_sound() {
-        super::Cli::command().debug_assert();
+        super::definition().debug_assert();
     }
 }

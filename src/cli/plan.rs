@@ -24,7 +24,7 @@ use super::output;
 #[command(after_help = PLAN_HELP)]
 pub(crate) struct PlanArgs {
     /// A known name, a GGUF file, a model directory, a config.json, or hf:ORG/MODEL[@REVISION][:FILE.gguf]
-    #[arg(required_unless_present = "recipe", conflicts_with = "recipe")]
+    #[arg(required_unless_present_any = ["recipe", "show_config"], conflicts_with = "recipe")]
     model: Option<String>,
 
     /// Print the figures of the recipe beside those of this planner, and where it errs

@@ -55,7 +55,7 @@ struct HttpArgs {
     port: u16,
 
     /// Answer only requests with this key (repeatable)
-    #[arg(long = "api-key", value_name = "KEY", env = "KVASIR_API_KEY", hide_env_values = true)]
+    #[arg(long = "api-key", value_name = "KEY")]
     api_keys: Vec<String>,
 
     /// What requests call the model (repeatable) [default: as it was given]

@@ -40,8 +40,14 @@ pub fn kvasir_with_input(args: &[&str], input: &str) -> Run {
 
 /// The same with variables of the environment.
 pub fn kvasir_with(args: &[&str], variables: &[(&str, &str)], input: &str) -> Run {
+    kvasir_in(Path::new("."), args, variables, input)
+}
+
+/// The same in a folder.
+pub fn kvasir_in(folder: &Path, args: &[&str], variables: &[(&str, &str)], input: &str) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_kvasir"))
         .args(args)
+        .current_dir(folder)
         .envs(variables.iter().copied())
         // A test that forgets to name a model must fail, not fetch one.
         .env("XDG_CACHE_HOME", "/nowhere")

@@ -3,6 +3,7 @@
 mod bench;
 mod calibrate;
 mod command;
+mod configuration;
 mod convert;
 mod errors;
 mod generate;
