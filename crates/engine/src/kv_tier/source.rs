@@ -41,7 +41,7 @@ pub(crate) fn open_local(config: &KvConfig, used: KvStoreUse) -> Result<Store, O
 /// The store that was asked for.
 #[derive(Clone)]
 enum Asked {
-    Tiers(StoreConfig),
+    Tiers(Box<StoreConfig>),
     Config(Box<KvConfig>),
     /// As vLLM's `kv_connector` and `kv_transfer_config`.
     Transfer {
@@ -95,7 +95,7 @@ pub(crate) struct KvTierSettings {
 
 impl KvStoreSetup {
     pub(crate) fn tiers(&mut self, config: StoreConfig) {
-        self.asked = Some(Asked::Tiers(config));
+        self.asked = Some(Asked::Tiers(Box::new(config)));
     }
 
     pub(crate) fn config(&mut self, config: KvConfig) {
@@ -124,7 +124,8 @@ impl KvStoreSetup {
         let Some(asked) = &self.asked else { return Ok(None) };
         let (config, notes) = match asked {
             Asked::Tiers(config) => {
-                let config = StoreConfig { tail_granularity: used.block_size, ..config.clone() };
+                let config =
+                    StoreConfig { tail_granularity: used.block_size, ..(**config).clone() };
                 let store = Store::open(config, used.identity, used.shape)?;
                 return Ok(Some(OpenedKvStore { store, settings, notes: Vec::new() }));
             }
@@ -165,11 +166,11 @@ impl fmt::Debug for KvStoreSetup {
             None => f.write_str("no store"),
             Some(Asked::Config(config)) => config.fmt(f),
             Some(Asked::Transfer { config, .. }) => f.write_str(config),
-            Some(Asked::Tiers(StoreConfig { chunk_size, host, directory, .. })) => f
+            Some(Asked::Tiers(config)) => f
                 .debug_struct("StoreConfig")
-                .field("chunk_size", chunk_size)
-                .field("host_bytes", &host.as_ref().map(|host| host.cap_bytes))
-                .field("directory", &directory.as_ref().map(|directory| &directory.path))
+                .field("chunk_size", &config.chunk_size)
+                .field("host_bytes", &config.host.as_ref().map(|host| host.cap_bytes))
+                .field("directory", &config.directory.as_ref().map(|directory| &directory.path))
                 .finish_non_exhaustive(),
         }
     }
