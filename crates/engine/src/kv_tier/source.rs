@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kv_store::chunk::ChunkShape;
-use kv_store::config::{KvConfig, Note, Overrides, Source, ThisMachine};
+use kv_store::config::{KvConfig, Note, Overrides, Resolved, Source, ThisMachine};
 use kv_store::eviction::Pins;
 use kv_store::identity::Identity;
 use kv_store::store::{Store, StoreConfig};
@@ -41,7 +41,7 @@ pub(crate) fn open_local(config: &KvConfig, used: KvStoreUse) -> Result<Store, O
 /// The store that was asked for.
 #[derive(Clone)]
 enum Asked {
-    Tiers(StoreConfig),
+    Tiers(Box<StoreConfig>),
     Config(Box<KvConfig>),
     /// As vLLM's `kv_connector` and `kv_transfer_config`.
     Transfer {
@@ -95,7 +95,7 @@ pub(crate) struct KvTierSettings {
 
 impl KvStoreSetup {
     pub(crate) fn tiers(&mut self, config: StoreConfig) {
-        self.asked = Some(Asked::Tiers(config));
+        self.asked = Some(Asked::Tiers(Box::new(config)));
     }
 
     pub(crate) fn config(&mut self, config: KvConfig) {
@@ -108,6 +108,21 @@ impl KvStoreSetup {
 
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.is_some()
+    }
+
+    /// What rounds the KV of the store, if one was asked for and that is not exact.
+    ///
+    /// # Errors
+    /// [`LlmError::KvConfig`].
+    pub(crate) fn lossy_codec(&self) -> Result<Option<&'static str>, LlmError> {
+        Ok(match &self.asked {
+            None => None,
+            Some(Asked::Tiers(config)) => config.lossy_codec(),
+            Some(Asked::Config(config)) => config.lossy_codec(),
+            Some(Asked::Transfer { connector, config }) => {
+                read_transfer(connector, config)?.and_then(|read| read.config.lossy_codec())
+            }
+        })
     }
 
     /// Opens the store, if one was asked for.
@@ -124,15 +139,14 @@ impl KvStoreSetup {
         let Some(asked) = &self.asked else { return Ok(None) };
         let (config, notes) = match asked {
             Asked::Tiers(config) => {
-                let config = StoreConfig { tail_granularity: used.block_size, ..config.clone() };
+                let config =
+                    StoreConfig { tail_granularity: used.block_size, ..(**config).clone() };
                 let store = Store::open(config, used.identity, used.shape)?;
                 return Ok(Some(OpenedKvStore { store, settings, notes: Vec::new() }));
             }
             Asked::Config(config) => ((**config).clone(), Vec::new()),
             Asked::Transfer { connector, config } => {
-                let source = Source::KvTransfer { connector: Some(connector), config };
-                let read = KvConfig::read(source, &Overrides::default(), &ThisMachine)?;
-                let Some(read) = read else { return Ok(None) };
+                let Some(read) = read_transfer(connector, config)? else { return Ok(None) };
                 (read.config, read.notes)
             }
         };
@@ -145,6 +159,11 @@ impl KvStoreSetup {
         let store = (self.open)(&config, used).map_err(LlmError::KvStore)?;
         Ok(Some(OpenedKvStore { store, settings, notes }))
     }
+}
+
+fn read_transfer(connector: &str, config: &str) -> Result<Option<Resolved>, LlmError> {
+    let source = Source::KvTransfer { connector: Some(connector), config };
+    Ok(KvConfig::read(source, &Overrides::default(), &ThisMachine)?)
 }
 
 impl Default for KvStoreSetup {
@@ -165,11 +184,11 @@ impl fmt::Debug for KvStoreSetup {
             None => f.write_str("no store"),
             Some(Asked::Config(config)) => config.fmt(f),
             Some(Asked::Transfer { config, .. }) => f.write_str(config),
-            Some(Asked::Tiers(StoreConfig { chunk_size, host, directory, .. })) => f
+            Some(Asked::Tiers(config)) => f
                 .debug_struct("StoreConfig")
-                .field("chunk_size", chunk_size)
-                .field("host_bytes", &host.as_ref().map(|host| host.cap_bytes))
-                .field("directory", &directory.as_ref().map(|directory| &directory.path))
+                .field("chunk_size", &config.chunk_size)
+                .field("host_bytes", &config.host.as_ref().map(|host| host.cap_bytes))
+                .field("directory", &config.directory.as_ref().map(|directory| &directory.path))
                 .finish_non_exhaustive(),
         }
     }
