@@ -7,7 +7,7 @@ use kv_store::codec;
 use kv_store::digest::Digest;
 use kv_store::identity::{Identity, IdentityParts};
 use kv_store::record::{
-    Header, Plain, ReadOutcome, Reader, TRAILER_BYTES, header_bytes, verify_alone,
+    Header, Plain, ReadOutcome, Reader, TRAILER_BYTES, Verification, header_bytes, verify_alone,
 };
 use kv_store::tier::Expected;
 
@@ -45,7 +45,8 @@ fn read(bytes: &[u8]) -> bool {
     let expected = expected();
     let codecs = codec::codecs(Arc::new(Plain));
     let alone = verify_alone(&bytes, &header.key, &codecs);
-    let reader = Reader { expected: &expected, codecs: &codecs, unix_ms: 0 };
+    let reader =
+        Reader { expected: &expected, codecs: &codecs, unix_ms: 0, verification: Verification::On };
     let num_tokens = header.meta.num_tokens as usize;
     // A reader has a buffer of the length that it wants, whatever a record says of itself.
     let mut out = vec![0; SHAPE.chunk_bytes(num_tokens.min(64))];

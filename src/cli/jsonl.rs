@@ -133,7 +133,9 @@ fn prompt(fields: &Map<String, Value>) -> Result<Prompt, CliError> {
     let is_empty = match &prompt {
         Prompt::Text(text) => text.is_empty(),
         Prompt::TokenIds(ids) => ids.is_empty(),
-        Prompt::Messages(messages) => messages.is_empty(),
+        Prompt::Messages(messages) | Prompt::MessagesWithTools { messages, .. } => {
+            messages.is_empty()
+        }
     };
     if is_empty {
         return Err(CliError::usage(format!("`{name}` is empty"))

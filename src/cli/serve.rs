@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use clap::Args;
 use engine::LogprobsMode;
-use server::{ServeError, Server, ServerConfig};
+use engine::text::ChatTemplate;
+use server::{ServeError, Server, ServerConfig, ToolCallParser};
 use tokio::signal;
 
 use super::args::{EngineArgs, LogprobsModeArg};
@@ -64,6 +66,18 @@ struct HttpArgs {
     #[arg(long = "allowed-origin", value_name = "ORIGIN")]
     allowed_origins: Vec<String>,
 
+    /// Let the model decide whether it calls one of a request's tools, as vLLM does
+    #[arg(long)]
+    enable_auto_tool_choice: bool,
+
+    /// How the model writes calls of tools [default: as its chat template does]
+    #[arg(long, value_name = "FORM", value_parser = tool_call_parser)]
+    tool_call_parser: Option<ToolCallParser>,
+
+    /// Put conversations into words by this file's Jinja template, not by the model's own
+    #[arg(long, value_name = "FILE")]
+    chat_template: Option<PathBuf>,
+
     /// Largest body of a request
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
     max_body_bytes: usize,
@@ -79,7 +93,10 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<(), CliError> {
     if let Some(model) = args.model_name.take() {
         args.engine.model = model;
     }
-    let llm = engine_setup::load(&EngineSetup {
+    let chat_template = args.http.chat_template.as_deref().map(ChatTemplate::from_file);
+    let chat_template =
+        chat_template.transpose().map_err(|error| CliError::from_usage_error(&error))?;
+    let mut llm = engine_setup::load(&EngineSetup {
         engine: &args.engine,
         scheduler: &args.scheduler,
         kv_store: &args.kv_store,
@@ -87,6 +104,9 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<(), CliError> {
         seed: args.seed,
         record: None,
     })?;
+    if let Some(chat_template) = chat_template {
+        llm.set_chat_template(chat_template);
+    }
     let device = llm.device_name();
     let config = args.http.config(&args.engine.model);
     let runtime = tokio::runtime::Runtime::new()
@@ -113,8 +133,18 @@ impl HttpArgs {
         config.api_keys = self.api_keys;
         config.allowed_origins = self.allowed_origins;
         config.max_body_bytes = self.max_body_bytes;
+        config.tool_call_parser = self.tool_call_parser;
+        config.enable_auto_tool_choice = self.enable_auto_tool_choice;
         config
     }
+}
+
+fn tool_call_parser(name: &str) -> Result<ToolCallParser, String> {
+    let found = ToolCallParser::ALL.into_iter().find(|parser| parser.name() == name);
+    found.ok_or_else(|| {
+        let names = ToolCallParser::ALL.map(ToolCallParser::name);
+        format!("it must be one of {}", names.join(", "))
+    })
 }
 
 /// Ctrl-C, or what service managers send.

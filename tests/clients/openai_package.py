@@ -83,6 +83,37 @@ def an_answer_keeps_to_a_schema(client):
     assert found["colour"] in ("blue", "red") and isinstance(found["sure"], bool), found
 
 
+LAMP = {
+    "type": "object",
+    "properties": {"lamp": {"enum": ["red", "green"]}, "on": {"type": "boolean"}},
+    "required": ["lamp", "on"],
+    "additionalProperties": False,
+}
+SWITCH = {"type": "function", "function": {"name": "switch", "description": "A lamp.", "parameters": LAMP}}
+
+
+def tools_are_called(client):
+    options = {"tools": [SWITCH], "max_tokens": 200, "parallel_tool_calls": False}
+    named = {"type": "function", "function": {"name": "switch"}}
+    for choice, reason in [("required", "tool_calls"), (named, "stop")]:
+        answer = chat(client, tool_choice=choice, **options).choices[0]
+        assert answer.finish_reason == reason, answer
+        [call] = answer.message.tool_calls
+        assert call.function.name == "switch" and call.id and call.type == "function"
+        arguments = json.loads(call.function.arguments)
+        assert arguments["lamp"] in ("red", "green") and isinstance(arguments["on"], bool)
+        with client.chat.completions.stream(
+            model=MODEL, messages=MESSAGES, temperature=0, tool_choice=choice, **options
+        ) as stream:
+            streamed = stream.get_final_completion().choices[0]
+        assert streamed.message.tool_calls[0].function.arguments == call.function.arguments
+        assert streamed.finish_reason == reason
+        # What a client got goes back as it is, with what the tool says.
+        result = {"role": "tool", "tool_call_id": call.id, "content": "done"}
+        more = [*MESSAGES, answer.message, result]
+        assert chat(client, messages=more, tools=[SWITCH], tool_choice="none").choices[0].message.content
+
+
 def vllms_own_fields_are_understood(client):
     plain = chat(client, max_tokens=8)
     longer = chat(client, max_tokens=24, extra_body={"min_tokens": 20, "repetition_penalty": 1.3})
@@ -114,8 +145,11 @@ def errors_are_the_packages_own(client):
         raise AssertionError(f"{options} passed")
 
     assert fails(openai.BadRequestError, temperature=-1).status_code == 400
-    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
-    assert "tools" in fails(openai.BadRequestError, tools=[tool]).message
+    assert "nobody" in fails(
+        openai.BadRequestError,
+        tools=[SWITCH],
+        tool_choice={"type": "function", "function": {"name": "nobody"}},
+    ).message
     assert fails(openai.NotFoundError, model="gpt-4").status_code == 404
     stranger = client.with_options(api_key="wrong")
     try:
@@ -141,6 +175,7 @@ CHECKS = [
     several_answers_with_a_seed_repeat,
     log_probabilities_are_there,
     an_answer_keeps_to_a_schema,
+    tools_are_called,
     vllms_own_fields_are_understood,
     a_text_is_continued,
     the_model_is_listed,

@@ -226,6 +226,110 @@ PYTHON = """{# How Python and Jinja2 write and do things. #}
 {%- endif %}
 """.replace("{% call wrap2() %}body{% endcall %}", "{% filter upper %}shout{% endfilter %}")
 
+HERMES_TOOLS = """{%- if tools %}
+    {{- '<|im_start|>system\\nCall functions.\\n<tools>' }}
+    {%- for tool in tools %}
+        {{- '\\n' + (tool | tojson) }}
+    {%- endfor %}
+    {{- '\\n</tools><|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == 'assistant' and message.tool_calls %}
+        {{- '<|im_start|>assistant' }}
+        {%- if message.content %}
+            {{- '\\n' + message.content }}
+        {%- endif %}
+        {%- for call in message.tool_calls %}
+            {%- set call = call.function %}
+            {{- '\\n<tool_call>\\n{"name": "' + call.name + '", "arguments": ' + (call.arguments | tojson) + '}\\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>\\n' }}
+    {%- elif message.role == 'tool' %}
+        {%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}
+            {{- '<|im_start|>user' }}
+        {%- endif %}
+        {{- '\\n<tool_response>\\n' + message.content + '\\n</tool_response>' }}
+        {%- if loop.last or messages[loop.index0 + 1].role != 'tool' %}
+            {{- '<|im_end|>\\n' }}
+        {%- endif %}
+    {%- else %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
+
+LLAMA3_TOOLS = """{{- bos_token }}
+{%- if tools is not none %}
+    {{- '<|header|>system<|/header|>\\n\\nEnvironment: ipython\\n' }}
+    {%- for tool in tools %}
+        {{- tool | tojson(indent=4) }}
+        {{- '\\n\\n' }}
+    {%- endfor %}
+    {{- '<|eot|>' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if 'tool_calls' in message %}
+        {%- if not message.tool_calls|length == 1 %}
+            {{- raise_exception('one call at once') }}
+        {%- endif %}
+        {%- set call = message.tool_calls[0].function %}
+        {{- '<|header|>assistant<|/header|>\\n\\n{"name": "' + call.name + '", "parameters": ' }}
+        {{- call.arguments | tojson }}
+        {{- '}<|eot|>' }}
+    {%- elif message.role == 'tool' or message.role == 'ipython' %}
+        {{- '<|header|>ipython<|/header|>\\n\\n' }}
+        {%- if message.content is mapping or message.content is iterable and message.content is not string %}
+            {{- message.content | tojson }}
+        {%- else %}
+            {{- message.content }}
+        {%- endif %}
+        {{- '<|eot|>' }}
+    {%- else %}
+        {{- '<|header|>' + message.role + '<|/header|>\\n\\n' + message.content | trim + '<|eot|>' }}
+    {%- endif %}
+{%- endfor %}"""
+
+MISTRAL_TOOLS = """{{- bos_token }}
+{%- set user_messages = messages | selectattr('role', 'equalto', 'user') | list %}
+{%- for message in messages %}
+    {%- if message['role'] == 'user' %}
+        {%- if tools is not none and (message == user_messages[-1]) %}
+            {{- '[AVAILABLE_TOOLS] [' }}
+            {%- for tool in tools %}
+                {%- set tool = tool.function %}
+                {{- '{"type": "function", "function": {' }}
+                {%- for key, val in tool.items() if key != 'return' %}
+                    {%- if val is string %}
+                        {{- '"' + key + '": "' + val + '"' }}
+                    {%- else %}
+                        {{- '"' + key + '": ' + val|tojson }}
+                    {%- endif %}
+                    {%- if not loop.last %}{{- ', ' }}{%- endif %}
+                {%- endfor %}
+                {{- '}}' }}
+                {%- if not loop.last %}{{- ', ' }}{%- else %}{{- ']' }}{%- endif %}
+            {%- endfor %}
+            {{- '[/AVAILABLE_TOOLS]' }}
+        {%- endif %}
+        {{- '[INST] ' + message['content'] + '[/INST]' }}
+    {%- elif message.tool_calls is defined and message.tool_calls is not none %}
+        {{- '[TOOL_CALLS] [' }}
+        {%- for call in message.tool_calls %}
+            {%- set out = call.function|tojson %}
+            {{- out[:-1] }}
+            {%- if call.id|length < 5 %}
+                {{- raise_exception('an id is too short') }}
+            {%- endif %}
+            {{- ', "id": "' + call.id + '"}' }}
+            {%- if not loop.last %}{{- ', ' }}{%- else %}{{- ']' + eos_token }}{%- endif %}
+        {%- endfor %}
+    {%- elif message['role'] == 'assistant' %}
+        {{- ' ' + message['content'] + eos_token }}
+    {%- elif message['role'] == 'tool' %}
+        {{- '[TOOL_RESULTS] {"content": ' + message.content|string + ', "call_id": "' + message.tool_call_id + '"}[/TOOL_RESULTS]' }}
+    {%- endif %}
+{%- endfor %}"""
+
 DATES = "{{ strftime_now('%Y-%m-%d') }} {{ strftime_now('%d %B %Y, %A; %a %b %-d; day %j; %H:%M:%S %I %p %y%%') }}"
 
 TEMPLATES = {
@@ -239,6 +343,28 @@ TEMPLATES = {
     "python": PYTHON,
     "dates": DATES,
 }
+
+TEMPLATES_WITH_TOOLS = {
+    "hermes_tools": HERMES_TOOLS,
+    "llama3_tools": LLAMA3_TOOLS,
+    "mistral_tools": MISTRAL_TOOLS,
+}
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "How it's outside, in \u00b0C or \"F\"",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string"}, "days": {"type": "integer", "default": 1}},
+                "required": ["city"],
+            },
+        },
+    },
+    {"type": "function", "function": {"name": "now"}},
+]
 
 
 def say(*turns):
@@ -261,10 +387,51 @@ CONVERSATIONS = [
 ]
 
 
-def render(template, messages, add_generation_prompt):
+def call(id, name, arguments):
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def conversations_with_tools():
+    asked = say(("user", "Rain in Z\u00fcrich?"))
+    one = {"role": "assistant", "content": None}
+    one["tool_calls"] = [call("a23456789", "weather", '{"city": "Z\u00fcrich", "days": 2.50, "x": [null]}')]
+    answer = {"role": "tool", "tool_call_id": "a23456789", "content": '{"rain": true}'}
+    two = {"role": "assistant", "content": "Let me see."}
+    two["tool_calls"] = [call("b23456789", "now", ""), call("c23456789", "weather", '{"city":"<&>"}')]
+    more = [{"role": "tool", "tool_call_id": id, "content": text} for id, text in [("b23456789", "1"), ("c23456789", "2")]]
+    short = {"role": "assistant", "content": "", "tool_calls": [call("d", "now", "{}")]}
+    return [asked, asked + [one, answer], asked + [two, *more, *say(("assistant", "Yes."))], asked + [short]]
+
+
+def as_templates_see(message):
+    """Arguments are objects and what is not said is an empty text, as vLLM has it."""
+    message = {**message, "content": message["content"] or ""}
+    if "tool_calls" in message:
+        functions = [call["function"] for call in message["tool_calls"]]
+        functions = [{**f, "arguments": json.loads(f["arguments"] or "{}")} for f in functions]
+        calls = zip(message["tool_calls"], functions)
+        message["tool_calls"] = [{**call, "function": function} for call, function in calls]
+    return message
+
+
+def make_with_tools():
+    for name, template in TEMPLATES_WITH_TOOLS.items():
+        cases = []
+        for messages in conversations_with_tools():
+            for tools in (TOOLS, TOOLS[1:]):
+                case = {"messages": messages, "tools": tools, "add_generation_prompt": True}
+                try:
+                    case["prompt"] = render(template, list(map(as_templates_see, messages)), True, tools)
+                except jinja2.exceptions.TemplateError as error:
+                    case["error"] = str(error)
+                cases.append(case)
+        yield {"name": name, "template": template, "cases": cases}
+
+
+def render(template, messages, add_generation_prompt, tools=None):
     return ENVIRONMENT.from_string(template).render(
         messages=messages,
-        tools=None,
+        tools=tools,
         documents=None,
         add_generation_prompt=add_generation_prompt,
         bos_token="<s>",
@@ -285,6 +452,7 @@ def make(folder):
                     case["error"] = str(error)
                 cases.append(case)
         fixture["templates"].append({"name": name, "template": template, "cases": cases})
+    fixture["with_tools"] = list(make_with_tools())
     parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
     messages = [{"role": "user", "content": parts}]
     fixture["parts"] = {"messages": messages, "as_list": render(PARTS, messages, False)}

@@ -3,6 +3,7 @@
 #[path = "../golden_model/mod.rs"]
 mod golden_model;
 mod running;
+mod tools;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -202,7 +203,7 @@ fn what_cannot_be_done_is_refused_by_name() {
         error["param"].clone()
     };
     assert_eq!(refused(json!({ "temprature": 1 }), "did you mean `temperature`?"), "temprature");
-    assert_eq!(refused(json!({ "tools": [] }), "cannot call tools yet"), "tools");
+    assert_eq!(refused(json!({ "tool_choice": "auto" }), "needs `tools`"), "tool_choice");
     assert_eq!(refused(json!({ "top_logprobs": 2 }), "needs `logprobs`"), "top_logprobs");
     assert_eq!(refused(json!({ "store": true }), "keeps no answers"), "store");
     assert_eq!(refused(json!({ "logit_bias": [] }), "must be an object"), "logit_bias");

@@ -359,10 +359,8 @@ impl Llm {
                 let tokenizer = self.tokenizer_for("a text prompt")?;
                 tokenizer.encode(text, true)?
             }
-            Prompt::Messages(messages) => {
-                let text = self.render(messages)?;
-                self.tokenizer_for("a conversation")?.encode(&text, false)?
-            }
+            Prompt::Messages(messages) => self.encode_chat(messages, &[])?,
+            Prompt::MessagesWithTools { messages, tools } => self.encode_chat(messages, tools)?,
         };
         let vocab_size = self.config.vocab_size;
         match token_ids.iter().find(|&&id| id as usize >= vocab_size) {
@@ -405,7 +403,11 @@ impl Llm {
         self.tokenizer.as_ref().ok_or(LlmError::NoTokenizer { what })
     }
 
-    fn render(&self, messages: &[Message]) -> Result<String, LlmError> {
+    fn encode_chat(
+        &self,
+        messages: &[Message],
+        tools: &[serde_json::Value],
+    ) -> Result<Vec<u32>, LlmError> {
         let tokenizer = self.tokenizer_for("a conversation")?;
         let template = self.chat_template.as_ref().ok_or(LlmError::NoChatTemplate)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -415,8 +417,9 @@ impl Llm {
             bos_token: bos_token.as_deref(),
             eos_token: eos_token.as_deref(),
             now_unix_s: now.ok().map(|now| now.as_secs() as i64),
+            tools,
         };
-        Ok(template.render(messages, &options)?)
+        Ok(tokenizer.encode(&template.render(messages, &options)?, false)?)
     }
 
     /// Runs one step of the engine: some rows of some requests. A step that fails ends those that
@@ -573,6 +576,16 @@ impl Llm {
     /// The model's tokenizer, if it has one.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         self.tokenizer.as_ref()
+    }
+
+    /// The template that puts conversations into words, if there is one.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat_template.as_ref()
+    }
+
+    /// Puts conversations into words by this template instead of the model's own.
+    pub fn set_chat_template(&mut self, chat_template: ChatTemplate) {
+        self.chat_template = Some(chat_template);
     }
 
     /// Whether conversations can be answered.

@@ -11,6 +11,13 @@ pub enum Prompt {
     TokenIds(Vec<u32>),
     /// A conversation, put into words by the model's chat template.
     Messages(Vec<Message>),
+    /// The same, where the answer may call tools.
+    MessagesWithTools {
+        /// The conversation.
+        messages: Vec<Message>,
+        /// The tools, as the OpenAI API has them.
+        tools: Vec<serde_json::Value>,
+    },
 }
 
 impl From<&str> for Prompt {

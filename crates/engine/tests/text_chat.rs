@@ -12,6 +12,7 @@ struct Fixture {
     bos_token: String,
     eos_token: String,
     templates: Vec<Template>,
+    with_tools: Vec<Template>,
     parts: Parts,
 }
 
@@ -25,6 +26,8 @@ struct Template {
 #[derive(Deserialize)]
 struct Case {
     messages: Vec<Message>,
+    #[serde(default)]
+    tools: Vec<serde_json::Value>,
     add_generation_prompt: bool,
     prompt: Option<String>,
     error: Option<String>,
@@ -48,16 +51,17 @@ fn render(source: &str) -> Result<String, ChatTemplateError> {
 fn templates_render_as_in_transformers() {
     let fixture = fixture();
     let mut num_errors = 0;
-    assert!(fixture.templates.len() >= 9);
-    for Template { name, template, cases } in &fixture.templates {
+    assert!(fixture.templates.len() >= 9 && fixture.with_tools.len() >= 3);
+    for Template { name, template, cases } in fixture.templates.iter().chain(&fixture.with_tools) {
         let template = ChatTemplate::new(template).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert!(cases.len() >= 12);
+        assert!(cases.len() >= 8);
         for case in cases {
             let options = RenderOptions {
                 add_generation_prompt: case.add_generation_prompt,
                 bos_token: Some(&fixture.bos_token),
                 eos_token: Some(&fixture.eos_token),
                 now_unix_s: Some(fixture.now_unix_s),
+                tools: &case.tools,
             };
             let rendered = template.render(&case.messages, &options);
             match (&case.prompt, &case.error, rendered) {
@@ -72,7 +76,7 @@ fn templates_render_as_in_transformers() {
             }
         }
     }
-    assert!(num_errors >= 4, "templates that raise errors did so {num_errors} times");
+    assert!(num_errors >= 8, "templates that raise errors did so {num_errors} times");
 }
 
 #[test]
@@ -98,16 +102,50 @@ fn parts_go_to_templates_that_understand_them_and_are_joined_for_others() {
 }
 
 #[test]
+fn a_template_without_a_place_for_tools_is_not_given_any() {
+    let fixture = fixture();
+    let tools = &fixture.with_tools[0].cases[0].tools;
+    let options = RenderOptions { tools, now_unix_s: Some(0), ..RenderOptions::default() };
+    for Template { name, template, .. } in fixture.templates.iter().chain(&fixture.with_tools) {
+        let template = ChatTemplate::new(template).unwrap();
+        let takes_tools = name == "qwen" || name.ends_with("_tools");
+        assert_eq!(template.takes_tools(), takes_tools, "{name}");
+        let rendered = template.render(&[Message::new("user", "hi")], &options);
+        let is_refused = matches!(rendered, Err(ChatTemplateError::NoTools));
+        assert_eq!(is_refused, !takes_tools, "{name}: {rendered:?}");
+    }
+}
+
+#[test]
 fn messages_are_read_from_json_strictly() {
     let read = serde_json::from_str::<Message>;
     assert_eq!(
         read(r#"{"role": "user", "content": [{"type": "text", "text": "x"}]}"#).unwrap().content,
-        Content::Parts(vec![ContentPart::text("x")])
+        Some(Content::Parts(vec![ContentPart::text("x")]))
     );
     assert_eq!(read(r#"{"role": "user", "content": "x"}"#).unwrap(), Message::new("user", "x"));
+    let echoed = r#"{"role": "assistant", "content": null, "refusal": null, "tool_calls":
+        [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]}"#;
+    let call = &read(echoed).unwrap().tool_calls[0];
+    assert_eq!((&*call.id, &*call.function.name), ("1", "f"));
     for (bad, expected) in [
         (r#"{"role": "user"}"#, "content"),
-        (r#"{"role": "user", "content": "x", "tool_calls": []}"#, "tool_calls"),
+        (r#"{"role": "user", "content": "x", "tool_cals": []}"#, "tool_cals"),
+        (r#"{"role": "assistant", "content": null, "tool_calls": []}"#, "content"),
+        (r#"{"role": "user", "content": "x", "tool_call_id": "1"}"#, "tool_call_id"),
+        (r#"{"role": "assistant", "content": "x", "refusal": "no"}"#, "expected unit"),
+        (
+            r#"{"role": "user", "content": "x", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}"#,
+            "assistant",
+        ),
+        (
+            r#"{"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "[1]"}}]}"#,
+            "arguments of f",
+        ),
+        (
+            r#"{"role": "assistant", "tool_calls": [{"id": "1", "type": "custom", "function": {"name": "f", "arguments": ""}}]}"#,
+            "custom",
+        ),
         (r#"{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}"#, "image_url"),
         (r#"{"role": "user", "content": 3}"#, "a text or a list of parts"),
     ] {
@@ -309,6 +347,7 @@ fn long_conversations_are_within_the_limits() {
             bos_token: Some("<s>"),
             eos_token: Some("</s>"),
             now_unix_s: Some(0),
+            ..RenderOptions::default()
         };
         let prompt = ChatTemplate::new(template)
             .and_then(|template| template.render(&messages, &options))

@@ -104,6 +104,7 @@ fn smollm2_golden_prompts_come_out_of_template_and_tokenizer() {
         bos_token: bos.as_deref(),
         eos_token: eos.as_deref(),
         now_unix_s: None,
+        tools: &[],
     };
     let golden: Golden = read_json("golden/smollm2-135m-greedy.json");
     let mut num_rows = HashMap::new();

@@ -21,7 +21,8 @@ use kv_store::eviction::{Admission, Index, PolicyFactory, lru};
 use kv_store::keys::{ChunkKey, TenantTag};
 use kv_store::outcome::{Corruption, Found, Lookup, Miss, Put, Reject, TierKind};
 use kv_store::record::{
-    self, ALIGNMENT, Codecs, Origin, ReadOutcome, Reader, Unverified, WriterId, header_bytes,
+    self, ALIGNMENT, Codecs, Origin, ReadOutcome, Reader, Unverified, Verification, WriterId,
+    header_bytes,
 };
 use kv_store::tier::{Chunk, Expected, Tier, Usage};
 
@@ -108,6 +109,7 @@ pub struct ObjectTier {
     clock: Arc<dyn Clock>,
     config: ObjectConfig,
     bucket: Bucket,
+    verification: Verification,
     writer: WriterId,
     sequence: AtomicU64,
     index: Mutex<Index>,
@@ -130,6 +132,7 @@ impl ObjectTier {
             expected,
             config: config.clone(),
             bucket: Bucket::new(config)?,
+            verification: Verification::On,
             writer: WriterId(unique()),
             sequence: AtomicU64::new(0),
             index: Mutex::new(Index::new(policy)),
@@ -139,6 +142,13 @@ impl ObjectTier {
         };
         tier.list().map_err(|source| ObjectError::of_listing(&config.bucket, source))?;
         Ok(tier)
+    }
+
+    /// The same, comparing nothing with digests: to measure what that costs, and for nothing else.
+    #[must_use]
+    pub fn unverified(mut self) -> Self {
+        self.verification = Verification::Off;
+        self
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -168,7 +178,8 @@ impl ObjectTier {
 
     fn reader(&self) -> Reader<'_> {
         let unix_ms = self.clock.unix_ms();
-        Reader { expected: &self.expected, codecs: &self.config.codecs, unix_ms }
+        let verification = self.verification;
+        Reader { expected: &self.expected, codecs: &self.config.codecs, unix_ms, verification }
     }
 
     /// Some layers alone, where they are if the record is plain; `None` where that does not answer the question, and

@@ -162,7 +162,7 @@ fn disk(c: &mut Criterion) {
         let path = folder.path().join(num_tokens.to_string());
         let cached = tier(&path, Arc::new(LocalDisk));
         chunks.iter().for_each(|chunk| assert!(cached.put(chunk).is_there()));
-        let direct = DirectDisk::probe(&path);
+        let direct = DirectDisk::new(&path);
         println!("direct reads: {:?}", direct.fallbacks());
         let direct = tier(&path, Arc::new(direct));
         for depth in [1, 4] {

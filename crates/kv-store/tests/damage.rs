@@ -14,7 +14,9 @@ use std::sync::Arc;
 use kv_store::codec::{self, BytePlane, Lz4, Zstd};
 use kv_store::keys::{ChunkKey, Salt, TenantTag};
 use kv_store::outcome::{ChunkMeta, Corruption};
-use kv_store::record::{self, Codec, Codecs, Header, Origin, Plain, ReadOutcome, Reader, WriterId};
+use kv_store::record::{
+    self, Codec, Codecs, Header, Origin, Plain, ReadOutcome, Reader, Verification, WriterId,
+};
 use kv_store::tier::{Chunk, Expected};
 
 use support::{SHAPE, bytes_of, expected, identity};
@@ -59,7 +61,12 @@ fn case(i: u8, codec: &Arc<dyn Codec>, expected: Arc<Expected>) -> Case {
 
 /// Reads layers of a record as that of `case`: panics if it gives other bytes than were stored.
 fn read(case: &Case, record: &[u8], layers: std::ops::Range<usize>) -> ReadOutcome {
-    let reader = Reader { expected: &case.expected, codecs: &case.codecs, unix_ms: 100 };
+    let reader = Reader {
+        expected: &case.expected,
+        codecs: &case.codecs,
+        unix_ms: 100,
+        verification: Verification::On,
+    };
     let at = SHAPE.layers_range(layers.clone(), NUM_TOKENS);
     let mut out = vec![0x55; at.len()];
     let outcome = reader.layers(&record, &case.key, layers, &mut out);

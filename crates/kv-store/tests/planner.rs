@@ -14,6 +14,8 @@ const NOISE: f64 = 0.03;
 struct World {
     /// Seconds by tokens and tokens².
     prefill: (f64, f64),
+    /// Tokens that would take as long as what each prefill takes before its first: no term of the planner's.
+    start_tokens: f64,
     /// Seconds by byte and call.
     tiers: BTreeMap<TierKind, (f64, f64)>,
     bytes_per_token: u64,
@@ -25,7 +27,13 @@ impl World {
         // 2 flops a weight of a model of 32e9, and attention over 64 layers of 64 heads of 128.
         let prefill = (64e9 / (tflops * 1e12), 2.0 * 64.0 * 8192.0 / (tflops * 1e12));
         let tiers = tiers.iter().map(|(kind, gb_s, ms)| (*kind, (1e-9 / gb_s, ms / 1e3)));
-        World { prefill, tiers: tiers.collect(), bytes_per_token: 262_144, random: 7 }
+        World {
+            prefill,
+            start_tokens: 0.0,
+            tiers: tiers.collect(),
+            bytes_per_token: 262_144,
+            random: 7,
+        }
     }
 
     fn noise(&mut self) -> f64 {
@@ -34,8 +42,9 @@ impl World {
     }
 
     fn prefill_s(&self, start: usize, end: usize) -> f64 {
+        let before = if start < end { self.start_tokens } else { 0.0 };
         let (start, end) = (start as f64, end as f64);
-        self.prefill.0 * (end - start) + self.prefill.1 * (end * end - start * start)
+        self.prefill.0 * (end - start + before) + self.prefill.1 * (end * end - start * start)
     }
 
     fn stored(&self, num_tokens: usize, tier: impl Fn(usize) -> TierKind) -> Vec<StoredChunk> {
@@ -139,6 +148,41 @@ fn regret_is_small_over_contexts_tiers_and_load() {
         choices.iter().all(|&count| count >= 20),
         "every choice is right somewhere: {choices:?}"
     );
+}
+
+/// Where nothing is computed beside a load: all ends of what is loaded are tried by the oracle.
+#[test]
+fn regret_of_a_loaded_prefix_is_small_under_a_curve_of_another_form() {
+    let mut choices = [0; 3];
+    for (tflops, start_tokens) in [(20.0, 0.0), (100.0, 24.0), (600.0, 48.0)] {
+        for gb_s in [0.05, 0.5, 2.0, 7.0, 21.0] {
+            let tiers = [(TierKind::Host, 40.0, 0.02), (TierKind::Disk, gb_s, 1.0)];
+            let mut world = World { start_tokens, ..World::new(tflops, &tiers) };
+            let mut planner = Planner::new();
+            world.train(&mut planner, 60);
+            for num_tokens in [300, 1000, 4000, 16_000, 64_000] {
+                for host_chunks in [0, 3, 40] {
+                    let tier = |i| if i < host_chunks { TierKind::Host } else { TierKind::Disk };
+                    let stored = world.stored(num_tokens, tier);
+                    let load = Load::default();
+                    let plan = planner.plan_prefix(num_tokens, &stored, &load);
+                    let time = |num: usize| {
+                        let end = stored[..num].last().map_or(0, |chunk| chunk.tokens.end);
+                        let nothing_computed = World { prefill: (0.0, 0.0), ..world.clone() };
+                        let loaded_s = nothing_computed.time(end, &stored[..num], 0, &load);
+                        loaded_s + world.prefill_s(end, num_tokens)
+                    };
+                    let taken = time(plan.load.end / CHUNK);
+                    let best = (0..=stored.len()).map(time).fold(f64::INFINITY, f64::min);
+                    let regret = taken / best - 1.0;
+                    assert!(regret <= 0.10, "{tflops} {gb_s} {num_tokens} {host_chunks}: {regret}");
+                    choices[plan.choice() as usize] += 1;
+                }
+            }
+        }
+    }
+    let [load, recompute, _] = choices;
+    assert!(load >= 20 && recompute >= 5, "{choices:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware;
 use axum::routing::{get, post};
-use engine::{AsyncLlm, Llm, LlmError, SamplingParams};
+use engine::{AsyncLlm, Llm, SamplingParams};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::auth::{self, ApiKeys};
@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::openai::{chat, completions, models};
 use crate::operations;
 use crate::server::ServeError;
+use crate::tools::ToolCallParser;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -28,12 +29,14 @@ pub(crate) struct App {
     /// How the checkpoint wants to be sampled from, over vLLM's defaults.
     pub(crate) sampling_defaults: SamplingParams,
     pub(crate) max_model_len: usize,
+    /// As told, or as the chat template shows.
+    pub(crate) tool_call_parser: Option<ToolCallParser>,
     /// Seconds since 1970.
     pub(crate) started: u64,
 }
 
 impl App {
-    pub(crate) fn new(llm: Llm, config: ServerConfig) -> Result<App, LlmError> {
+    pub(crate) fn new(llm: Llm, config: ServerConfig) -> Result<App, ServeError> {
         let generation = llm.generation_config();
         let mut sampling_defaults = SamplingParams::default();
         if let Some(temperature) = generation.temperature {
@@ -45,6 +48,11 @@ impl App {
         if let Some(top_k) = generation.top_k {
             sampling_defaults.top_k = i32::try_from(top_k).unwrap_or(0);
         }
+        let shown = || ToolCallParser::of_template(llm.chat_template()?.source());
+        let tool_call_parser = config.tool_call_parser.or_else(shown);
+        if config.enable_auto_tool_choice && tool_call_parser.is_none() {
+            return Err(ServeError::ToolCallParser);
+        }
         let max_model_len = llm.scheduler_config().max_model_len;
         Ok(App {
             llm: AsyncLlm::new(llm)?,
@@ -52,6 +60,7 @@ impl App {
             metrics: Metrics::new(&config.served_model_names[0]),
             sampling_defaults,
             max_model_len,
+            tool_call_parser,
             started: unix_time(),
             config,
         })

@@ -49,7 +49,7 @@ impl<T: Record> Fields for T {
     }
 }
 
-impl<A: Record, B: Record> Fields for (A, B) {
+impl<A: Fields, B: Fields> Fields for (A, B) {
     fn known() -> Map<String, Value> {
         A::known().into_iter().chain(B::known()).collect()
     }

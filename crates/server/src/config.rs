@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::tools::ToolCallParser;
+
 /// Where the server listens, whom it answers, and its limits.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -17,6 +19,10 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Largest body of a request, bytes.
     pub max_body_bytes: usize,
+    /// How the model writes calls of tools; `None`: as its chat template does.
+    pub tool_call_parser: Option<ToolCallParser>,
+    /// Requests may leave it to the model whether it calls a tool.
+    pub enable_auto_tool_choice: bool,
 }
 
 impl ServerConfig {
@@ -28,6 +34,8 @@ impl ServerConfig {
             api_keys: Vec::new(),
             allowed_origins: Vec::new(),
             max_body_bytes: 32 << 20,
+            tool_call_parser: None,
+            enable_auto_tool_choice: false,
         }
     }
 }

@@ -26,6 +26,8 @@ mod metrics;
 mod openai;
 mod operations;
 mod server;
+mod tools;
 
 pub use config::ServerConfig;
 pub use server::{ServeError, Server};
+pub use tools::ToolCallParser;

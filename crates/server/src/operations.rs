@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
+use crate::tools::ToolFields;
 
 /// Whether the engine's thread works; does not wait for it.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
@@ -70,13 +71,18 @@ impl Record for TokenizeRequest {
 
 pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
-    Body(request): Body<TokenizeRequest>,
+    Body((request, tools)): Body<(TokenizeRequest, ToolFields)>,
 ) -> Result<Json<Value>, ApiError> {
     app.check_model(request.model.as_deref())?;
+    let tools = tools.into_tools()?;
     let prompt = match (request.prompt, request.messages) {
-        (Some(text), None) => Prompt::Text(text),
-        (None, Some(messages)) => Prompt::Messages(messages),
-        _ => return Err(ApiError::bad_request("give `prompt` or `messages`, one of them")),
+        (Some(text), None) if tools.is_empty() => Prompt::Text(text),
+        (None, Some(messages)) => Prompt::MessagesWithTools { messages, tools },
+        _ => {
+            return Err(ApiError::bad_request(
+                "give `prompt` or `messages`, one of them; `tools` belong to `messages`",
+            ));
+        }
     };
     let token_ids = app.llm.with(move |llm| llm.encode(&prompt)).await??;
     Ok(Json(json!({

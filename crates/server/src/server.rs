@@ -35,6 +35,12 @@ pub enum ServeError {
     /// No name for the model.
     #[error("the model has no name; give at least one --served-model-name")]
     NoModelName,
+    /// Calls could not be told from text.
+    #[error(
+        "the model's chat template does not show how it writes calls of tools; say it with \
+         --tool-call-parser hermes, llama3_json or mistral"
+    )]
+    ToolCallParser,
     /// The socket failed.
     #[error("the server's socket failed: {0}")]
     Io(#[from] io::Error),

@@ -1,9 +1,11 @@
 //! `kvasir bench`: what things take on this machine, beside what the machine allows.
 
 mod spread;
+mod store;
 mod ttft;
 
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::error::CliError;
 
@@ -18,10 +20,19 @@ pub(crate) struct BenchArgs {
 enum BenchCommand {
     /// Time to first token of a long prompt: computed, and with its KV from each place that can keep it
     Ttft(Box<ttft::TtftArgs>),
+    /// GB/s of the KV store's tiers by chunk size and depth, with verification and without, beside raw copies and reads
+    Store(store::StoreArgs),
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     match &args.command {
         BenchCommand::Ttft(args) => ttft::run(args),
+        BenchCommand::Store(args) => store::run(args),
     }
+}
+
+/// A bar over runs, with a word for what is running.
+fn progress(num_runs: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:26} {bar:30} {pos}/{len} {elapsed}");
+    ProgressBar::new(num_runs).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -16,16 +16,34 @@ impl Spread {
     /// Of at least one run.
     pub(super) fn of(mut times: Vec<Duration>) -> Option<Spread> {
         times.sort_unstable();
-        let (min, max) = (times.first()?, times.last()?);
-        let middle = |upper: usize| times[upper].as_secs_f64();
-        let half = times.len() / 2;
-        let median_s = if times.len() % 2 == 1 {
-            middle(half)
-        } else {
-            f64::midpoint(middle(half - 1), middle(half))
-        };
-        Some(Spread { min_s: min.as_secs_f64(), median_s, max_s: max.as_secs_f64() })
+        let sorted: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+        let (&min_s, &max_s) = (sorted.first()?, sorted.last()?);
+        Some(Spread { min_s, median_s: quantile(&sorted, 0.5), max_s })
     }
+}
+
+/// What most runs came to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Quantiles {
+    pub p10: f64,
+    pub median: f64,
+    pub p90: f64,
+}
+
+impl Quantiles {
+    /// Of none, NaN.
+    pub(super) fn of(mut figures: Vec<f64>) -> Quantiles {
+        figures.sort_unstable_by(f64::total_cmp);
+        let [p10, median, p90] = [0.1, 0.5, 0.9].map(|part| quantile(&figures, part));
+        Quantiles { p10, median, p90 }
+    }
+}
+
+/// Between the two figures that are nearest to this part of all.
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let at = sorted.len().saturating_sub(1) as f64 * part;
+    let get = |at: f64| sorted.get(at as usize).copied().unwrap_or(f64::NAN);
+    get(at.floor()) + (get(at.ceil()) - get(at.floor())) * at.fract()
 }
 
 #[cfg(test)]
@@ -41,5 +59,8 @@ mod tests {
         assert_eq!((spread.min_s, spread.median_s, spread.max_s), (0.01, 0.02, 0.03));
         assert_eq!(of(&[40, 10, 20, 30]).unwrap().median_s, 0.025);
         assert_eq!(of(&[]), None);
+        let quantiles = Quantiles::of((0..=10).rev().map(f64::from).collect());
+        assert_eq!(quantiles, Quantiles { p10: 1.0, median: 5.0, p90: 9.0 });
+        assert_eq!(Quantiles::of(vec![1.0, 2.0]).median, 1.5);
     }
 }

@@ -53,6 +53,8 @@ impl Server {
         let mut command = Command::new(context.target_dir.join("debug/kvasir"));
         command.arg("serve").arg(context.test_model()?).args(["--port", "0"]);
         command.args(["--served-model-name", "smollm2", "--max-model-len", "2048"]);
+        // SmolLM2's own template has no place for tools.
+        command.arg("--chat-template").arg(context.root.join(FOLDER).join("tools.jinja"));
         command.args(["--api-key", API_KEY]).stderr(Stdio::piped());
         let mut process = command.spawn().context("cannot start kvasir serve")?;
         let stderr = process.stderr.take().context("its standard error is piped")?;

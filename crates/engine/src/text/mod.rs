@@ -23,7 +23,10 @@ mod stop_strings;
 mod tokenizer;
 mod tokenizer_json;
 
-pub use chat::{ChatTemplate, ChatTemplateError, Content, ContentPart, Message, RenderOptions};
+pub use chat::{
+    ChatTemplate, ChatTemplateError, Content, ContentPart, FunctionCall, Message, RenderOptions,
+    ToolCall, ToolKind,
+};
 pub use detokenizer::Detokenizer;
 pub use error::TokenizerError;
 pub use gguf_vocab::GgufVocab;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Compression, ConfigError, Eviction, KvConfig, Place, TenantConfig};
 use crate::codec::{BytePlane, FP8, Fp8, Lz4, Zstd, codecs};
+use crate::disk::{DirectDisk, LocalDisk};
 use crate::eviction::{Pins, PolicyFactory, TenantRule, governed, lfu, lru, s3_fifo};
 use crate::keys::{Salt, TenantTag};
 use crate::record::{Codecs, Plain};
@@ -33,6 +34,10 @@ impl KvConfig {
                 durability: self.durability,
                 policy: Arc::clone(&policy),
                 codecs: self.codecs(),
+                disk: match storage.is_direct {
+                    true => Arc::new(DirectDisk::new(path)),
+                    false => Arc::new(LocalDisk),
+                },
                 ..DirectoryConfig::new(path, storage.cap_bytes.unwrap_or(u64::MAX))
             }),
         };

@@ -74,6 +74,8 @@ pub struct StorageConfig {
     pub place: Place,
     /// The most bytes that all processes together keep there; `None`, for buckets alone: no cap.
     pub cap_bytes: Option<u64>,
+    /// Files are read past the page cache.
+    pub is_direct: bool,
 }
 
 /// Where chunks are kept, as this machine reaches it.

@@ -298,13 +298,18 @@ impl<M: Machine> Resolver<'_, M> {
             let free = self.machine.storage_bytes(path);
             cap_bytes = Some(self.share_of("max_cache_size", "storage", free)?);
         }
-        if keys.gds_enable_direct == Some(true) {
+        let wants_direct = keys.gds_enable_direct == Some(true);
+        let is_direct = wants_direct && matches!(place, Place::Directory { .. });
+        if wants_direct {
             self.note(
                 Level::Warning,
-                "gds_enable_direct has no effect: without GDS, storage is read into host memory, through the page cache",
+                match is_direct {
+                    true => "gds_enable_direct: without GDS, files are read past the page cache, into host memory",
+                    false => "gds_enable_direct has no effect: objects are read by HTTP",
+                },
             );
         }
-        Ok(StorageConfig { place, cap_bytes })
+        Ok(StorageConfig { place, cap_bytes, is_direct })
     }
 
     fn directory(&self, path: PathBuf) -> Place {

@@ -1,8 +1,8 @@
 //! Files of this machine, read past the page cache.
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use host_io::{DirectFile, DirectReader, Fallbacks};
 
@@ -12,20 +12,26 @@ use crate::record::ReadAt;
 /// [`LocalDisk`], whose reads go past the page cache, many at once: for a disk that is faster than memory is large.
 /// What is read often lives in the tier of host memory, and not twice.
 pub struct DirectDisk {
-    reader: Arc<DirectReader>,
+    directory: PathBuf,
+    reader: OnceLock<Arc<DirectReader>>,
 }
 
 struct OpenFile(DirectFile);
 
 impl DirectDisk {
-    /// Tries what works in `directory`, which is there: `io_uring` and `O_DIRECT`, or threads, or the page cache.
-    pub fn probe(directory: &Path) -> Self {
-        DirectDisk { reader: Arc::new(DirectReader::probe(directory)) }
+    /// For files below `directory`: with `io_uring` and `O_DIRECT`, or threads, or the page cache. What works there is
+    /// tried when the first file is opened: the directory need not be there before.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        DirectDisk { directory: directory.into(), reader: OnceLock::new() }
     }
 
     /// What does not work, and why.
     pub fn fallbacks(&self) -> &Fallbacks {
-        self.reader.fallbacks()
+        self.reader().fallbacks()
+    }
+
+    fn reader(&self) -> &Arc<DirectReader> {
+        self.reader.get_or_init(|| Arc::new(DirectReader::probe(&self.directory)))
     }
 }
 
@@ -39,7 +45,7 @@ impl Disk for DirectDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenFile(self.reader.open(path)?)))
+        Ok(Box::new(OpenFile(self.reader().open(path)?)))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -12,7 +12,7 @@ pub use codec::{Codec, Codecs, DecodeError, Plain};
 pub use header::{
     ALIGNMENT, Header, LayerEntry, MAX_CODEC_BYTES, TRAILER_BYTES, VERSION, WriterId, header_bytes,
 };
-pub use read::{ReadAt, ReadOutcome, Reader, Unverified, header_alone, verify_alone};
+pub use read::{ReadAt, ReadOutcome, Reader, Unverified, Verification, header_alone, verify_alone};
 
 use crate::digest::Digest;
 use crate::tier::{Chunk, Expected};

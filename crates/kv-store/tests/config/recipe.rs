@@ -76,7 +76,7 @@ fn gds_is_missed_aloud_and_replaced() {
     };
     assert!(warning.contains("GDS is not there") && warning.contains("hipFile"), "{warning}");
     assert!(warning.contains("through host memory"), "{warning}");
-    assert!(direct.contains("gds_enable_direct has no effect"), "{direct}");
+    assert!(storage.is_direct && direct.contains("past the page cache"), "{direct}");
     let [info] = texts(&resolved, Level::Info)[..] else {
         panic!("one choice, not {:?}", resolved.notes);
     };

@@ -168,7 +168,7 @@ fn what_the_disk_had_goes_to_host_memory() {
 #[test]
 fn reads_past_the_page_cache_give_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let disk = DirectDisk::probe(dir.path());
+    let disk = DirectDisk::new(dir.path());
     println!("{:?}", disk.fallbacks());
     let mut config = config(dir.path(), 100);
     if let Some(directory) = &mut config.directory {

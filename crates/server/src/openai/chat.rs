@@ -19,6 +19,7 @@ use super::usage::Usage;
 use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
+use crate::tools::{Reader, ToolFields, ToolUse};
 
 /// Most candidates for each token, as in OpenAI's API.
 const MAX_TOP_LOGPROBS: usize = 20;
@@ -41,11 +42,6 @@ pub(crate) struct ChatRequest {
 
 impl Record for ChatRequest {
     const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
-        ("tools", "the server cannot call tools yet"),
-        ("tool_choice", "the server cannot call tools yet"),
-        ("parallel_tool_calls", "the server cannot call tools yet"),
-        ("functions", "the server cannot call tools yet"),
-        ("function_call", "the server cannot call tools yet"),
         ("modalities", "the model writes text"),
         ("audio", "the model writes text"),
         ("best_of", "it decodes answers that nobody gets; ask for `n` with logprobs"),
@@ -99,7 +95,7 @@ impl ChatRequest {
 
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
-    Body((request, sampling)): Body<(ChatRequest, SamplingFields)>,
+    Body(((request, tools), sampling)): Body<((ChatRequest, ToolFields), SamplingFields)>,
 ) -> Result<Response, ApiError> {
     app.check_model(request.model.as_deref())?;
     request.check()?;
@@ -111,28 +107,41 @@ pub(crate) async fn answer(
         params.max_tokens = max_tokens;
     }
     params.logprobs = num_top.map(|num_top| num_top as i32);
+    let mut tool_use = tools.into_use(&app)?;
+    tool_use.apply(&mut params)?;
     let options = sampling.options();
     let heading = Heading::new(&app, "chatcmpl", request.request_id);
-    let running = Running::start(&app, Prompt::Messages(request.messages), params, options).await?;
+    let prompt = match std::mem::take(&mut tool_use.tools) {
+        tools if tools.is_empty() => Prompt::Messages(request.messages),
+        tools => Prompt::MessagesWithTools { messages: request.messages, tools },
+    };
+    let running = Running::start(&app, prompt, params, options).await?;
     if request.stream == Some(true) {
         let with_usage = request.stream_options.unwrap_or_default().include_usage;
-        let mut chunks = Chunks { heading, num_top, with_usage, has_begun: Vec::new() };
+        let mut chunks = Chunks { heading, num_top, with_usage, tool_use, readers: Vec::new() };
         let updates = running.updates();
         return Ok(events(updates.flat_map(move |update| stream::iter(chunks.of(update)))));
     }
     let output = running.finish().await?;
-    Ok(Json(whole(&heading, num_top, &output)).into_response())
+    Ok(Json(whole(&heading, num_top, &tool_use, &output)).into_response())
 }
 
 /// The answer at once.
-fn whole(heading: &Heading, num_top: Option<usize>, output: &RequestOutput) -> Value {
+fn whole(
+    heading: &Heading,
+    num_top: Option<usize>,
+    tool_use: &ToolUse,
+    output: &RequestOutput,
+) -> Value {
     let choice = |completion: &CompletionOutput| {
+        let mut reader = tool_use.reader();
+        let message = message(&mut reader, &completion.text);
         let tokens = completion.logprobs.as_deref().unwrap_or_default();
         json!({
             "index": completion.index,
-            "message": { "role": "assistant", "content": completion.text, "refusal": null },
+            "message": message,
             "logprobs": num_top.map(|num_top| logprobs::chat(tokens, num_top)),
-            "finish_reason": completion.finish_reason.name(),
+            "finish_reason": reader.finish_reason(completion.finish_reason.name()),
             "stop_reason": stop_reason(completion.stop_reason.as_ref()),
         })
     };
@@ -145,6 +154,21 @@ fn whole(heading: &Heading, num_top: Option<usize>, output: &RequestOutput) -> V
         "model": heading.model,
         "choices": output.outputs.iter().map(choice).collect::<Vec<_>>(),
         "usage": usage.json(),
+    })
+}
+
+/// What the assistant says with `text`: nothing at all, where it only calls tools.
+fn message(reader: &mut Reader, text: &str) -> Value {
+    let mut said = reader.read(text, true);
+    if said.calls.is_empty() {
+        return json!({ "role": "assistant", "content": said.content, "refusal": null });
+    }
+    for call in said.calls.iter_mut().filter_map(Value::as_object_mut) {
+        call.shift_remove("index");
+    }
+    let content = Some(said.content).filter(|content| !content.is_empty());
+    json!({
+        "role": "assistant", "content": content, "refusal": null, "tool_calls": said.calls,
     })
 }
 
@@ -162,8 +186,9 @@ struct Chunks {
     heading: Heading,
     num_top: Option<usize>,
     with_usage: bool,
-    /// The sequences whose first chunk, with the role, has been written.
-    has_begun: Vec<usize>,
+    tool_use: ToolUse,
+    /// One for each sequence whose first chunk, with the role, has been written.
+    readers: Vec<Option<Reader>>,
 }
 
 impl Chunks {
@@ -174,8 +199,9 @@ impl Chunks {
             Err(error) => return vec![error.body()],
         };
         let mut chunks = Vec::new();
-        if !self.has_begun.contains(&update.index) {
-            self.has_begun.push(update.index);
+        self.readers.resize(self.readers.len().max(update.index + 1), None);
+        if self.readers[update.index].is_none() {
+            self.readers[update.index] = Some(self.tool_use.reader());
             let delta = json!({ "role": "assistant", "content": "" });
             let choice = json!({ "index": update.index, "delta": delta, "logprobs": null, "finish_reason": null });
             chunks.push(self.chunk(vec![choice]));
@@ -194,21 +220,27 @@ impl Chunks {
     }
 
     /// What is new of a sequence; nothing if a step gave half a letter.
-    fn choice(&self, update: &RequestUpdate) -> Option<Value> {
+    fn choice(&mut self, update: &RequestUpdate) -> Option<Value> {
+        let reader = self.readers[update.index].as_mut()?;
+        let said = reader.read(&update.text_delta, update.finish_reason.is_some());
         let logprobs = self.num_top.zip(update.new_logprobs.as_deref());
         let has_logprobs = logprobs.is_some_and(|(_, tokens)| !tokens.is_empty());
-        if update.text_delta.is_empty() && update.finish_reason.is_none() && !has_logprobs {
+        let is_silent = said.content.is_empty() && said.calls.is_empty();
+        if is_silent && update.finish_reason.is_none() && !has_logprobs {
             return None;
         }
         let mut delta = Map::new();
-        if !update.text_delta.is_empty() {
-            delta.insert("content".to_owned(), Value::from(update.text_delta.as_str()));
+        if !said.content.is_empty() {
+            delta.insert("content".to_owned(), Value::from(said.content));
+        }
+        if !said.calls.is_empty() {
+            delta.insert("tool_calls".to_owned(), Value::from(said.calls));
         }
         let mut choice = json!({
             "index": update.index,
             "delta": delta,
             "logprobs": logprobs.map(|(num_top, tokens)| logprobs::chat(tokens, num_top)),
-            "finish_reason": update.finish_reason.map(engine::FinishReason::name),
+            "finish_reason": update.finish_reason.map(|reason| reader.finish_reason(reason.name())),
         });
         if update.finish_reason.is_some() {
             choice["stop_reason"] = stop_reason(update.stop_reason.as_ref());

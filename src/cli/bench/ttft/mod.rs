@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use clap::Args;
 use engine::kv_store::store::StoreConfig;
 use engine::{DirectoryConfig, HostConfig, Llm, LlmBuilder, LogprobsMode};
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::progress;
 use super::spread::Spread;
 use crate::cli::args::EngineArgs;
 use crate::cli::engine_setup::{self, EngineSetup, engine_error};
@@ -75,7 +75,7 @@ fn measure(args: &TtftArgs, engine: &EngineArgs) -> Result<Report, CliError> {
         CliError::output(&args.directory.display().to_string(), &error)
             .with_hint("name a folder that can be written to with --directory")
     })?;
-    let bar = bar(args.repeats);
+    let bar = progress(num_runs(args.repeats));
     let builder = builder(engine, &args.scheduler)?;
 
     let mut llm = build(builder.clone())?;
@@ -133,8 +133,6 @@ fn build(builder: LlmBuilder) -> Result<Llm, CliError> {
 }
 
 /// One tick for each prompt that is answered, those that only store among them.
-fn bar(repeats: u32) -> ProgressBar {
-    let num_runs = u64::from(repeats) * Place::ALL.len() as u64 + Place::NUM_PRIMING;
-    let style = ProgressStyle::with_template("{msg:26} {bar:30} {pos}/{len} {elapsed}");
-    ProgressBar::new(num_runs).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+fn num_runs(repeats: u32) -> u64 {
+    u64::from(repeats) * Place::ALL.len() as u64 + Place::NUM_PRIMING
 }

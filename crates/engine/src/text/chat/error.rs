@@ -24,6 +24,11 @@ pub enum ChatTemplateError {
     /// There is nothing to render.
     #[error("a conversation needs at least one message")]
     NoMessages,
+    /// The model would never hear of the tools.
+    #[error(
+        "the model's chat template has no place for tools; start with another one (--chat-template FILE)"
+    )]
+    NoTools,
     /// The template uses something this engine does not have.
     #[error("the chat template uses {feature}, which is not supported{}; pass the prompt as text (--raw), or use another template", at_line(.line))]
     Unsupported {

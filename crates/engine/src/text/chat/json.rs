@@ -1,4 +1,4 @@
-//! `tojson` as transformers has it: Python's `json.dumps`.
+//! JSON to a template and from it: `tojson` as transformers has it, Python's `json.dumps`.
 
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, Value};
@@ -17,6 +17,25 @@ struct Style {
     item_separator: String,
     key_separator: String,
     sort_keys: bool,
+}
+
+/// What a template sees of a JSON value.
+pub(super) fn from_json(value: &serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => Value::from(()),
+        Json::Bool(flag) => Value::from(*flag),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::from(number),
+            (None, Some(number)) => Value::from(number),
+            (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => Value::from(items.iter().map(from_json).collect::<Vec<_>>()),
+        Json::Object(fields) => {
+            Value::from_pairs(fields.iter().map(|(name, value)| (name.as_str(), from_json(value))))
+        }
+    }
 }
 
 /// `value|tojson(ensure_ascii, indent, separators, sort_keys)`.

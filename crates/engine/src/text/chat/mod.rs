@@ -16,7 +16,7 @@ mod sandbox;
 mod strftime;
 
 pub use error::ChatTemplateError;
-pub use message::{Content, ContentPart, Message};
+pub use message::{Content, ContentPart, FunctionCall, Message, ToolCall, ToolKind};
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -47,6 +47,8 @@ pub struct RenderOptions<'a> {
     /// What `strftime_now` shows, in seconds since 1970-01-01 UTC. A template that asks for it fails if
     /// `None`: the same request must give the same prompt.
     pub now_unix_s: Option<i64>,
+    /// Tools that the answer may call, as the OpenAI API has them: `{"type": "function", "function": …}`.
+    pub tools: &'a [serde_json::Value],
 }
 
 impl ChatTemplate {
@@ -77,7 +79,8 @@ impl ChatTemplate {
     /// text, the parts joined with line feeds.
     ///
     /// # Errors
-    /// If there is no message, the template raises an error or fails, or it reaches a limit.
+    /// If there is no message, the template raises an error or fails, or it reaches a limit, and if there
+    /// are tools that the template has no place for.
     pub fn render(
         &self,
         messages: &[Message],
@@ -86,7 +89,11 @@ impl ChatTemplate {
         if messages.is_empty() {
             return Err(ChatTemplateError::NoMessages);
         }
-        let has_parts = messages.iter().any(|message| matches!(message.content, Content::Parts(_)));
+        if !options.tools.is_empty() && !self.takes_tools() {
+            return Err(ChatTemplateError::NoTools);
+        }
+        let has_parts =
+            messages.iter().any(|message| matches!(message.content, Some(Content::Parts(_))));
         let as_lists = has_parts && self.understands_lists(options);
         let messages: Vec<Value> =
             messages.iter().map(|message| message.to_value(as_lists)).collect();
@@ -97,13 +104,46 @@ impl ChatTemplate {
     /// write it out with its brackets.
     fn understands_lists(&self, options: &RenderOptions<'_>) -> bool {
         const PROBE: &str = "kvasir probes this template";
-        let probe = Message {
-            role: "user".into(),
-            content: Content::Parts(vec![ContentPart::text(PROBE)]),
-        };
+        let parts = Content::Parts(vec![ContentPart::text(PROBE)]);
+        let probe = Message { content: Some(parts), ..Message::new("user", "") };
         sandbox::render(&self.source, vec![probe.to_value(true)], options).is_ok_and(|prompt| {
             prompt.contains(PROBE) && !prompt.contains("'type'") && !prompt.contains("\"type\"")
         })
+    }
+
+    /// Whether a model hears of the tools that it may call. Templates without a place for them do not say so.
+    pub fn takes_tools(&self) -> bool {
+        const PROBE: &str = "kvasir_probes_this_template";
+        let function = serde_json::json!({
+            "name": PROBE,
+            "description": "",
+            "parameters": { "type": "object", "properties": {} },
+        });
+        let tools = [serde_json::json!({ "type": "function", "function": function })];
+        let options =
+            RenderOptions { tools: &tools, now_unix_s: Some(0), ..RenderOptions::default() };
+        sandbox::render(&self.source, vec![Message::new("user", "").to_value(false)], &options)
+            .is_ok_and(|prompt| prompt.contains(PROBE))
+    }
+
+    /// What the template is written in.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The template in a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the template is unusable.
+    pub fn from_file(path: &Path) -> Result<Self, ChatTemplateError> {
+        let file = path.display().to_string();
+        let bytes = read_bounded(path, MAX_TEMPLATE_BYTES as u64)?;
+        let bytes = bytes.ok_or_else(|| TokenizerError::Parse {
+            file: file.clone(),
+            reason: "there is no such file".to_owned(),
+        })?;
+        let parse_error = |reason: String| TokenizerError::Parse { file, reason };
+        Self::new(String::from_utf8(bytes).map_err(|error| parse_error(error.to_string()))?)
     }
 
     /// The template of a Hugging Face directory: `chat_template.jinja`, or that of

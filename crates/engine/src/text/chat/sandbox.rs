@@ -15,13 +15,14 @@ use minijinja::{AutoEscape, Environment, State, UndefinedBehavior, Value};
 
 use super::budget::Budget;
 use super::error::limit_error;
+use super::json::from_json;
 use super::operators::names;
 use super::python::write_str;
 use super::{ChatTemplateError, RenderOptions, filters, methods, operators};
 
-/// Instructions every template may run, and more for each message.
+/// Instructions every template may run, and more for each message and tool.
 const BASE_FUEL: u64 = 500_000;
-const FUEL_PER_MESSAGE: u64 = 5_000;
+const FUEL_PER_INPUT: u64 = 5_000;
 /// Depth of nested macros, loops and conditions; a macro counts as four.
 const RECURSION_LIMIT: usize = 200;
 /// Largest prompt.
@@ -43,10 +44,12 @@ pub(super) fn render(
     messages: Vec<Value>,
     options: &RenderOptions<'_>,
 ) -> Result<String, ChatTemplateError> {
-    let budget = Arc::new(Budget::new(&messages)?);
+    let tools: Vec<Value> = options.tools.iter().map(from_json).collect();
+    let inputs: Vec<Value> = messages.iter().chain(&tools).cloned().collect();
+    let budget = Arc::new(Budget::new(&inputs)?);
     let mut environment = environment(&budget, options.now_unix_s)?;
-    environment.set_fuel(Some(BASE_FUEL + FUEL_PER_MESSAGE * messages.len() as u64));
-    let context = context(messages, options);
+    environment.set_fuel(Some(BASE_FUEL + FUEL_PER_INPUT * inputs.len() as u64));
+    let context = context(messages, tools, options);
     let instructions = compile(&environment, source)?;
     let mut prompt = String::new();
     machinery::eval(
@@ -68,10 +71,11 @@ pub(super) fn render(
 }
 
 /// What transformers passes to a template.
-fn context(messages: Vec<Value>, options: &RenderOptions<'_>) -> Value {
+fn context(messages: Vec<Value>, tools: Vec<Value>, options: &RenderOptions<'_>) -> Value {
+    let tools = if tools.is_empty() { Value::from(()) } else { Value::from(tools) };
     let mut context = vec![
         ("messages", Value::from(messages)),
-        ("tools", Value::from(())),
+        ("tools", tools),
         ("documents", Value::from(())),
         ("add_generation_prompt", Value::from(options.add_generation_prompt)),
     ];

@@ -38,7 +38,7 @@ use crate::disk::{Disk, LocalDisk};
 use crate::eviction::{Index, PolicyFactory, lru};
 use crate::keys::ChunkKey;
 use crate::outcome::{Found, Lookup, Miss, Put, TierKind};
-use crate::record::{Codecs, ReadOutcome, Reader, WriterId};
+use crate::record::{Codecs, ReadOutcome, Reader, Verification, WriterId};
 pub use inventory::DirectoryInventory;
 use layout::Layout;
 use space::Space;
@@ -112,6 +112,7 @@ pub struct DirectoryTier {
     codecs: Codecs,
     layout: Layout,
     durability: Durability,
+    verification: Verification,
     cap_bytes: u64,
     lease_ms: u64,
     writer: WriterId,
@@ -150,6 +151,7 @@ impl DirectoryTier {
             codecs: config.codecs.clone(),
             layout,
             durability: config.durability,
+            verification: Verification::On,
             cap_bytes: config.cap_bytes,
             lease_ms: config.lease_ms,
             writer,
@@ -166,8 +168,20 @@ impl DirectoryTier {
         Ok(tier)
     }
 
+    /// The same, comparing nothing with digests: to measure what that costs, and for nothing else.
+    #[must_use]
+    pub fn unverified(mut self) -> Self {
+        self.verification = Verification::Off;
+        self
+    }
+
     fn reader(&self) -> Reader<'_> {
-        Reader { expected: &self.expected, codecs: &self.codecs, unix_ms: self.clock.unix_ms() }
+        Reader {
+            expected: &self.expected,
+            codecs: &self.codecs,
+            unix_ms: self.clock.unix_ms(),
+            verification: self.verification,
+        }
     }
 
     fn next_sequence(&self) -> u64 {

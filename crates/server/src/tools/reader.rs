@@ -1,0 +1,98 @@
+//! What of an answer a client is told, and how.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::parser::{Parser, Part, Syntax};
+
+/// Reads one answer, whole or piece by piece.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    /// Nothing if the answer is text, whatever it says.
+    parser: Option<Parser>,
+    is_named: bool,
+    is_parallel: bool,
+    has_short_ids: bool,
+    num_calls: usize,
+}
+
+/// What is new in an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Delta {
+    /// Text outside of calls.
+    pub(crate) content: String,
+    /// Calls, and parts of arguments, as chunks of a stream have them.
+    pub(crate) calls: Vec<Value>,
+}
+
+impl Reader {
+    pub(super) fn new(syntax: Option<Syntax>, is_parallel: bool, has_short_ids: bool) -> Self {
+        Reader {
+            is_named: matches!(syntax, Some(Syntax::Arguments(_))),
+            parser: syntax.map(Parser::new),
+            is_parallel,
+            has_short_ids,
+            num_calls: 0,
+        }
+    }
+
+    /// What is new with `text`. `is_last`: nothing will follow.
+    pub(crate) fn read(&mut self, text: &str, is_last: bool) -> Delta {
+        let Some(parser) = &mut self.parser else {
+            return Delta { content: text.to_owned(), calls: Vec::new() };
+        };
+        let mut delta = Delta::default();
+        for part in parser.read(text, is_last) {
+            self.add(part, &mut delta);
+        }
+        delta
+    }
+
+    fn add(&mut self, part: Part, delta: &mut Delta) {
+        match part {
+            Part::Text(text) => delta.content += &text,
+            Part::Call(name) => {
+                self.num_calls += 1;
+                if self.is_wanted() {
+                    delta.calls.push(json!({
+                        "index": self.num_calls - 1,
+                        "id": self.new_id(),
+                        "type": "function",
+                        "function": { "name": name, "arguments": "" },
+                    }));
+                }
+            }
+            Part::Arguments(text) if self.is_wanted() && !text.is_empty() => {
+                let index = self.num_calls.saturating_sub(1);
+                match delta.calls.last_mut().filter(|call| call["index"] == index) {
+                    Some(call) => {
+                        let arguments = &mut call["function"]["arguments"];
+                        let before = arguments.as_str().unwrap_or_default();
+                        *arguments = Value::from(format!("{before}{text}"));
+                    }
+                    None => delta
+                        .calls
+                        .push(json!({ "index": index, "function": { "arguments": text } })),
+                }
+            }
+            Part::Arguments(_) => {}
+        }
+    }
+
+    /// Whether the last call is to be told.
+    fn is_wanted(&self) -> bool {
+        self.is_parallel || self.num_calls == 1
+    }
+
+    fn new_id(&self) -> String {
+        let id = Uuid::new_v4().simple().to_string();
+        if self.has_short_ids { id[..9].to_owned() } else { format!("chatcmpl-tool-{id}") }
+    }
+
+    /// Why the answer ended, which as in OpenAI's API is not "tool_calls" for a function that the request
+    /// named.
+    pub(crate) fn finish_reason(&self, reason: &'static str) -> &'static str {
+        let has_called = self.num_calls > 0 && !self.is_named;
+        if has_called && reason == "stop" { "tool_calls" } else { reason }
+    }
+}
