@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use engine::LogprobsMode;
 use engine::text::ChatTemplate;
-use server::{ServeError, Server, ServerConfig, ToolCallParser};
+use server::{Limits, ServeError, Server, ServerConfig, TlsFiles, ToolCallParser};
 use tokio::signal;
 
 use super::args::{EngineArgs, LogprobsModeArg};
@@ -81,6 +82,45 @@ struct HttpArgs {
     /// Largest body of a request
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
     max_body_bytes: usize,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    /// Encrypt connections with this certificate, in PEM, with those that vouch for it
+    #[arg(long, value_name = "FILE", requires = "ssl_keyfile")]
+    ssl_certfile: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "ssl_certfile")]
+    ssl_keyfile: Option<PathBuf>,
+
+    /// Give answers the X-Request-Id of their request, or one of their own
+    #[arg(long)]
+    enable_request_id_headers: bool,
+}
+
+/// How many clients there may be, and how long they may take.
+#[derive(Args, Debug)]
+struct LimitArgs {
+    /// Most connections at once; who comes then is told to try again
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_num_connections)]
+    max_connections: usize,
+
+    /// Longest that a request's head may take, or a connection be idle
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    header_timeout: Duration,
+
+    /// Longest that a request's body may take
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    body_timeout: Duration,
+
+    /// Longest that a client may read nothing of its answer
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    write_timeout: Duration,
+
+    /// Longest that a request may take, from its arrival to the end of its answer [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    request_timeout: Option<Duration>,
 }
 
 const SERVE_HELP: &str = "\
@@ -114,10 +154,10 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<(), CliError> {
     runtime
         .block_on(async {
             let server = Server::bind(llm, config).await?;
-            let address = server.local_addr()?;
+            let url = server.url()?;
             // Whoever started the server may not read what it says.
             let _ = writeln!(io::stderr(), "{} on {device}", args.engine.model);
-            let _ = writeln!(io::stderr(), "listening on http://{address}");
+            let _ = writeln!(io::stderr(), "listening on {url}");
             server.serve(asked_to_stop()).await
         })
         .map_err(|error| serve_error(&error))
@@ -135,7 +175,22 @@ impl HttpArgs {
         config.max_body_bytes = self.max_body_bytes;
         config.tool_call_parser = self.tool_call_parser;
         config.enable_auto_tool_choice = self.enable_auto_tool_choice;
+        config.limits.max_num_connections = self.limits.max_connections;
+        config.limits.header_timeout = self.limits.header_timeout;
+        config.limits.body_timeout = self.limits.body_timeout;
+        config.limits.write_timeout = self.limits.write_timeout;
+        config.limits.request_timeout = self.limits.request_timeout;
+        config.tls = self.ssl_certfile.zip(self.ssl_keyfile).map(|(c, k)| TlsFiles::new(c, k));
+        config.enable_request_id_headers = self.enable_request_id_headers;
         config
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it must be a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("it must be more than 0 seconds".to_owned()),
     }
 }
 

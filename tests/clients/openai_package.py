@@ -120,6 +120,18 @@ def vllms_own_fields_are_understood(client):
     assert longer.usage.completion_tokens >= 20 > plain.usage.completion_tokens
 
 
+def a_response_is_answered(client):
+    options = {"model": MODEL, "input": "Name a colour of the sky.", "instructions": "You are brief."}
+    options = {**options, "max_output_tokens": 12, "temperature": 0, "store": False}
+    whole = client.responses.create(**options)
+    assert whole.object == "response" and whole.output_text
+    assert whole.usage.total_tokens == whole.usage.input_tokens + whole.usage.output_tokens
+    events = list(client.responses.create(stream=True, **options))
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert text == whole.output_text
+    assert events[0].type == "response.created" and events[-1].response.output_text == text
+
+
 def a_text_is_continued(client):
     options = {"model": MODEL, "prompt": ["The sea is", "Snow is"], "temperature": 0, "logprobs": 2}
     whole = client.completions.create(max_tokens=6, **options)
@@ -165,9 +177,25 @@ def metrics_can_be_scraped(url, num_requests):
     families = {family.name: family for family in text_string_to_metric_families(text)}
     success = families["vllm:request_success"]
     assert sum(sample.value for sample in success.samples) >= num_requests, success
+    missing = [name for name in VLLMS_METRICS if f"vllm:{name}" not in families]
+    assert not missing, missing
+    strangers = [name for name in families if name.removeprefix("vllm:") not in VLLMS_METRICS]
+    assert not strangers, strangers
     buckets = [s for s in families["vllm:time_to_first_token_seconds"].samples if s.name.endswith("_bucket")]
     assert buckets[-1].labels["le"] == "+Inf" and buckets[-1].value >= num_requests
 
+
+# As vLLM 0.33 has them, without those of features that come with an option (LoRA, lives of KV blocks).
+VLLMS_METRICS = """
+num_requests_running num_requests_waiting num_requests_waiting_by_reason kv_cache_usage_perc engine_sleep_state
+prefix_cache_queries prefix_cache_hits external_prefix_cache_queries external_prefix_cache_hits num_preemptions
+prompt_tokens prompt_tokens_cached prompt_tokens_by_source generation_tokens request_success admission_rejections
+time_to_first_token_seconds inter_token_latency_seconds request_time_per_output_token_seconds
+e2e_request_latency_seconds request_queue_time_seconds request_prefill_time_seconds request_decode_time_seconds
+request_inference_time_seconds iteration_tokens_total request_prompt_tokens request_generation_tokens
+request_max_num_generation_tokens request_params_n request_params_max_tokens request_num_preemptions
+request_prefill_kv_computed_tokens
+""".split()
 
 CHECKS = [
     a_chat_is_answered,
@@ -177,6 +205,7 @@ CHECKS = [
     an_answer_keeps_to_a_schema,
     tools_are_called,
     vllms_own_fields_are_understood,
+    a_response_is_answered,
     a_text_is_continued,
     the_model_is_listed,
     errors_are_the_packages_own,

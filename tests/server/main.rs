@@ -2,7 +2,10 @@
 
 #[path = "../golden_model/mod.rs"]
 mod golden_model;
+mod limits;
+mod responses;
 mod running;
+mod soak;
 mod tools;
 
 use std::io::{Read, Write};
@@ -325,6 +328,23 @@ fn metrics_are_the_sum_of_the_requests() {
     assert_eq!(server.metric("vllm:request_success_total"), 6.0);
     assert_eq!(server.metric("vllm:num_requests_running"), 0.0);
     assert_eq!(server.metric("vllm:request_params_n_sum"), 6.0);
+    assert_eq!(server.metric("vllm:request_max_num_generation_tokens_count"), 3.0);
+    let sources: Vec<f64> = ["local_compute", "local_cache_hit", "external_kv_transfer"]
+        .map(|source| {
+            server.metric_of("vllm:prompt_tokens_by_source_total", &format!("source=\"{source}\""))
+        })
+        .to_vec();
+    assert_eq!(sources.iter().sum::<f64>(), prompt as f64);
+    assert!(sources[0] > 0.0 && sources[1] > 0.0 && sources[2] == 0.0, "{sources:?}");
+    assert_eq!(server.metric("vllm:request_prefill_kv_computed_tokens_sum"), sources[0]);
+    // Every row of a step is a token of a prompt or of an answer; the last of an answer is in none.
+    let rows = server.metric("vllm:iteration_tokens_total_sum");
+    assert!(rows >= sources[0] + (generated - 6) as f64, "{rows} rows");
+    let parts = ["queue", "prefill", "decode", "inference"]
+        .map(|part| server.metric(&format!("vllm:request_{part}_time_seconds_sum")));
+    let whole = server.metric("vllm:e2e_request_latency_seconds_sum");
+    assert!((parts[0] + parts[1] + parts[2] - whole).abs() < 1e-6, "{parts:?} of {whole}");
+    assert!((parts[0] + parts[3] - whole).abs() < 1e-6, "{parts:?} of {whole}");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! A `kvasir serve` of its own for each test that wants one, and what to ask it with.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,6 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// A server on a free port; it is killed when it is dropped.
 pub struct Running {
     process: Child,
+    has_panicked: Arc<AtomicBool>,
     url: String,
     agent: Agent,
 }
@@ -49,9 +53,14 @@ impl Answer {
 
 /// Serves SmolLM2 with these arguments besides.
 pub fn serve(args: &[&str]) -> Running {
+    serve_model(smollm2(), &[&["--max-model-len", "2048"], args].concat())
+}
+
+/// Serves `model` with these arguments besides.
+pub fn serve_model(model: impl AsRef<OsStr>, args: &[&str]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvasir"));
-    command.arg("serve").arg(smollm2()).args(["--served-model-name", "smollm2", "--port", "0"]);
-    command.args(["--max-model-len", "2048"]).args(args);
+    command.arg("serve").arg(model).args(["--served-model-name", "smollm2", "--port", "0"]);
+    command.args(args);
     let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
     let url = loop {
@@ -61,18 +70,33 @@ pub fn serve(args: &[&str]) -> Running {
         }
     };
     // Whatever else it says must not fill the pipe.
-    std::thread::spawn(move || said.for_each(drop));
+    let has_panicked = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&has_panicked);
+    std::thread::spawn(move || {
+        for line in said.map_while(Result::ok) {
+            tell.fetch_or(line.contains("panicked"), Ordering::Relaxed);
+        }
+    });
     let agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(PATIENCE))
         .build()
         .new_agent();
-    Running { process, url, agent }
+    Running { process, has_panicked, url, agent }
 }
 
 impl Running {
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether a thread of it has panicked.
+    pub fn has_panicked(&self) -> bool {
+        self.has_panicked.load(Ordering::Relaxed)
     }
 
     /// Host and port.
@@ -114,12 +138,23 @@ impl Running {
         events(response.body_mut().as_reader())
     }
 
-    /// The value of a series of `/metrics`; labels do not matter.
+    /// The sum of the series of `/metrics` of this name.
     pub fn metric(&self, name: &str) -> f64 {
+        self.metric_of(name, "")
+    }
+
+    /// The same of those with this label.
+    pub fn metric_of(&self, name: &str, label: &str) -> f64 {
         let page = self.get("/metrics").body;
-        let line = page.lines().find(|line| line.split(['{', ' ']).next() == Some(name));
-        let line = line.unwrap_or_else(|| panic!("no {name} in\n{page}"));
-        line.rsplit(' ').next().unwrap().parse().unwrap()
+        let is_meant =
+            |line: &&str| line.split(['{', ' ']).next() == Some(name) && line.contains(label);
+        let values: Vec<f64> = page
+            .lines()
+            .filter(is_meant)
+            .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+            .collect();
+        assert!(!values.is_empty(), "no {name} {label} in\n{page}");
+        values.iter().sum()
     }
 
     /// Waits until it is so.

@@ -600,7 +600,10 @@ impl Llm {
 
     /// How busy the engine is.
     pub fn status(&self) -> EngineStatus {
-        EngineStatus::of(self.run_loop.scheduler())
+        EngineStatus {
+            has_kv_store: self.run_loop.kv_tier_stats().is_some(),
+            ..EngineStatus::of(self.run_loop.scheduler())
+        }
     }
 
     /// Bounds of steps and memory, as they were worked out at the start.

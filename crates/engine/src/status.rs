@@ -9,6 +9,10 @@ pub struct EngineStatus {
     pub num_running: usize,
     /// Sequences that wait for their turn.
     pub num_waiting: usize,
+    /// Sequences whose KV is being loaded from outside the device.
+    pub num_loading: usize,
+    /// Whether there is a KV store.
+    pub has_kv_store: bool,
     /// kv_blocks that sequences hold.
     pub num_used_blocks: usize,
     /// kv_blocks of the pool.
@@ -23,6 +27,8 @@ impl EngineStatus {
         EngineStatus {
             num_running: scheduler.running().len(),
             num_waiting: scheduler.waiting().len(),
+            num_loading: scheduler.loading().len(),
+            has_kv_store: false,
             num_used_blocks: pool.num_used(),
             num_blocks: pool.num_blocks(),
             stats: scheduler.stats(),

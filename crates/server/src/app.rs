@@ -15,10 +15,10 @@ use crate::auth::{self, ApiKeys};
 use crate::config::ServerConfig;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
-use crate::openai::{chat, completions, models};
-use crate::operations;
+use crate::openai::{chat, completions, models, responses};
 use crate::server::ServeError;
 use crate::tools::ToolCallParser;
+use crate::{operations, request_id};
 
 /// What all requests share.
 pub(crate) struct App {
@@ -54,10 +54,11 @@ impl App {
             return Err(ServeError::ToolCallParser);
         }
         let max_model_len = llm.scheduler_config().max_model_len;
+        let metrics = Metrics::new(&config.served_model_names[0]);
         Ok(App {
-            llm: AsyncLlm::new(llm)?,
+            llm: AsyncLlm::with_step_observer(llm, metrics.step_observer())?,
             api_keys: ApiKeys::new(&config.api_keys),
-            metrics: Metrics::new(&config.served_model_names[0]),
+            metrics,
             sampling_defaults,
             max_model_len,
             tool_call_parser,
@@ -94,6 +95,7 @@ pub(crate) fn router(app: &Arc<App>) -> Result<Router, ServeError> {
         .route("/v1/models/{model}", get(models::one))
         .route("/v1/chat/completions", post(chat::answer))
         .route("/v1/completions", post(completions::answer))
+        .route("/v1/responses", post(responses::answer))
         .route("/v1/embeddings", post(operations::embeddings))
         .route("/tokenize", post(operations::tokenize))
         .route("/detokenize", post(operations::detokenize))
@@ -109,7 +111,8 @@ pub(crate) fn router(app: &Arc<App>) -> Result<Router, ServeError> {
         .merge(open)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(app.config.max_body_bytes));
+        .layer(DefaultBodyLimit::max(app.config.max_body_bytes))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), request_id::echo));
     Ok(match cors(&app.config.allowed_origins)? {
         Some(cors) => router.layer(cors),
         None => router,

@@ -1,12 +1,16 @@
 //! Bodies of requests: JSON objects whose every field is known.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, rejection::BytesRejection};
 use engine::hub::nearest_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tokio::time;
 
+use crate::app::App;
 use crate::error::ApiError;
 
 /// A body in JSON with fields of `T`, and no others.
@@ -63,13 +67,17 @@ impl<A: Fields, B: Fields> Fields for (A, B) {
     }
 }
 
-impl<T: Fields, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: Fields> FromRequest<Arc<App>> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         // Clients of all kinds leave the content type out or write another one; what counts is what it is.
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
-        parse(&bytes).map(Body)
+        let limit = app.config.limits.body_timeout;
+        let bytes = time::timeout(limit, Bytes::from_request(request, app)).await;
+        let bytes = bytes.map_err(|_| {
+            ApiError::too_slow(format!("the body did not arrive within {} s", limit.as_secs_f64()))
+        })?;
+        parse(&bytes.map_err(unread)?).map(Body)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a server is told at its start.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
+use crate::tls::TlsFiles;
 use crate::tools::ToolCallParser;
 
 /// Where the server listens, whom it answers, and its limits.
@@ -19,10 +21,48 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Largest body of a request, bytes.
     pub max_body_bytes: usize,
+    /// How many clients there may be, and how long they may take.
+    pub limits: Limits,
+    /// Encrypts connections; `None`: they are plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Answers have an `X-Request-Id` header: the request's, or one of their own.
+    pub enable_request_id_headers: bool,
     /// How the model writes calls of tools; `None`: as its chat template does.
     pub tool_call_parser: Option<ToolCallParser>,
     /// Requests may leave it to the model whether it calls a tool.
     pub enable_auto_tool_choice: bool,
+}
+
+/// How many clients there may be, and how long they may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections at once; who comes then is answered 503. 1 to 1 048 576.
+    pub max_num_connections: usize,
+    /// For a request's head, and between two requests of a connection.
+    pub header_timeout: Duration,
+    /// For a request's body.
+    pub body_timeout: Duration,
+    /// While nothing can be written because the client does not read.
+    pub write_timeout: Duration,
+    /// From the arrival of a request to the end of its answer; `None`: as long as it takes.
+    pub request_timeout: Option<Duration>,
+}
+
+impl Limits {
+    pub(crate) const MAX_NUM_CONNECTIONS: usize = 1 << 20;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_num_connections: 4096,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            request_timeout: None,
+        }
+    }
 }
 
 impl ServerConfig {
@@ -34,6 +74,9 @@ impl ServerConfig {
             api_keys: Vec::new(),
             allowed_origins: Vec::new(),
             max_body_bytes: 32 << 20,
+            limits: Limits::default(),
+            tls: None,
+            enable_request_id_headers: false,
             tool_call_parser: None,
             enable_auto_tool_choice: false,
         }

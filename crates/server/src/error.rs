@@ -52,6 +52,16 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "BadRequestError", message)
     }
 
+    /// The client took too long.
+    pub(crate) fn too_slow(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutError", message)
+    }
+
+    /// The answer took too long.
+    pub(crate) fn timed_out(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "TimeoutError", message)
+    }
+
     pub(crate) fn unauthorized() -> Self {
         let message = "a valid API key is wanted: Authorization: Bearer KEY";
         Self::new(StatusCode::UNAUTHORIZED, "AuthenticationError", message)

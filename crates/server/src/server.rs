@@ -3,13 +3,17 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::{Llm, LlmError};
 use tokio::net::TcpListener;
 
+use tokio_rustls::TlsAcceptor;
+
 use crate::app::{App, router};
-use crate::config::ServerConfig;
+use crate::config::{Limits, ServerConfig};
+use crate::connections;
 
 /// Why a server does not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +45,20 @@ pub enum ServeError {
          --tool-call-parser hermes, llama3_json or mistral"
     )]
     ToolCallParser,
+    /// Nobody could be answered.
+    #[error("the server must take 1 to {max} connections; check --max-connections")]
+    Connections {
+        /// The most.
+        max: usize,
+    },
+    /// A certificate or key that cannot be used.
+    #[error("cannot use {}: {reason}; check --ssl-certfile and --ssl-keyfile", file.display())]
+    Tls {
+        /// The file at fault.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The socket failed.
     #[error("the server's socket failed: {0}")]
     Io(#[from] io::Error),
@@ -51,6 +69,7 @@ pub struct Server {
     listener: TcpListener,
     app: Arc<App>,
     router: axum::Router,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Server {
@@ -60,12 +79,13 @@ impl Server {
     /// [`ServeError`] says what of the configuration cannot be.
     pub async fn bind(llm: Llm, config: ServerConfig) -> Result<Server, ServeError> {
         check(&config)?;
+        let tls = config.tls.as_ref().map(crate::tls::TlsFiles::acceptor).transpose()?;
         let address = config.address;
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|source| ServeError::Bind { address, source })?;
         let app = Arc::new(App::new(llm, config)?);
         let router = router(&app)?;
-        Ok(Server { listener, app, router })
+        Ok(Server { listener, app, router, tls })
     }
 
     /// Where it listens: the port, if 0 was asked for.
@@ -76,17 +96,26 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// What clients call it by.
+    ///
+    /// # Errors
+    /// If the system does not say where it listens.
+    pub fn url(&self) -> io::Result<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}", self.local_addr()?))
+    }
+
     /// Answers until `shutdown` is ready; then takes no more connections, and ends when the requests in
     /// progress are answered.
     ///
     /// # Errors
-    /// [`ServeError::Io`] when the socket fails.
+    /// None today; a socket that fails later may become one.
     pub async fn serve(
         self,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        let Server { listener, app, router } = self;
-        axum::serve(listener, router).with_graceful_shutdown(shutdown).await?;
+        let Server { listener, app, router, tls } = self;
+        connections::serve(listener, router, app.config.limits, tls, shutdown).await;
         // The engine's thread is waited for, which must not hold up a thread of the runtime.
         let _ = tokio::task::spawn_blocking(move || drop(app)).await;
         Ok(())
@@ -98,6 +127,10 @@ fn check(config: &ServerConfig) -> Result<(), ServeError> {
         return Err(ServeError::NoModelName);
     }
     let is_key = |key: &String| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let max = Limits::MAX_NUM_CONNECTIONS;
+    if !(1..=max).contains(&config.limits.max_num_connections) {
+        return Err(ServeError::Connections { max });
+    }
     if !config.api_keys.iter().all(is_key) {
         return Err(ServeError::ApiKey);
     }

@@ -60,12 +60,23 @@ impl AsyncLlm {
     /// # Errors
     /// [`LlmError::Thread`] when the system has none.
     pub fn new(llm: Llm) -> Result<AsyncLlm, LlmError> {
+        Self::with_step_observer(llm, |_| ())
+    }
+
+    /// The same, with somebody who is told, between steps, how many token rows the last one had.
+    ///
+    /// # Errors
+    /// As [`AsyncLlm::new`].
+    pub fn with_step_observer(
+        llm: Llm,
+        step_observer: impl FnMut(usize) + Send + 'static,
+    ) -> Result<AsyncLlm, LlmError> {
         let (commands, receiver) = async_channel::bounded(MAX_NUM_COMMANDS);
         let status = Arc::new(Mutex::new(llm.status()));
         let shown = Arc::clone(&status);
         let worker = thread::Builder::new()
             .name("kvasir-engine".into())
-            .spawn(move || Worker::new(llm, receiver, shown).run())
+            .spawn(move || Worker::new(llm, receiver, shown, Box::new(step_observer)).run())
             .map_err(LlmError::Thread)?;
         Ok(AsyncLlm { commands, status, worker: Some(worker) })
     }

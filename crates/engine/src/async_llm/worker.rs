@@ -33,6 +33,9 @@ pub(super) struct Worker {
     commands: Receiver<Command>,
     feeds: BTreeMap<RequestId, Feed>,
     status: Arc<Mutex<EngineStatus>>,
+    step_observer: Box<dyn FnMut(usize) + Send>,
+    /// Token rows of all steps that have been told of.
+    num_told_tokens: u64,
 }
 
 impl Worker {
@@ -40,8 +43,11 @@ impl Worker {
         llm: Llm,
         commands: Receiver<Command>,
         status: Arc<Mutex<EngineStatus>>,
+        step_observer: Box<dyn FnMut(usize) + Send>,
     ) -> Self {
-        Worker { llm, commands, feeds: BTreeMap::new(), status }
+        let num_told_tokens = llm.stats().num_scheduled_tokens;
+        let feeds = BTreeMap::new();
+        Worker { llm, commands, feeds, status, step_observer, num_told_tokens }
     }
 
     /// Works until nobody can command any more.
@@ -51,6 +57,7 @@ impl Worker {
             self.show_status();
             if self.llm.has_unfinished() {
                 let updates = self.llm.step();
+                self.tell_of_step();
                 // Whoever hears of the end of a request must not see it among those that run.
                 self.show_status();
                 self.hand_out(updates);
@@ -71,6 +78,16 @@ impl Worker {
             self.obey(command);
         }
         !self.commands.is_closed()
+    }
+
+    fn tell_of_step(&mut self) {
+        let num_tokens = self.llm.stats().num_scheduled_tokens;
+        let num_new = num_tokens.saturating_sub(self.num_told_tokens);
+        self.num_told_tokens = num_tokens;
+        // A step may only have waited for KV.
+        if num_new > 0 {
+            (self.step_observer)(num_new as usize);
+        }
     }
 
     fn show_status(&self) {

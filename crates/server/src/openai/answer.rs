@@ -10,6 +10,7 @@ use engine::{Prompt, RequestOptions, RequestStream, RequestUpdate, SamplingParam
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::{self, Instant};
 use uuid::Uuid;
 
 use crate::app::{App, unix_time};
@@ -45,6 +46,7 @@ impl Heading {
 pub(super) struct Running {
     app: Arc<App>,
     stream: RequestStream,
+    deadline: Option<Instant>,
     in_progress: InProgress,
 }
 
@@ -56,13 +58,24 @@ impl Running {
         options: RequestOptions,
     ) -> Result<Running, ApiError> {
         let (n, max_tokens) = (params.n, params.max_tokens);
-        let stream = app.llm.generate_with(prompt, params, options).await?;
+        let limit = app.config.limits.request_timeout;
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let stream = app.llm.generate_with(prompt, params, options).await;
+        let stream = stream.inspect_err(|error| app.metrics.refuse(error))?;
         let in_progress = app.metrics.begin(n, max_tokens);
-        Ok(Running { app: Arc::clone(app), stream, in_progress })
+        Ok(Running { app: Arc::clone(app), stream, deadline, in_progress })
     }
 
     async fn next(&mut self) -> Option<Result<RequestUpdate, ApiError>> {
-        let update = match self.stream.next().await? {
+        let next = self.stream.next();
+        let next = match self.deadline {
+            None => next.await,
+            Some(deadline) => match time::timeout_at(deadline, next).await {
+                Ok(next) => next,
+                Err(_) => return Some(Err(self.timed_out())),
+            },
+        };
+        let update = match next? {
             Ok(update) => update,
             Err(error) => return Some(Err(error.into())),
         };
@@ -71,6 +84,11 @@ impl Running {
             Some(error) => Err(ApiError::internal(error.to_string())),
             None => Ok(update),
         })
+    }
+
+    fn timed_out(&self) -> ApiError {
+        let limit = self.app.config.limits.request_timeout.unwrap_or_default().as_secs_f64();
+        ApiError::timed_out(format!("the answer was not complete within {limit} s; ask for less"))
     }
 
     /// The whole answer.
@@ -92,6 +110,16 @@ impl Running {
             Some((update, (!is_last).then_some(running)))
         })
     }
+}
+
+/// Server-sent events with a name each, as `/v1/responses` has them.
+pub(super) fn named_events(
+    named: impl Stream<Item = (&'static str, Value)> + Send + 'static,
+) -> Response {
+    let event = |(name, data): (&'static str, Value)| {
+        Ok::<_, Infallible>(Event::default().event(name).data(data.to_string()))
+    };
+    Sse::new(named.map(event)).keep_alive(KeepAlive::default()).into_response()
 }
 
 /// Server-sent events, with the mark of the end.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use engine::output::{CompletionOutput, RequestOutput, StopReason};
 use engine::text::Message;
@@ -19,6 +20,7 @@ use super::usage::Usage;
 use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
+use crate::request_id;
 use crate::tools::{Reader, ToolFields, ToolUse};
 
 /// Most candidates for each token, as in OpenAI's API.
@@ -95,6 +97,7 @@ impl ChatRequest {
 
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
+    headers: HeaderMap,
     Body(((request, tools), sampling)): Body<((ChatRequest, ToolFields), SamplingFields)>,
 ) -> Result<Response, ApiError> {
     app.check_model(request.model.as_deref())?;
@@ -110,7 +113,7 @@ pub(crate) async fn answer(
     let mut tool_use = tools.into_use(&app)?;
     tool_use.apply(&mut params)?;
     let options = sampling.options();
-    let heading = Heading::new(&app, "chatcmpl", request.request_id);
+    let heading = Heading::new(&app, "chatcmpl", request_id::of(&headers, request.request_id)?);
     let prompt = match std::mem::take(&mut tool_use.tools) {
         tools if tools.is_empty() => Prompt::Messages(request.messages),
         tools => Prompt::MessagesWithTools { messages: request.messages, tools },

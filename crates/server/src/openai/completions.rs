@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use engine::output::{CompletionOutput, Logprob, RequestOutput};
 use engine::{Prompt, RequestUpdate};
@@ -20,6 +21,7 @@ use super::usage::Usage;
 use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
+use crate::request_id;
 
 /// OpenAI's default.
 const DEFAULT_MAX_TOKENS: usize = 16;
@@ -74,6 +76,7 @@ impl Prompts {
 
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
+    headers: HeaderMap,
     Body((request, sampling)): Body<(CompletionRequest, SamplingFields)>,
 ) -> Result<Response, ApiError> {
     app.check_model(request.model.as_deref())?;
@@ -90,7 +93,7 @@ pub(crate) async fn answer(
     params.logprobs = request.logprobs.map(|num_top| i32::try_from(num_top).unwrap_or(i32::MAX));
     params.prompt_logprobs = request.prompt_logprobs;
     let (n, options) = (sampling.n(), sampling.options());
-    let heading = Heading::new(&app, "cmpl", request.request_id);
+    let heading = Heading::new(&app, "cmpl", request_id::of(&headers, request.request_id)?);
     let start = |prompt| Running::start(&app, prompt, params.clone(), options.clone());
     let running = try_join_all(prompts.into_iter().map(start)).await?;
     if request.stream == Some(true) {

@@ -5,5 +5,6 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 mod logprobs;
 pub(crate) mod models;
+pub(crate) mod responses;
 mod sampling;
 mod usage;

@@ -12,39 +12,39 @@ use crate::error::ApiError;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SamplingFields {
-    n: Option<usize>,
-    max_tokens: Option<usize>,
-    min_tokens: Option<usize>,
-    temperature: Option<f32>,
-    top_p: Option<f32>,
-    top_k: Option<i32>,
-    min_p: Option<f32>,
-    presence_penalty: Option<f32>,
-    frequency_penalty: Option<f32>,
-    repetition_penalty: Option<f32>,
-    logit_bias: Option<Value>,
-    allowed_token_ids: Option<Vec<u32>>,
-    bad_words: Option<Vec<String>>,
-    structured_outputs: Option<Value>,
-    response_format: Option<ResponseFormat>,
+    pub(super) n: Option<usize>,
+    pub(super) max_tokens: Option<usize>,
+    pub(super) min_tokens: Option<usize>,
+    pub(super) temperature: Option<f32>,
+    pub(super) top_p: Option<f32>,
+    pub(super) top_k: Option<i32>,
+    pub(super) min_p: Option<f32>,
+    pub(super) presence_penalty: Option<f32>,
+    pub(super) frequency_penalty: Option<f32>,
+    pub(super) repetition_penalty: Option<f32>,
+    pub(super) logit_bias: Option<Value>,
+    pub(super) allowed_token_ids: Option<Vec<u32>>,
+    pub(super) bad_words: Option<Vec<String>>,
+    pub(super) structured_outputs: Option<Value>,
+    pub(super) response_format: Option<ResponseFormat>,
     /// Clients send any 64 bits.
-    seed: Option<i64>,
-    ignore_eos: Option<bool>,
-    stop: Option<OneOrMany>,
-    stop_token_ids: Option<Vec<u32>>,
-    include_stop_str_in_output: Option<bool>,
-    skip_special_tokens: Option<bool>,
-    priority: Option<i32>,
-    cache_salt: Option<String>,
+    pub(super) seed: Option<i64>,
+    pub(super) ignore_eos: Option<bool>,
+    pub(super) stop: Option<OneOrMany>,
+    pub(super) stop_token_ids: Option<Vec<u32>>,
+    pub(super) include_stop_str_in_output: Option<bool>,
+    pub(super) skip_special_tokens: Option<bool>,
+    pub(super) priority: Option<i32>,
+    pub(super) cache_salt: Option<String>,
     /// Who asks, for the caller's own books.
-    user: Option<String>,
-    metadata: Option<Value>,
+    pub(super) user: Option<String>,
+    pub(super) metadata: Option<Value>,
 }
 
 /// A text or several.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a text or a list of texts")]
-enum OneOrMany {
+pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
@@ -52,7 +52,7 @@ enum OneOrMany {
 /// What form the answer must have, in OpenAI's words.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum ResponseFormat {
+pub(super) enum ResponseFormat {
     Text,
     JsonObject,
     JsonSchema { json_schema: JsonSchema },
@@ -60,18 +60,33 @@ enum ResponseFormat {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct JsonSchema {
+pub(super) struct JsonSchema {
     #[serde(default)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     #[serde(default)]
-    description: Option<String>,
-    schema: Value,
+    pub(super) description: Option<String>,
+    pub(super) schema: Value,
     /// The answer always keeps to the schema.
     #[serde(default)]
-    strict: Option<bool>,
+    pub(super) strict: Option<bool>,
 }
 
-impl Record for SamplingFields {}
+impl Record for SamplingFields {
+    const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
+        ("truncate_prompt_tokens", "a prompt is answered whole or refused"),
+        ("length_penalty", "the engine has no beam search; ask for `n`"),
+        ("early_stopping", "the engine has no beam search; ask for `n`"),
+        ("return_token_ids", "ask /tokenize for the tokens of a text"),
+        ("return_tokens_as_token_ids", "ask /tokenize for the tokens of a text"),
+        (
+            "spaces_between_special_tokens",
+            "tokens are written as the model's tokenizer writes them",
+        ),
+        ("logits_processors", "no code from a request is ever run"),
+        ("vllm_xargs", "the engine has no arguments besides those of this API"),
+        ("mm_processor_kwargs", "the model reads text"),
+    ];
+}
 
 impl SamplingFields {
     /// How many answers are wanted to each prompt.

@@ -22,6 +22,17 @@ impl Usage {
         self.num_lossy_tokens += output.metrics.num_lossy_tokens;
     }
 
+    /// In the words of `/v1/responses`.
+    pub(super) fn response_json(self) -> Value {
+        json!({
+            "input_tokens": self.num_prompt_tokens,
+            "input_tokens_details": { "cached_tokens": self.num_cached_tokens },
+            "output_tokens": self.num_completion_tokens,
+            "output_tokens_details": { "reasoning_tokens": 0 },
+            "total_tokens": self.num_prompt_tokens + self.num_completion_tokens,
+        })
+    }
+
     pub(super) fn json(self) -> Value {
         let mut details = json!({ "cached_tokens": self.num_cached_tokens });
         // Ours: the store's KV is not bit for bit what would have been computed.
