@@ -26,7 +26,7 @@ impl Usage {
     pub(super) fn response_json(self) -> Value {
         json!({
             "input_tokens": self.num_prompt_tokens,
-            "input_tokens_details": { "cached_tokens": self.num_cached_tokens },
+            "input_tokens_details": self.details(),
             "output_tokens": self.num_completion_tokens,
             "output_tokens_details": { "reasoning_tokens": 0 },
             "total_tokens": self.num_prompt_tokens + self.num_completion_tokens,
@@ -34,17 +34,22 @@ impl Usage {
     }
 
     pub(super) fn json(self) -> Value {
+        json!({
+            "prompt_tokens": self.num_prompt_tokens,
+            "total_tokens": self.num_prompt_tokens + self.num_completion_tokens,
+            "completion_tokens": self.num_completion_tokens,
+            "prompt_tokens_details": self.details(),
+        })
+    }
+
+    /// What became of a prompt's tokens.
+    fn details(self) -> Value {
         let mut details = json!({ "cached_tokens": self.num_cached_tokens });
         // Ours: the store's KV is not bit for bit what would have been computed.
         if self.num_lossy_tokens > 0 {
             details["lossy_tokens"] = self.num_lossy_tokens.into();
         }
-        json!({
-            "prompt_tokens": self.num_prompt_tokens,
-            "total_tokens": self.num_prompt_tokens + self.num_completion_tokens,
-            "completion_tokens": self.num_completion_tokens,
-            "prompt_tokens_details": details,
-        })
+        details
     }
 }
 
