@@ -50,6 +50,7 @@ struct Metrics {
     num_kv_blocks: u32,
     num_cached_tokens: usize,
     num_loaded_tokens: Loaded,
+    num_lossy_tokens: usize,
     num_draft_tokens: usize,
     num_accepted_tokens: usize,
 }
@@ -124,6 +125,7 @@ fn metrics(metrics: &RequestMetrics) -> Metrics {
         num_kv_blocks: metrics.num_kv_blocks,
         num_cached_tokens: metrics.num_cached_tokens,
         num_loaded_tokens: metrics.num_loaded_tokens.into(),
+        num_lossy_tokens: metrics.num_lossy_tokens,
         num_draft_tokens: metrics.num_draft_tokens,
         num_accepted_tokens: metrics.num_accepted_tokens,
     }
@@ -168,7 +170,7 @@ mod tests {
              {\"token_id\":6,\"logprob\":-0.2,\"rank\":1,\"decoded_token\":\"x\"}]]}],\
              \"metrics\":{\"queue_time_s\":0.0,\"time_to_first_token_s\":0.0,\"e2e_latency_s\":0.0,\
              \"num_prefill_chunks\":0,\"num_preemptions\":0,\"num_kv_blocks\":0,\"num_cached_tokens\":0,\
-             \"num_loaded_tokens\":{\"host\":0,\"disk\":0,\"object\":0},\
+             \"num_loaded_tokens\":{\"host\":0,\"disk\":0,\"object\":0},\"num_lossy_tokens\":0,\
              \"num_draft_tokens\":0,\"num_accepted_tokens\":0}}"
         );
     }

@@ -65,6 +65,11 @@ enum PolicyArg {
 }
 
 impl SchedulerArgs {
+    /// Whether they say how large the KV cache is.
+    pub(crate) fn sizes_kv_cache(&self) -> bool {
+        self.gpu_memory_utilization.is_some()
+    }
+
     /// `builder` with what is given.
     pub(crate) fn apply(&self, mut builder: LlmBuilder) -> LlmBuilder {
         builder = builder

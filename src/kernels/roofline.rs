@@ -3,13 +3,10 @@
 use plotters::prelude::*;
 
 use super::comparison::{Comparison, WorkloadReport};
+use super::peaks::{ACHIEVABLE_TB_PER_S, BF16, FP8};
 
 /// Pixels.
 const SIZE: (u32, u32) = (960, 600);
-/// What stream kernels reach, TB/s.
-const BANDWIDTH: f64 = 4.3;
-/// What AMD's own library reaches with bf16, TFLOP/s.
-const BF16: f64 = 708.0;
 
 /// One variant on one workload.
 struct Place {
@@ -37,7 +34,7 @@ fn draw(comparison: &Comparison, svg: &mut String) -> Result<(), Box<dyn std::er
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let title = format!("{} on an MI300X: model, and hardware where there is one", comparison.op);
-    let (x, y) = (0.05..4000.0, 0.01..1000.0);
+    let (x, y) = (0.05..4000.0, 0.01..2000.0);
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
@@ -45,12 +42,15 @@ fn draw(comparison: &Comparison, svg: &mut String) -> Result<(), Box<dyn std::er
         .y_label_area_size(60)
         .build_cartesian_2d(x.clone().log_scale(), y.log_scale())?;
     chart.configure_mesh().x_desc("FLOP per byte past L2").y_desc("TFLOP/s").draw()?;
-    let ridge = BF16 / BANDWIDTH;
-    let roof = [(x.start, x.start * BANDWIDTH), (ridge, BF16), (x.end, BF16)];
-    chart
-        .draw_series(LineSeries::new(roof, BLACK.stroke_width(2)))?
-        .label("4.3 TB/s, 708 TFLOP/s bf16: what is reached")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], BLACK));
+    for (name, peaks, color) in [("bf16", BF16, BLACK), ("fp8", FP8, RGBColor(130, 130, 130))] {
+        let top = peaks.achievable_tflops;
+        let ridge = top / ACHIEVABLE_TB_PER_S;
+        let roof = [(x.start, x.start * ACHIEVABLE_TB_PER_S), (ridge, top), (x.end, top)];
+        chart
+            .draw_series(LineSeries::new(roof, color.stroke_width(2)))?
+            .label(format!("{ACHIEVABLE_TB_PER_S} TB/s, {top} TFLOP/s {name}: what is reached"))
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
+    }
     for (index, variant) in comparison.variants.iter().enumerate() {
         let color = Palette99::pick(index).to_rgba();
         let places: Vec<Place> = variant.workloads.iter().filter_map(place).collect();

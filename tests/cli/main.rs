@@ -1,6 +1,7 @@
 //! The `kvasir` command, run as a user runs it.
 
 mod bench;
+mod bucket;
 mod calibrate;
 mod command;
 mod configuration;
@@ -15,4 +16,7 @@ mod kv_store;
 mod manual;
 mod plan;
 mod presets;
+#[path = "../../crates/kv-store-object/tests/bucket/server.rs"]
+#[allow(dead_code, reason = "a server in trouble is for the tier's own tests")]
+mod server;
 mod store;

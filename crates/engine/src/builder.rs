@@ -408,7 +408,10 @@ impl LlmBuilder {
         let kv_cache = ops.alloc_kv_cache(shape, &scales)?;
         let mut warnings: Vec<String> = warning.into_iter().collect();
         let is_asked = self.kv_store.is_asked() || self.record.is_some() || self.is_identified;
-        let identity = || kv_tier::identity(model, max_model_len, (dtype, &scales), &numerics_id);
+        let lossy_codec = self.kv_store.lossy_codec()?;
+        let format = (dtype, &scales);
+        let identity =
+            || kv_tier::identity(model, max_model_len, format, &numerics_id, lossy_codec);
         let identity = is_asked.then(identity).transpose()?;
         let kv_identity = identity.as_ref().map(|identity| hex(&identity.digest()));
         let kv_tier = match identity.filter(|_| self.kv_store.is_asked()) {

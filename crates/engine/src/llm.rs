@@ -36,7 +36,8 @@ pub struct RequestId(pub u64);
 pub struct RequestOptions {
     /// Lower is served first, under [`crate::SchedulingPolicy::Priority`].
     pub priority: i32,
-    /// Only requests with an equal salt share cached KV; `None` is a salt of its own.
+    /// Only requests with an equal salt share cached KV; `None` is a salt of its own. In a KV store it is the tenant:
+    /// if the configuration's `tenants` name it, it has that quota, floor and time to live.
     pub cache_salt: Option<String>,
 }
 

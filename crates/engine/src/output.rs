@@ -79,6 +79,9 @@ pub struct RequestMetrics {
     pub num_cached_tokens: usize,
     /// Tokens whose KV was loaded from the KV store, by tier, also after preemptions.
     pub num_loaded_tokens: LoadedTokens,
+    /// With a KV store that rounds what it keeps (`lossy_codec`), the tokens whose KV was loaded, or found on the
+    /// device where others may have loaded it: the answer may differ from that without the store. Else 0.
+    pub num_lossy_tokens: usize,
     /// Tokens that were guessed ahead.
     pub num_draft_tokens: usize,
     /// Those of them that were right.
@@ -96,6 +99,7 @@ impl RequestMetrics {
         self.num_kv_blocks += other.num_kv_blocks;
         self.num_cached_tokens += other.num_cached_tokens;
         self.num_loaded_tokens.merge(&other.num_loaded_tokens);
+        self.num_lossy_tokens += other.num_lossy_tokens;
         self.num_draft_tokens += other.num_draft_tokens;
         self.num_accepted_tokens += other.num_accepted_tokens;
     }

@@ -28,6 +28,8 @@ pub(crate) struct SequenceState {
     stop_text: Option<String>,
     /// The output has the form that it was to have.
     is_complete: bool,
+    /// The KV store rounds what it keeps.
+    is_lossy: bool,
     arrival: Instant,
     metrics: RequestMetrics,
 }
@@ -61,6 +63,7 @@ impl SequenceState {
             prompt_logprobs: vec![None],
             stop_text: None,
             is_complete: false,
+            is_lossy: false,
             arrival: Instant::now(),
             metrics: RequestMetrics::default(),
         }
@@ -78,6 +81,7 @@ impl SequenceState {
             self.metrics.queue_time_s = (step_start - self.arrival).as_secs_f64();
         }
         self.metrics.num_loaded_tokens = update.loaded;
+        self.is_lossy = update.is_lossy;
         for scores in update.prompt_logprobs {
             self.prompt_logprobs.push(Some(to_list(&scores, tokenizer)));
         }
@@ -153,6 +157,9 @@ impl SequenceState {
         self.metrics.num_preemptions = stats.num_preemptions;
         self.metrics.num_kv_blocks = stats.peak_num_blocks;
         self.metrics.num_cached_tokens = stats.num_cached_tokens;
+        if self.is_lossy {
+            self.metrics.num_lossy_tokens = stats.num_loaded_tokens + stats.num_hit_tokens;
+        }
         self.metrics.num_draft_tokens = stats.num_draft_tokens;
         self.metrics.num_accepted_tokens = stats.num_accepted_tokens;
         let has_logprobs = self.params.logprobs.is_some();

@@ -178,6 +178,62 @@ fn salts_share_nothing() {
     assert_eq!([attach(Some("a")), attach(None), attach(Some("b"))], [NUM_TOKENS - 1; 3]);
 }
 
+fn kv_config(text: &str) -> KvConfig {
+    let read = KvConfig::read(Source::Text(text), &Overrides::default(), &ThisMachine);
+    read.unwrap().unwrap().config
+}
+
+/// A salt is a tenant: what the configuration says of its name holds for it, and for no other.
+#[test]
+fn a_tenant_has_its_own_quota() {
+    let config = kv_config(&format!(
+        "local_host: cpu\nmax_host_size: 16MB\nchunk_size: {CHUNK_SIZE}\n\
+         tenants:\n  small:\n    cache_quota: 1\n"
+    ));
+    let store = builder().kv_config(config).kv_load_policy(LoadPolicy::Always);
+    let mut llm = store.build().unwrap();
+    let mut attach = |salt: &str| {
+        let cache_salt = Some(salt.to_owned());
+        let options = RequestOptions { cache_salt, ..RequestOptions::default() };
+        let attached = llm.attach_prefix(Prompt::TokenIds(prompts().remove(0)), options).unwrap();
+        llm.flush_kv_store();
+        assert!(llm.reset_prefix_cache());
+        attached.num_loaded_tokens.total()
+    };
+    assert_eq!([attach("small"), attach("other"), attach("third")], [0; 3]);
+    assert_eq!(
+        [attach("small"), attach("other"), attach("third")],
+        [0, NUM_TOKENS - 1, NUM_TOKENS - 1]
+    );
+}
+
+/// Who loads what was rounded says so, also when it finds on the device what another has loaded.
+#[test]
+fn what_a_lossy_store_gave_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let config = || {
+        kv_config(&format!(
+            "lossy_codec: fp8\nlossy_max_error: 0.5\nchunk_size: {CHUNK_SIZE}\nmax_cache_size: 1GB\nstorage_path: {path:?}"
+        ))
+    };
+    let lossy = |outputs: &[RequestOutput]| -> Vec<usize> {
+        outputs.iter().map(|output| output.metrics.num_lossy_tokens).collect()
+    };
+    let open = || {
+        let bf16 = builder().kv_cache_dtype("bfloat16".parse::<KvCacheDType>().unwrap());
+        bf16.kv_config(config()).kv_load_policy(LoadPolicy::Always).build().unwrap()
+    };
+    let mut first = open();
+    let prompt = || vec![prompts().remove(0)];
+    assert_eq!(lossy(&first.generate(&prompt(), &params()).unwrap()), [0]);
+    drop(first);
+    let mut second = open();
+    assert_eq!(lossy(&second.generate(&prompt(), &params()).unwrap()), [NUM_TOKENS - 1]);
+    let on_device = second.generate(&prompt(), &params()).unwrap();
+    assert!(on_device[0].metrics.num_cached_tokens > 0 && lossy(&on_device)[0] > 0);
+}
+
 #[test]
 fn a_prefix_is_attached_before_its_prompts_come() {
     let directory = tempfile::tempdir().unwrap();
@@ -507,8 +563,7 @@ fn chunks_come_closer_while_their_request_waits() {
     config += &format!(
         "prefetch: true\nchunk_size: {CHUNK_SIZE}\nmax_cache_size: 1GB\nstorage_path: {store:?}"
     );
-    let read = KvConfig::read(Source::Text(&config), &Overrides::default(), &ThisMachine);
-    let config = read.unwrap().unwrap().config;
+    let config = kv_config(&config);
     // One at a time: the others wait.
     let one = builder().max_num_seqs(1).kv_config(config).kv_load_policy(LoadPolicy::Always);
     let mut llm = one.build().unwrap();
@@ -566,7 +621,7 @@ fn a_real_model_answers_the_same_from_every_tier() {
 /// The last part of a prompt comes over a line that is as fast as the processor, while the first is computed.
 #[test]
 fn a_real_model_computes_the_first_part_while_the_last_is_loaded() {
-    const NUM_TOKENS: usize = 321;
+    const NUM_TOKENS: usize = 193;
     let Some(model) = std::env::var_os("KVASIR_TEST_MODEL") else { return };
     let directory = tempfile::tempdir().unwrap();
     let store = |bytes_per_s: f64| {
@@ -604,5 +659,5 @@ fn a_real_model_computes_the_first_part_while_the_last_is_loaded() {
     let scheduled = llm.stats();
     assert!(scheduled.num_split_loads > 0, "{scheduled:?}");
     assert!(scheduled.num_tokens_beside_loads >= 32, "{scheduled:?}");
-    assert!(stats(&llm).num_chunk_hits > 10, "{:?}", stats(&llm));
+    assert!(stats(&llm).num_chunk_hits > 6, "{:?}", stats(&llm));
 }

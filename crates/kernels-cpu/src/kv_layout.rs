@@ -53,6 +53,18 @@ impl KvLayout {
         (block * self.shape.num_kv_heads + kv_head_idx) * self.head_block_len()
     }
 
+    /// The bytes of a kv_block and head in either pool.
+    pub(crate) fn head_block_bytes(&self, block: usize, kv_head_idx: usize) -> Range<usize> {
+        let (first, size_bytes) =
+            (self.head_block(block, kv_head_idx), self.shape.dtype.size_bytes());
+        first * size_bytes..(first + self.head_block_len()) * size_bytes
+    }
+
+    /// Bytes of the neighbouring head elements of K that are stored together: 1, 2 or 4.
+    pub(crate) fn k_group_bytes(&self) -> usize {
+        self.k_group * self.shape.dtype.size_bytes()
+    }
+
     /// The bytes of a kv_block, all heads, in either pool.
     pub(crate) fn block_bytes_in_pool(&self, block: usize) -> Range<usize> {
         let size_bytes = self.shape.dtype.size_bytes();

@@ -1,89 +1,131 @@
 //! Between the cache's own order of elements and the canonical one.
+//!
+//! In a kv_block and head, K is a matrix of groups of neighbouring head elements, `[group][slot]`, which a piece has
+//! as `[slot][group]`; V is as a piece has it, or has pairs of slots interleaved. Both are loops over bytes of a
+//! known number, so that no copy is a call.
 
-use engine_core::kv_run::{KvPiece, KvRun};
+use std::ops::Range;
+
+use engine_core::kv_run::KvRun;
 
 use crate::kv_layout::{KvCache, KvLayout};
 
 impl KvCache {
     /// Copies a run, which fits, to its canonical form.
     pub(crate) fn read_run(&self, run: &KvRun<'_>, out: &mut [u8]) {
-        match self.layout.shape.dtype.size_bytes() {
-            1 => self.read_codes::<1>(run, out),
-            2 => self.read_codes::<2>(run, out),
-            _ => self.read_codes::<4>(run, out),
+        let (layout, layer) = (&self.layout, &self.layers[run.layer_idx]);
+        let (keys, values) = (layer.k.as_slice::<u8>(), layer.v.as_slice::<u8>());
+        for piece in run.pieces(&layout.shape, run.table_range(layout.shape.block_size)) {
+            let head = layout.head_block_bytes(piece.block as usize, piece.kv_head_idx);
+            let slots = piece.slots;
+            let rows = &mut out[piece.k_bytes];
+            match layout.k_group_bytes() {
+                1 => read_keys::<1>(layout, &keys[head.clone()], slots.clone(), rows),
+                2 => read_keys::<2>(layout, &keys[head.clone()], slots.clone(), rows),
+                _ => read_keys::<4>(layout, &keys[head.clone()], slots.clone(), rows),
+            }
+            let rows = &mut out[piece.v_bytes];
+            match layout.shape.dtype.size_bytes() {
+                1 => read_values::<1>(layout, &values[head], slots, rows),
+                2 => read_values::<2>(layout, &values[head], slots, rows),
+                _ => read_values::<4>(layout, &values[head], slots, rows),
+            }
         }
     }
 
     /// Copies the canonical form of a run, which fits, to its slots.
     pub(crate) fn write_run(&mut self, run: &KvRun<'_>, data: &[u8]) {
-        match self.layout.shape.dtype.size_bytes() {
-            1 => self.write_codes::<1>(run, data),
-            2 => self.write_codes::<2>(run, data),
-            _ => self.write_codes::<4>(run, data),
-        }
-    }
-
-    fn read_codes<const N: usize>(&self, run: &KvRun<'_>, out: &mut [u8]) {
-        let (layout, layer) = (&self.layout, &self.layers[run.layer_idx]);
-        let (keys, _) = layer.k.as_slice::<u8>().as_chunks::<N>();
-        let (values, _) = layer.v.as_slice::<u8>().as_chunks::<N>();
-        for piece in run.pieces(&layout.shape, run.table_range(layout.shape.block_size)) {
-            let (codes, _) = out[piece.k_bytes.clone()].as_chunks_mut::<N>();
-            for (first, row) in rows(layout, &piece).zip(codes.chunks_mut(layout.shape.head_dim)) {
-                for (place, group) in first.k_groups(layout).zip(row.chunks_mut(layout.k_group)) {
-                    group.copy_from_slice(&keys[place..place + group.len()]);
-                }
-            }
-            let (codes, _) = out[piece.v_bytes.clone()].as_chunks_mut::<N>();
-            for (first, row) in rows(layout, &piece).zip(codes.chunks_mut(layout.shape.head_dim)) {
-                let column = values[first.v(layout)..].iter().step_by(layout.v_group);
-                row.iter_mut().zip(column).for_each(|(code, value)| *code = *value);
-            }
-        }
-    }
-
-    fn write_codes<const N: usize>(&mut self, run: &KvRun<'_>, data: &[u8]) {
         let (layout, layer) = (&self.layout, &mut self.layers[run.layer_idx]);
-        let (keys, _) = layer.k.as_mut_slice::<u8>().as_chunks_mut::<N>();
-        let (values, _) = layer.v.as_mut_slice::<u8>().as_chunks_mut::<N>();
+        let (keys, values) = (layer.k.as_mut_slice::<u8>(), layer.v.as_mut_slice::<u8>());
         for piece in run.pieces(&layout.shape, run.table_range(layout.shape.block_size)) {
-            let (codes, _) = data[piece.k_bytes.clone()].as_chunks::<N>();
-            for (first, row) in rows(layout, &piece).zip(codes.chunks(layout.shape.head_dim)) {
-                for (place, group) in first.k_groups(layout).zip(row.chunks(layout.k_group)) {
-                    keys[place..place + group.len()].copy_from_slice(group);
-                }
+            let head = layout.head_block_bytes(piece.block as usize, piece.kv_head_idx);
+            let slots = piece.slots;
+            let rows = &data[piece.k_bytes];
+            match layout.k_group_bytes() {
+                1 => write_keys::<1>(layout, &mut keys[head.clone()], slots.clone(), rows),
+                2 => write_keys::<2>(layout, &mut keys[head.clone()], slots.clone(), rows),
+                _ => write_keys::<4>(layout, &mut keys[head.clone()], slots.clone(), rows),
             }
-            let (codes, _) = data[piece.v_bytes.clone()].as_chunks::<N>();
-            for (first, row) in rows(layout, &piece).zip(codes.chunks(layout.shape.head_dim)) {
-                let column = values[first.v(layout)..].iter_mut().step_by(layout.v_group);
-                column.zip(row).for_each(|(value, code)| *value = *code);
+            let rows = &data[piece.v_bytes];
+            match layout.shape.dtype.size_bytes() {
+                1 => write_values::<1>(layout, &mut values[head], slots, rows),
+                2 => write_values::<2>(layout, &mut values[head], slots, rows),
+                _ => write_values::<4>(layout, &mut values[head], slots, rows),
             }
         }
     }
 }
 
-/// One head of a token in its pool.
-struct Row {
-    /// Where its kv_block begins.
-    head_block: usize,
-    slot: usize,
-}
-
-impl Row {
-    /// Where each group of neighbouring K elements begins.
-    fn k_groups(&self, layout: &KvLayout) -> impl Iterator<Item = usize> {
-        let groups = (0..layout.shape.head_dim).step_by(layout.k_group);
-        groups.map(|d| self.head_block + layout.k_offset(self.slot, d))
-    }
-
-    /// Where V begins; its elements are a group apart.
-    fn v(&self, layout: &KvLayout) -> usize {
-        self.head_block + layout.v_offset(self.slot, 0)
+/// Keys of `slots` from a kv_block and head, whose groups have `G` bytes, token by token.
+fn read_keys<const G: usize>(layout: &KvLayout, head: &[u8], slots: Range<usize>, rows: &mut [u8]) {
+    let num_groups = layout.shape.head_dim / layout.k_group;
+    let (head, rows) = (head.as_chunks::<G>().0, rows.as_chunks_mut::<G>().0);
+    for (slot, row) in slots.zip(rows.chunks_exact_mut(num_groups)) {
+        let column = head[slot..].iter().step_by(layout.shape.block_size);
+        row.iter_mut().zip(column).for_each(|(to, from)| *to = *from);
     }
 }
 
-/// The tokens of a piece.
-fn rows(layout: &KvLayout, piece: &KvPiece) -> impl Iterator<Item = Row> {
-    let head_block = layout.head_block(piece.block as usize, piece.kv_head_idx);
-    piece.slots.clone().map(move |slot| Row { head_block, slot })
+/// The other way: each line of the kv_block in one go, for what is written is dearer than what is read.
+fn write_keys<const G: usize>(
+    layout: &KvLayout,
+    head: &mut [u8],
+    slots: Range<usize>,
+    rows: &[u8],
+) {
+    let num_groups = layout.shape.head_dim / layout.k_group;
+    let (head, rows) = (head.as_chunks_mut::<G>().0, rows.as_chunks::<G>().0);
+    for (group, line) in head.chunks_exact_mut(layout.shape.block_size).enumerate() {
+        let column = rows[group..].iter().step_by(num_groups);
+        line[slots.clone()].iter_mut().zip(column).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// Values of `slots` from a kv_block and head, whose elements have `N` bytes, token by token.
+fn read_values<const N: usize>(
+    layout: &KvLayout,
+    head: &[u8],
+    slots: Range<usize>,
+    rows: &mut [u8],
+) {
+    let head_dim = layout.shape.head_dim;
+    let (head, rows) = (head.as_chunks::<N>().0, rows.as_chunks_mut::<N>().0);
+    if layout.v_group == 1 {
+        rows.copy_from_slice(&head[slots.start * head_dim..slots.end * head_dim]);
+        return;
+    }
+    for (slot, row) in slots.zip(rows.chunks_exact_mut(head_dim)) {
+        let column = head[layout.v_offset(slot, 0)..].iter().step_by(layout.v_group);
+        row.iter_mut().zip(column).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// The other way: whole pairs of slots at once, and alone what the piece has of a pair at its ends.
+fn write_values<const N: usize>(
+    layout: &KvLayout,
+    head: &mut [u8],
+    slots: Range<usize>,
+    rows: &[u8],
+) {
+    let head_dim = layout.shape.head_dim;
+    let (head, rows) = (head.as_chunks_mut::<N>().0, rows.as_chunks::<N>().0);
+    if layout.v_group == 1 {
+        head[slots.start * head_dim..slots.end * head_dim].copy_from_slice(rows);
+        return;
+    }
+    let mut rows = rows.chunks_exact(head_dim);
+    let mut slot = slots.start;
+    while let Some(row) = rows.next() {
+        let column = &mut head[layout.v_offset(slot, 0)..];
+        let second = if slot % 2 == 0 { rows.next() } else { None };
+        slot += 1 + usize::from(second.is_some());
+        match second {
+            Some(second) => {
+                let (pairs, _) = column.as_chunks_mut::<2>();
+                let both = row.iter().zip(second);
+                pairs.iter_mut().zip(both).for_each(|(pair, (a, b))| *pair = [*a, *b]);
+            }
+            None => column.iter_mut().step_by(2).zip(row).for_each(|(to, from)| *to = *from),
+        }
+    }
 }

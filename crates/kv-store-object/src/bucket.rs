@@ -20,6 +20,7 @@ const HEAD_BYTES: u64 = 32 << 10;
 /// The records below a prefix.
 pub(crate) struct Bucket {
     store: Arc<dyn ObjectStore>,
+    root: Path,
     records: Path,
     quarantine: Path,
     /// There until this is dropped.
@@ -38,7 +39,8 @@ impl Bucket {
         Ok(Bucket {
             store: Arc::clone(&config.store),
             records: root.clone().join(format!("records-v{}", record::VERSION)),
-            quarantine: root.join("quarantine"),
+            quarantine: root.clone().join("quarantine"),
+            root,
             runtime: Some(runtime),
         })
     }
@@ -85,8 +87,24 @@ impl Bucket {
     }
 
     pub(crate) fn fetch_range(&self, key: &ChunkKey, range: Range<u64>) -> Result<Bytes, Error> {
-        let path = self.path(key);
+        self.fetch_range_at(self.path(key), range)
+    }
+
+    /// An object's path by its name below the prefix; `None` if the name is none.
+    pub(crate) fn path_of(&self, name: &str) -> Option<Path> {
+        match self.root.as_ref() {
+            "" => Path::parse(name).ok(),
+            root => Path::parse(format!("{root}/{name}")).ok(),
+        }
+    }
+
+    pub(crate) fn fetch_range_at(&self, path: Path, range: Range<u64>) -> Result<Bytes, Error> {
         self.wait(|store| async move { store.get_range(&path, range).await })
+    }
+
+    /// Writes an object, in the place of one that is there.
+    pub(crate) fn put_at(&self, path: Path, bytes: Bytes) -> Result<(), Error> {
+        self.wait(|store| async move { store.put(&path, bytes.into()).await.map(|_| ()) })
     }
 
     pub(crate) fn fetch_ranges(

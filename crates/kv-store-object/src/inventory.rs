@@ -122,7 +122,7 @@ impl Inventory for BucketInventory {
     }
 }
 
-fn to_io(error: Error) -> io::Error {
+pub(crate) fn to_io(error: Error) -> io::Error {
     let kind = match error {
         Error::NotFound { .. } => io::ErrorKind::NotFound,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {

@@ -5,11 +5,13 @@
 mod bucket;
 mod error;
 mod inventory;
+mod objects;
 mod open;
 mod pieces;
 mod tier;
 
 pub use error::ObjectError;
 pub use inventory::BucketInventory;
+pub use objects::ObjectBackend;
 pub use open::{OpenError, open, store_config};
 pub use tier::{ObjectConfig, ObjectTier};

@@ -14,8 +14,12 @@ use transfer::{
 };
 
 fn agent(folder: &Path) -> Agent {
+    agent_with(Posix::new(folder))
+}
+
+fn agent_with(posix: Posix) -> Agent {
     let mut agent = Agent::new(2).unwrap();
-    agent.add_backend(Posix::new(folder));
+    agent.add_backend(posix);
     agent
 }
 
@@ -37,10 +41,14 @@ proptest! {
     /// Writes and reads of random ranges do what copies between two vectors do.
     #[test]
     fn a_file_is_as_memory(
-        steps in prop::collection::vec((any::<bool>(), 0u64..900, 0u64..900, 1u64..100), 1..12)
+        steps in prop::collection::vec((any::<bool>(), 0u64..900, 0u64..900, 1u64..100), 1..12),
+        is_direct: bool,
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let agent = agent(folder.path());
+        let agent = agent_with(match is_direct {
+            true => Posix::direct(folder.path()),
+            false => Posix::new(folder.path()),
+        });
         let mut memory: Vec<u8> = (0..1000).map(|at| (at % 251) as u8).collect();
         let mut there = vec![0; 1000];
         std::fs::write(folder.path().join("a"), &there).unwrap();

@@ -16,7 +16,7 @@ use crate::weights::{Model, WeightsError};
 const TOKENIZER_FILES: [&str; 4] =
     ["tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt"];
 
-/// The identity of the KV of `model` with a cache of this format under this numerics id.
+/// The identity of the KV of `model` with a cache of this format under this numerics id, as a store has it.
 ///
 /// # Errors
 /// [`LlmError`] if a file of the model cannot be read.
@@ -25,6 +25,7 @@ pub(crate) fn identity(
     max_model_len: usize,
     (dtype, scales): (KvDType, &KvScales),
     numerics_id: &str,
+    lossy_codec: Option<&str>,
 ) -> Result<Identity, LlmError> {
     let (weights, tokenizer) = files(model)?;
     let config = model.config();
@@ -47,7 +48,7 @@ pub(crate) fn identity(
         kv_dtype: dtype.name(),
         kv_scales: scales_digest.finalize().into(),
         numerics: numerics_id,
-        lossy_codec: None,
+        lossy_codec,
     })?)
 }
 

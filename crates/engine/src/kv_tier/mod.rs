@@ -30,7 +30,8 @@ use crate::error::LlmError;
 pub(crate) use identity::identity;
 use load::{Load, Piece};
 use report::Report;
-pub(crate) use save::Computed;
+use save::Reading;
+pub(crate) use save::{Computed, read_until};
 pub(crate) use source::KvStoreSetup;
 pub use source::{KvStoreUse, LoadPolicy, OpenKvStore, OpenKvStoreError};
 use source::{KvTierSettings, OpenedKvStore};
@@ -70,6 +71,8 @@ struct SeqState {
     num_saved_tokens: usize,
     /// The prompt's tail is stored, or was there.
     is_prompt_saved: bool,
+    /// What is to be stored next.
+    reading: Option<Reading>,
     hits: Hits,
     /// The epoch of `hits`.
     looked_up_in: Option<u64>,
@@ -111,12 +114,14 @@ impl KvTier {
 
     /// A sequence has come.
     pub(crate) fn add(&mut self, seq_id: SeqId, cache_salt: Option<String>) {
-        let salt = Salt { cache_salt, ..Salt::default() };
+        // What shares nothing with others is a tenant: the configuration may have rules for it.
+        let salt = cache_salt.map_or_else(Salt::shared, Salt::tenant);
         let state = SeqState {
             parent: ChunkKey::root(&self.store.expected().identity, &salt),
             salt,
             num_saved_tokens: 0,
             is_prompt_saved: false,
+            reading: None,
             hits: Hits::default(),
             looked_up_in: None,
             may_load: true,
@@ -137,6 +142,11 @@ impl KvTier {
         }
         self.loads.remove(&seq_id);
         self.reads.retain(|_, piece| piece.seq_id != seq_id);
+    }
+
+    /// Whether what is loaded was rounded.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.store.expected().identity.lossy_codec().is_some()
     }
 
     /// What was loaded for a live sequence.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kv_store::chunk::ChunkShape;
-use kv_store::config::{KvConfig, Note, Overrides, Source, ThisMachine};
+use kv_store::config::{KvConfig, Note, Overrides, Resolved, Source, ThisMachine};
 use kv_store::eviction::Pins;
 use kv_store::identity::Identity;
 use kv_store::store::{Store, StoreConfig};
@@ -110,6 +110,21 @@ impl KvStoreSetup {
         self.asked.is_some()
     }
 
+    /// What rounds the KV of the store, if one was asked for and that is not exact.
+    ///
+    /// # Errors
+    /// [`LlmError::KvConfig`].
+    pub(crate) fn lossy_codec(&self) -> Result<Option<&'static str>, LlmError> {
+        Ok(match &self.asked {
+            None => None,
+            Some(Asked::Tiers(config)) => config.lossy_codec(),
+            Some(Asked::Config(config)) => config.lossy_codec(),
+            Some(Asked::Transfer { connector, config }) => {
+                read_transfer(connector, config)?.and_then(|read| read.config.lossy_codec())
+            }
+        })
+    }
+
     /// Opens the store, if one was asked for.
     ///
     /// # Errors
@@ -131,9 +146,7 @@ impl KvStoreSetup {
             }
             Asked::Config(config) => ((**config).clone(), Vec::new()),
             Asked::Transfer { connector, config } => {
-                let source = Source::KvTransfer { connector: Some(connector), config };
-                let read = KvConfig::read(source, &Overrides::default(), &ThisMachine)?;
-                let Some(read) = read else { return Ok(None) };
+                let Some(read) = read_transfer(connector, config)? else { return Ok(None) };
                 (read.config, read.notes)
             }
         };
@@ -146,6 +159,11 @@ impl KvStoreSetup {
         let store = (self.open)(&config, used).map_err(LlmError::KvStore)?;
         Ok(Some(OpenedKvStore { store, settings, notes }))
     }
+}
+
+fn read_transfer(connector: &str, config: &str) -> Result<Option<Resolved>, LlmError> {
+    let source = Source::KvTransfer { connector: Some(connector), config };
+    Ok(KvConfig::read(source, &Overrides::default(), &ThisMachine)?)
 }
 
 impl Default for KvStoreSetup {

@@ -44,6 +44,8 @@ pub(crate) struct SeqUpdate {
     pub(crate) sampled: Vec<SampledToken>,
     /// What was loaded for the sequence so far instead of being computed.
     pub(crate) loaded: LoadedTokens,
+    /// The store rounds what it keeps.
+    pub(crate) is_lossy: bool,
     /// Why the sequence ended with [`FinishReason::Error`].
     pub(crate) error: Option<StepError>,
 }
@@ -290,6 +292,7 @@ impl<O: Ops> Engine<O> {
 
     /// One step, which takes from outside what `replayed` says or what it measures.
     fn traced_step(&mut self, replayed: Option<Observed>) -> StepReport {
+        let start = Instant::now();
         if let Some(tracer) = &mut self.tracer {
             tracer.begin(replayed);
         }
@@ -304,6 +307,7 @@ impl<O: Ops> Engine<O> {
             prompt_logprobs: Vec::new(),
             sampled: Vec::new(),
             loaded: self.loaded(scheduled.seq_id),
+            is_lossy: self.kv_tier.as_ref().is_some_and(KvTier::is_lossy),
             error: None,
         };
         let mut updates: Vec<_> = self.plan.iter().map(update).collect();
@@ -327,7 +331,7 @@ impl<O: Ops> Engine<O> {
             tracer.end()
         });
         let finished: Vec<_> = self.scheduler.drain_finished().collect();
-        self.store(&tables, &finished);
+        self.store(&tables, &finished, start.elapsed());
         self.forget(&finished);
         StepReport { updates, finished, trace }
     }

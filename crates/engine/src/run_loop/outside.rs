@@ -11,7 +11,7 @@ use engine_core::sequence::Sequence;
 
 use super::Engine;
 use super::trace::{ObservedOffer, Tracer};
-use crate::kv_tier::{Computed, LoadedTokens, block_ids};
+use crate::kv_tier::{Computed, LoadedTokens, block_ids, read_until};
 
 /// Longest wait of a step in which all live sequences wait for loads.
 const MAX_WAIT: Duration = Duration::from_millis(20);
@@ -103,13 +103,19 @@ impl<O: Ops> Engine<O> {
         self.plan.iter().map(|scheduled| (scheduled.seq_id, table(scheduled.seq_id))).collect()
     }
 
-    /// Stores what the step completed: full chunks of those that live, everything of those that ended.
-    pub(super) fn store(&mut self, tables: &[(SeqId, Vec<u32>)], finished: &[FinishedSeq]) {
+    /// Stores what the step that took so long completed: full chunks of those that live, everything of those that ended.
+    pub(super) fn store(
+        &mut self,
+        tables: &[(SeqId, Vec<u32>)],
+        finished: &[FinishedSeq],
+        step: Duration,
+    ) {
         let Some(kv_tier) = &mut self.kv_tier else { return };
+        let until = Some(read_until(step));
         for (seq_id, block_table) in tables {
             if let Some(seq) = self.scheduler.sequence(*seq_id) {
                 let computed = computed(seq, block_table, seq.num_computed_tokens());
-                kv_tier.save(&mut self.ops, &self.kv_cache, &computed);
+                kv_tier.save(&mut self.ops, &self.kv_cache, &computed, until);
             }
             let ended = finished.iter().find(|ended| ended.sequence.seq_id() == *seq_id);
             if let Some(ended) = ended.filter(|ended| ended.reason != FinishReason::Error) {

@@ -34,6 +34,9 @@ pub(crate) const KV_TILE: usize = TILE_COLS;
 /// L1 beside a K tile, and one walk over the KV serves them all.
 const ROWS_PER_TASK: usize = 48;
 
+/// Tasks that each thread should find at least, so that none waits long for the last.
+const TASKS_PER_THREAD: usize = 2;
+
 /// One layer's attention.
 pub(crate) struct Attend<'a> {
     pub(crate) batch: &'a Batch,
@@ -62,7 +65,7 @@ struct Task {
 pub(crate) fn attention(kernels: &Kernels, pool: &mut Pool, attend: Attend<'_>) {
     let Attend { batch, q, q_heads, kv_cache, layer_idx, scale, window, out } = attend;
     let group = q_heads.num_heads / kv_cache.layout.shape.num_kv_heads;
-    let tasks = plan(batch, kv_cache.layout.shape.num_kv_heads, group);
+    let tasks = plan(batch, kv_cache.layout.shape.num_kv_heads, group, pool.num_threads());
     let out_store = out.store;
     let out = SharedPtr::new(out.data.as_mut_slice::<u8>());
     let walk = Walk {
@@ -99,8 +102,17 @@ pub(crate) fn attention(kernels: &Kernels, pool: &mut Pool, attend: Attend<'_>) 
 }
 
 /// The tasks, longest context first, so that the last to finish are short.
-fn plan(batch: &Batch, num_kv_heads: usize, group: usize) -> Vec<Task> {
-    let tokens_per_task = (ROWS_PER_TASK / group).max(1);
+fn plan(batch: &Batch, num_kv_heads: usize, group: usize, num_threads: usize) -> Vec<Task> {
+    let mut tokens_per_task = (ROWS_PER_TASK / group).max(1);
+    let num_tasks = |tokens: usize| {
+        let blocks =
+            (0..batch.num_seqs()).map(|seq_idx| batch.rows(seq_idx).len().div_ceil(tokens));
+        blocks.sum::<usize>() * num_kv_heads
+    };
+    // A walk more costs less than a thread that has nothing to do.
+    while tokens_per_task > 1 && num_tasks(tokens_per_task) < TASKS_PER_THREAD * num_threads {
+        tokens_per_task = tokens_per_task.div_ceil(2);
+    }
     let mut tasks = Vec::new();
     for seq_idx in 0..batch.num_seqs() {
         let rows = batch.rows(seq_idx);

@@ -11,7 +11,7 @@
 // partitions. There are no counters that work-groups share, and nobody waits for another.
 // Reduction class: attention_mfma16_p512, include/attention_mfma.h.
 // Cost: as v4, and a list of 20 bytes per item and 4 per work-group, which the host makes and copies where it copies the
-// batch, and only if it is another than before: a sequence changes its part at every 64th token. By the host's plan: 37 KB
+// batch, and only if it is another than before: a sequence changes its part at every 64th token. Model, by the host's plan: 37 KB
 // for 64 sequences of 8192 tokens with 8 KV heads, 0.002 % of their keys and values in bf16; 3 KB for one of them.
 // Code object: 16-byte loads, MFMA, 1 wave per SIMD.
 // Measured: not on hardware. Executed in the emulator, bit-equal to v3. Emulated, sequences of 8192 tokens and 32 query

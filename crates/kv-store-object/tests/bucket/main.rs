@@ -5,6 +5,7 @@ mod refusals;
 mod s3;
 mod server;
 mod support;
+mod transfers;
 
 use std::sync::Arc;
 

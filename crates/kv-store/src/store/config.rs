@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use engine_core::dtype::DType;
+
 use super::workers::Workers;
 use super::{Shared, Store};
 use crate::chunk::{ChunkShape, ShapeError};
@@ -160,7 +162,8 @@ impl Store {
         expected.shape.check(config.chunk_size as u64)?;
         let identity = &expected.identity;
         let says_so = identity.lossy_codec() == Some(FP8);
-        let is_bf16 = identity.kv_dtype() == "bf16" && expected.shape.element_bytes == 2;
+        let is_bf16 =
+            identity.kv_dtype().parse() == Ok(DType::BF16) && expected.shape.element_bytes == 2;
         let is_lossy = config.lossy.is_some();
         if is_lossy != says_so || (is_lossy && !is_bf16) {
             let kv_dtype = identity.kv_dtype().to_owned();

@@ -9,6 +9,7 @@ pub(super) struct Usage {
     num_prompt_tokens: usize,
     num_completion_tokens: usize,
     num_cached_tokens: usize,
+    num_lossy_tokens: usize,
 }
 
 impl Usage {
@@ -18,13 +19,14 @@ impl Usage {
         self.num_prompt_tokens += output.prompt_token_ids.len();
         self.num_completion_tokens += lengths.sum::<usize>();
         self.num_cached_tokens += output.metrics.num_cached_tokens;
+        self.num_lossy_tokens += output.metrics.num_lossy_tokens;
     }
 
     /// In the words of `/v1/responses`.
     pub(super) fn response_json(self) -> Value {
         json!({
             "input_tokens": self.num_prompt_tokens,
-            "input_tokens_details": { "cached_tokens": self.num_cached_tokens },
+            "input_tokens_details": self.details(),
             "output_tokens": self.num_completion_tokens,
             "output_tokens_details": { "reasoning_tokens": 0 },
             "total_tokens": self.num_prompt_tokens + self.num_completion_tokens,
@@ -36,7 +38,31 @@ impl Usage {
             "prompt_tokens": self.num_prompt_tokens,
             "total_tokens": self.num_prompt_tokens + self.num_completion_tokens,
             "completion_tokens": self.num_completion_tokens,
-            "prompt_tokens_details": { "cached_tokens": self.num_cached_tokens },
+            "prompt_tokens_details": self.details(),
         })
+    }
+
+    /// What became of a prompt's tokens.
+    fn details(self) -> Value {
+        let mut details = json!({ "cached_tokens": self.num_cached_tokens });
+        // Ours: the store's KV is not bit for bit what would have been computed.
+        if self.num_lossy_tokens > 0 {
+            details["lossy_tokens"] = self.num_lossy_tokens.into();
+        }
+        details
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounded_kv_is_said_and_nothing_else_is() {
+        let exact = Usage { num_prompt_tokens: 9, num_cached_tokens: 8, ..Usage::default() };
+        let lossy = Usage { num_lossy_tokens: 8, ..exact };
+        let details = |usage: Usage| usage.json()["prompt_tokens_details"].clone();
+        assert_eq!(details(exact), json!({ "cached_tokens": 8 }));
+        assert_eq!(details(lossy), json!({ "cached_tokens": 8, "lossy_tokens": 8 }));
     }
 }

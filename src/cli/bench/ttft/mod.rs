@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use clap::Args;
 use engine::kv_store::store::StoreConfig;
 use engine::{DirectoryConfig, HostConfig, Llm, LlmBuilder, LogprobsMode};
+use engine_core::limits::MAX_BLOCK_SIZE;
 
 use super::progress;
 use super::spread::Spread;
@@ -26,7 +27,7 @@ use crate::cli::output;
 use crate::cli::scheduler_args::SchedulerArgs;
 use limits::Limits;
 use report::{Method, Report, Row};
-use runs::{Place, Runs};
+use runs::{NUM_OUTPUT_TOKENS, Place, Runs};
 
 /// `kvasir bench ttft`.
 #[derive(Args, Debug)]
@@ -83,7 +84,8 @@ fn measure(args: &TtftArgs, engine: &EngineArgs) -> Result<Report, CliError> {
     let mut runs = Runs::new(text, args.repeats, &bar);
     let cold = runs.measure(&mut llm, Place::Nowhere)?;
     let device = runs.measure(&mut llm, Place::Device)?;
-    let kv_bytes = llm.kv_bytes_per_token() * runs.num_prompt_tokens() as u64;
+    let kv_bytes_per_token = llm.kv_bytes_per_token();
+    let kv_bytes = kv_bytes_per_token * runs.num_prompt_tokens() as u64;
     let header = (llm.device_name(), llm.numerics_id());
     drop(llm);
 
@@ -92,6 +94,10 @@ fn measure(args: &TtftArgs, engine: &EngineArgs) -> Result<Report, CliError> {
         .map_err(|error| CliError::output(&folder.path().display().to_string(), &error))?;
 
     let cap_bytes = kv_bytes * CAP_PER_KV_BYTE;
+    let builder = match engine.kv_cache_memory_bytes.is_some() || args.scheduler.sizes_kv_cache() {
+        true => builder,
+        false => small(builder, runs.num_prompt_tokens(), kv_bytes_per_token),
+    };
     let host = StoreConfig { host: Some(HostConfig::lru(cap_bytes)), ..StoreConfig::default() };
     let host = runs.measure(&mut build(builder.clone().kv_store(host))?, Place::Host)?;
     let directory = DirectoryConfig::new(folder.path().join("kv"), cap_bytes);
@@ -130,6 +136,17 @@ fn builder(engine: &EngineArgs, scheduler: &SchedulerArgs) -> Result<LlmBuilder,
 
 fn build(builder: LlmBuilder) -> Result<Llm, CliError> {
     builder.build().map_err(|error| engine_error(&error))
+}
+
+/// An engine whose pool of kv_blocks holds the prompt, its answer and little more. So every page of it was used
+/// before anything is measured, as in an engine that has served for a while: what the system takes to give a page
+/// belongs to no load.
+fn small(builder: LlmBuilder, num_prompt_tokens: usize, kv_bytes_per_token: u64) -> LlmBuilder {
+    let max_model_len = num_prompt_tokens + NUM_OUTPUT_TOKENS + 1;
+    let num_tokens = max_model_len + max_model_len / 8 + MAX_BLOCK_SIZE;
+    builder
+        .max_model_len(max_model_len)
+        .kv_cache_memory_bytes(kv_bytes_per_token * num_tokens as u64)
 }
 
 /// One tick for each prompt that is answered, those that only store among them.

@@ -10,7 +10,7 @@ use crate::cli::engine_setup::engine_error;
 use crate::cli::error::CliError;
 
 /// Tokens of an answer: the first, and as many steps of decode as give a steady time.
-const NUM_OUTPUT_TOKENS: usize = 9;
+pub(super) const NUM_OUTPUT_TOKENS: usize = 9;
 
 /// Where the prompt's KV is when a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
