@@ -117,7 +117,7 @@ fn write_values<const N: usize>(
     let mut slot = slots.start;
     while let Some(row) = rows.next() {
         let column = &mut head[layout.v_offset(slot, 0)..];
-        let second = if slot % 2 == 0 { rows.next() } else { None };
+        let second = if slot.is_multiple_of(2) { rows.next() } else { None };
         slot += 1 + usize::from(second.is_some());
         match second {
             Some(second) => {
