@@ -338,8 +338,9 @@ impl ObjectTier {
 
     /// Takes what others wrote and removed.
     fn list(&self) -> Result<(), Error> {
+        let listing = self.index().begin_listing();
         let listed: BTreeMap<ChunkKey, u64> = self.bucket.list()?.into_iter().collect();
-        self.index().take_listing(&listed);
+        self.index().take_listing(&listing, &listed);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ mod tenants;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use index::Index;
+pub use index::{Index, Listing};
 pub use lfu::Lfu;
 pub use pins::Pins;
 pub use s3_fifo::S3Fifo;

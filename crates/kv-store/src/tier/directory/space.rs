@@ -108,6 +108,7 @@ impl DirectoryTier {
     fn look(&self, space: &mut Space) -> io::Result<Taken> {
         let (reserved_bytes, staged_bytes) = self.take_attendance(&mut space.members)?;
         let mut physical_bytes = staged_bytes;
+        let listing = lock(&self.index).begin_listing();
         let mut listed = BTreeMap::new();
         for shard in self.layout.shards() {
             for file in self.disk.list(&shard)? {
@@ -120,7 +121,7 @@ impl DirectoryTier {
         for file in self.disk.list(&self.layout.quarantine)? {
             physical_bytes += file.physical_bytes;
         }
-        lock(&self.index).take_listing(&listed);
+        lock(&self.index).take_listing(&listing, &listed);
         Ok(Taken { physical_bytes, reserved_bytes })
     }
 
