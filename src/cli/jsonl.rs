@@ -405,8 +405,8 @@ mod tests {
         .unwrap();
         let expected = vec![Message::new("system", "s"), Message::new("user", "u")];
         assert_eq!(request.prompt, Prompt::Messages(expected));
-        let error = message(r#"{"messages": [{"role": "user", "content": "u", "name": "x"}]}"#);
-        assert!(error.contains("messages[0]") && error.contains("`name`"), "{error}");
+        let error = message(r#"{"messages": [{"role": "user", "content": "u", "mood": "x"}]}"#);
+        assert!(error.contains("messages[0]") && error.contains("`mood`"), "{error}");
     }
 
     #[test]
