@@ -186,11 +186,14 @@ impl HttpArgs {
     }
 }
 
+/// A year. The sum of a point in time and any duration at all may be none.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "it must be a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("it must be more than 0 seconds".to_owned()),
+        Ok(duration) if !duration.is_zero() && duration <= LONGEST_TIMEOUT => Ok(duration),
+        _ => Err("it must be more than 0 seconds, and no more than a year".to_owned()),
     }
 }
 
@@ -221,5 +224,19 @@ fn serve_error(error: &ServeError) -> CliError {
         ServeError::Engine(error) => engine_setup::engine_error(error),
         ServeError::Io(_) => CliError::from_internal_error(error),
         error => CliError::from_usage_error(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_a_time_that_can_pass() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds("31536000"), Ok(LONGEST_TIMEOUT));
+        for text in ["0", "-1", "1e-12", "31536001", "1e19", "1e300", "inf", "nan", "", "1s"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
     }
 }
