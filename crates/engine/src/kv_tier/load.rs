@@ -1,6 +1,6 @@
 //! Loads: from chunks of the store to kv_blocks of a waiting sequence.
 //!
-//! A chunk in memory is read in pieces of some layers: while a thread of the store copies and verifies one, the engine's
+//! A chunk in memory is read in pieces of some layers: while a thread of the store verifies one where it lies, the engine's
 //! writes the one before it to the kv_blocks, out of the processor's cache. Chunks from farther away are read as a
 //! whole, for they go into memory on the way. While others compute, only a bounded share of each step goes into
 //! writing.
@@ -234,9 +234,8 @@ impl KvTier {
                     if self.reads.len() >= MAX_READS {
                         return;
                     }
-                    let num_bytes = self.shape.layers_range(layers.clone(), chunk.tokens.len());
-                    let mut buffer = self.buffers.pop().unwrap_or_default();
-                    buffer.resize(num_bytes.len(), 0);
+                    let bytes = self.shape.layers_range(layers.clone(), chunk.tokens.len());
+                    let buffer = buffer_of(self.buffers.pop().unwrap_or_default(), bytes.len());
                     let request = Request::Load { key: chunk.key, layers: layers.clone(), buffer };
                     // If its queue is full, later.
                     let Ok(ticket) = self.store.submit(request) else { return };
@@ -351,7 +350,7 @@ impl KvTier {
             return;
         }
         let piece = self.reads.remove(&ticket);
-        let Done::Loaded { lookup, buffer } = done else {
+        let Done::Loaded { lookup, loaded } = done else {
             // Whoever read it panicked.
             if let Some(Piece { seq_id, chunk_idx, .. }) = piece
                 && let Some(load) = self.loads.get_mut(&seq_id)
@@ -373,7 +372,7 @@ impl KvTier {
                 Lookup::Hit(found) => {
                     chunk.found_in = chunk.found_in.max(Some(found.tier));
                     let place = Place { table: &table, wanted: &load.tokens, chunk: &chunk.tokens };
-                    write(device, kv_cache, &self.shape, &place, layers, &buffer).is_ok()
+                    write(device, kv_cache, &self.shape, &place, layers, loaded.bytes()).is_ok()
                 }
                 _ => false,
             };
@@ -386,9 +385,19 @@ impl KvTier {
             }
         }
         if self.buffers.len() < MAX_READS {
-            self.buffers.push(buffer);
+            self.buffers.push(loaded.into_buffer());
         }
     }
+}
+
+/// A buffer of so many bytes, the old one where that is large enough. A new one has no pages until it is written to: a
+/// tier that lends leaves it alone.
+fn buffer_of(mut old: Vec<u8>, num_bytes: usize) -> Vec<u8> {
+    if old.capacity() < num_bytes {
+        return vec![0; num_bytes];
+    }
+    old.resize(num_bytes, 0);
+    old
 }
 
 /// Whether a sequence that loads has nothing to compute meanwhile.
@@ -417,7 +426,7 @@ fn write<D: Device>(
     shape: &ChunkShape,
     Place { table, wanted, chunk }: &Place<'_>,
     layers: Range<usize>,
-    buffer: &[u8],
+    bytes: &[u8],
 ) -> Result<(), OpError> {
     let first_token = chunk.start.max(wanted.start);
     let num_tokens = chunk.end.min(wanted.end) - first_token;
@@ -425,7 +434,7 @@ fn write<D: Device>(
     let rows = (first_token - chunk.start) * row_bytes
         ..(first_token - chunk.start + num_tokens) * row_bytes;
     let mut part = Vec::new();
-    for (layer_idx, layer) in layers.zip(buffer.chunks_exact(shape.layer_bytes(chunk.len()))) {
+    for (layer_idx, layer) in layers.zip(bytes.chunks_exact(shape.layer_bytes(chunk.len()))) {
         let run = KvRun { layer_idx, block_table: table, first_token, num_tokens };
         if num_tokens == chunk.len() {
             device.write_kv_run(kv_cache, &run, layer)?;

@@ -13,12 +13,12 @@ use std::time::Duration;
 use engine_core::request::TokenId;
 
 pub use config::{StoreConfig, StoreError};
-pub use workers::{Completion, Done, Request, SubmitError, Ticket};
+pub use workers::{Completion, Done, Loaded, Request, SubmitError, Ticket};
 
 use crate::counters::TierStats;
 use crate::keys::{self, ChunkKey, ChunkOf, Salt, TenantTag};
 use crate::outcome::{ChunkMeta, Lookup, Miss, Put, Reject, TierKind};
-use crate::tier::{Chunk, Expected, Tier, Usage};
+use crate::tier::{Chunk, Expected, Lent, Tier, Usage};
 use workers::Workers;
 
 /// A chunk that a prompt begins with, and the nearest tier that may have it.
@@ -197,19 +197,42 @@ impl Shared {
     }
 
     fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+        let read = |tier: &dyn Tier, out: &mut [u8]| (tier.get(key, layers.clone(), out), None);
+        self.nearest_read(key, &layers, out, read).0
+    }
+
+    fn get_or_lend(
+        &self,
+        key: &ChunkKey,
+        layers: Range<usize>,
+        out: &mut [u8],
+    ) -> (Lookup, Option<Lent>) {
+        let read = |tier: &dyn Tier, out: &mut [u8]| tier.get_or_lend(key, layers.clone(), out);
+        self.nearest_read(key, &layers, out, read)
+    }
+
+    /// Reads from one tier after the other until one gives the layers.
+    fn nearest_read(
+        &self,
+        key: &ChunkKey,
+        layers: &Range<usize>,
+        out: &mut [u8],
+        read: impl Fn(&dyn Tier, &mut [u8]) -> (Lookup, Option<Lent>),
+    ) -> (Lookup, Option<Lent>) {
         let mut outcome = Lookup::Miss(Miss::Absent);
         for (i, tier) in self.tiers.iter().enumerate() {
-            let lookup = tier.get(key, layers.clone(), out);
+            let (lookup, lent) = read(&**tier, out);
             match (&lookup, &outcome) {
                 (Lookup::Hit(found), _) => {
                     let is_whole = layers.len() == self.expected.shape.num_layers as usize;
                     if is_whole && self.config.promote && i > 0 {
                         let digests = Arc::clone(&found.layer_digests);
                         let meta = found.meta.clone();
-                        let chunk = Chunk::from_found(*key, meta, out.to_vec(), digests);
+                        let bytes = lent.as_deref().unwrap_or(out).to_vec();
+                        let chunk = Chunk::from_found(*key, meta, bytes, digests);
                         self.promote(&Arc::new(chunk), i);
                     }
-                    return lookup;
+                    return (lookup, lent);
                 }
                 // Of several tiers' reasons the worst is told.
                 (Lookup::Corrupt(_), _) | (Lookup::Miss(_), Lookup::Miss(Miss::Absent)) => {
@@ -218,7 +241,7 @@ impl Shared {
                 (Lookup::Miss(_), _) => {}
             }
         }
-        outcome
+        (outcome, None)
     }
 
     /// Brings a chunk to the nearest tier.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::{NewChunk, Puts, Shared};
 use crate::keys::ChunkKey;
 use crate::outcome::Lookup;
-use crate::tier::{Chunk, MAINTENANCE_MS};
+use crate::tier::{Chunk, Lent, MAINTENANCE_MS};
 
 /// Chunks that may wait for tiers behind the nearest: they are in memory.
 const MAX_BEHIND: usize = 64;
@@ -26,7 +26,7 @@ pub enum Request {
         key: ChunkKey,
         /// Which layers.
         layers: Range<usize>,
-        /// As long as they are.
+        /// As long as they are; for tiers that lend nothing.
         buffer: Vec<u8>,
     },
     /// Write a chunk to every tier.
@@ -64,10 +64,10 @@ pub struct Completion {
 pub enum Done {
     /// Of a load.
     Loaded {
-        /// Whether the buffer holds the layers.
+        /// Whether the layers were found.
         lookup: Lookup,
-        /// The request's buffer.
-        buffer: Vec<u8>,
+        /// The layers.
+        loaded: Loaded,
     },
     /// Of a store.
     Stored(Puts),
@@ -75,6 +75,25 @@ pub enum Done {
     Prefetched(Lookup),
     /// A defect of the store ended the work; nothing was read, and nothing is promised.
     Panicked,
+}
+
+/// The layers of a hit: in the request's buffer, or where they lie in a tier's memory, without a copy.
+#[derive(Debug)]
+pub struct Loaded {
+    buffer: Vec<u8>,
+    lent: Option<Lent>,
+}
+
+impl Loaded {
+    /// The layers' verified bytes; nothing of use if the lookup was no hit.
+    pub fn bytes(&self) -> &[u8] {
+        self.lent.as_deref().unwrap_or(&self.buffer)
+    }
+
+    /// The request's buffer, for another.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
 }
 
 /// A request that was not taken.
@@ -255,8 +274,8 @@ fn work(shared: &Shared, queue: &Queue) {
 fn execute(shared: &Shared, request: Request, may_fall_behind: bool) -> (Done, Option<Arc<Chunk>>) {
     match request {
         Request::Load { key, layers, mut buffer } => {
-            let lookup = shared.get(&key, layers, &mut buffer);
-            (Done::Loaded { lookup, buffer }, None)
+            let (lookup, lent) = shared.get_or_lend(&key, layers, &mut buffer);
+            (Done::Loaded { lookup, loaded: Loaded { buffer, lent } }, None)
         }
         Request::Store { chunk, bytes } if shared.config.write_back && may_fall_behind => {
             let (puts, behind) = shared.put_near(chunk, bytes);

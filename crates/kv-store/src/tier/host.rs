@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Chunk, Expected, Tier, Usage, tokens_of};
+use super::{Chunk, Expected, Lent, Tier, Usage, tokens_of};
 use crate::clock::Clock;
 use crate::counters::{Counters, TierStats};
-use crate::digest::copy_and_digest;
+use crate::digest::{Digest, copy_and_digest};
 use crate::eviction::{Admission, Entry, EvictionPolicy, PolicyFactory, lru};
 use crate::keys::ChunkKey;
 use crate::outcome::{Corruption, Found, Lookup, Miss, Put, Reject, TierKind};
@@ -29,8 +29,8 @@ impl HostConfig {
     }
 }
 
-/// Chunks in host memory, under a byte cap. What is read is verified in the reader's buffer: memory errs too,
-/// and a bug that writes into the tier must not become an answer.
+/// Chunks in host memory, under a byte cap. What is read is verified in the reader's buffer, and what is lent where it
+/// lies, just before: memory errs too, and a bug that writes into the tier must not become an answer.
 pub struct HostTier {
     expected: Arc<Expected>,
     clock: Arc<dyn Clock>,
@@ -72,36 +72,66 @@ impl HostTier {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+    /// Finds layers that are `num_bytes` long, and asks for each whether it is what was sealed, with the place where it
+    /// begins among them and its digest.
+    fn read(
+        &self,
+        key: &ChunkKey,
+        layers: Range<usize>,
+        num_bytes: usize,
+        mut is_exact: impl FnMut(usize, &[u8], Digest) -> bool,
+    ) -> Result<Arc<Chunk>, Lookup> {
         let shape = &self.expected.shape;
-        let num_tokens = match tokens_of(shape, &layers, out.len()) {
-            Ok(num_tokens) => num_tokens,
-            Err(miss) => return Lookup::Miss(miss),
-        };
-        let Some(chunk) = self.inner().find(key) else { return Lookup::Miss(Miss::Absent) };
+        let num_tokens = tokens_of(shape, &layers, num_bytes).map_err(Lookup::Miss)?;
+        let chunk = self.inner().find(key).ok_or(Lookup::Miss(Miss::Absent))?;
         if chunk.meta().is_expired(self.clock.unix_ms()) {
             self.remove(key);
-            return Lookup::Miss(Miss::Expired);
+            return Err(Lookup::Miss(Miss::Expired));
         }
         if chunk.meta().num_tokens as usize != num_tokens {
-            return Lookup::Miss(Miss::Request);
+            return Err(Lookup::Miss(Miss::Request));
         }
         let layer_bytes = shape.layer_bytes(num_tokens);
         let from = &chunk.bytes()[shape.layers_range(layers.clone(), num_tokens)];
-        let parts = from.chunks_exact(layer_bytes).zip(out.chunks_exact_mut(layer_bytes));
-        for (layer, (from, to)) in layers.zip(parts) {
-            if self.verification == Verification::Off {
-                to.copy_from_slice(from);
-            } else if copy_and_digest(from, to) != chunk.layer_digests()[layer] {
+        for (i, (layer, from)) in layers.zip(from.chunks_exact(layer_bytes)).enumerate() {
+            if !is_exact(i * layer_bytes, from, chunk.layer_digests()[layer]) {
                 self.remove(key);
-                return Lookup::Corrupt(Corruption::Raw { layer: layer as u32 });
+                return Err(Lookup::Corrupt(Corruption::Raw { layer: layer as u32 }));
             }
         }
-        Lookup::Hit(Found {
-            tier: TierKind::Host,
-            meta: chunk.meta().clone(),
-            layer_digests: Arc::clone(chunk.layer_digests()),
-        })
+        Ok(chunk)
+    }
+
+    fn copy(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
+        let read = self.read(key, layers, out.len(), |start, from, digest| {
+            let to = &mut out[start..][..from.len()];
+            if self.verification == Verification::On {
+                return copy_and_digest(from, to) == digest;
+            }
+            to.copy_from_slice(from);
+            true
+        });
+        read.map_or_else(|lookup| lookup, |chunk| found(&chunk))
+    }
+
+    fn lend(
+        &self,
+        key: &ChunkKey,
+        layers: Range<usize>,
+        num_bytes: usize,
+    ) -> (Lookup, Option<Lent>) {
+        let read = self.read(key, layers.clone(), num_bytes, |_, from, digest| {
+            self.verification == Verification::Off || Digest::of(from) == digest
+        });
+        match read {
+            Ok(chunk) => {
+                let lookup = found(&chunk);
+                let num_tokens = chunk.meta().num_tokens as usize;
+                let bytes = self.expected.shape.layers_range(layers, num_tokens);
+                (lookup, Some(Lent { chunk, bytes }))
+            }
+            Err(lookup) => (lookup, None),
+        }
     }
 
     fn write(&self, chunk: &Arc<Chunk>) -> Put {
@@ -146,6 +176,14 @@ impl HostTier {
     }
 }
 
+fn found(chunk: &Chunk) -> Lookup {
+    Lookup::Hit(Found {
+        tier: TierKind::Host,
+        meta: chunk.meta().clone(),
+        layer_digests: Arc::clone(chunk.layer_digests()),
+    })
+}
+
 impl Inner {
     fn find(&mut self, key: &ChunkKey) -> Option<Arc<Chunk>> {
         let chunk = self.chunks.get(key)?;
@@ -171,7 +209,22 @@ impl Tier for HostTier {
     }
 
     fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup {
-        self.counters.reading(out.len(), || self.read(key, layers, out))
+        self.counters.reading(out.len(), || self.copy(key, layers, out))
+    }
+
+    fn get_or_lend(
+        &self,
+        key: &ChunkKey,
+        layers: Range<usize>,
+        out: &mut [u8],
+    ) -> (Lookup, Option<Lent>) {
+        let mut lent = None;
+        let lookup = self.counters.reading(out.len(), || {
+            let lookup;
+            (lookup, lent) = self.lend(key, layers, out.len());
+            lookup
+        });
+        (lookup, lent)
     }
 
     fn put(&self, chunk: &Arc<Chunk>) -> Put {

@@ -4,7 +4,7 @@ mod decorated;
 mod directory;
 mod host;
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 pub use decorated::{
@@ -91,6 +91,22 @@ impl Chunk {
     }
 }
 
+/// Verified layers of a chunk, read where they lie in memory. The chunk stays there as long as this does, even if its tier
+/// forgets it.
+#[derive(Clone, Debug)]
+pub struct Lent {
+    chunk: Arc<Chunk>,
+    bytes: Range<usize>,
+}
+
+impl Deref for Lent {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.chunk.bytes()[self.bytes.clone()]
+    }
+}
+
 /// How full a tier is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -113,6 +129,17 @@ pub trait Tier: Send + Sync {
     /// Reads a range of layers into `out` and verifies them there. `out` is as long as these layers are in the
     /// chunk, which so says how many tokens it must have.
     fn get(&self, key: &ChunkKey, layers: Range<usize>, out: &mut [u8]) -> Lookup;
+
+    /// As [`Tier::get`], for a reader who needs no copy: a tier that has the chunk in memory verifies the layers there
+    /// and lends them, and `out` only says how long they are.
+    fn get_or_lend(
+        &self,
+        key: &ChunkKey,
+        layers: Range<usize>,
+        out: &mut [u8],
+    ) -> (Lookup, Option<Lent>) {
+        (self.get(key, layers, out), None)
+    }
 
     /// Takes a chunk.
     fn put(&self, chunk: &Arc<Chunk>) -> Put;

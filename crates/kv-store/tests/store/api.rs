@@ -28,6 +28,18 @@ fn put(store: &Store, chunk: &ChunkOf) -> Put {
     store.put(new_chunk(chunk), bytes).of(TierKind::Host).unwrap()
 }
 
+fn sealed(chunk: &ChunkOf) -> Chunk {
+    let meta = ChunkMeta {
+        first_token: chunk.tokens.start as u64,
+        num_tokens: chunk.tokens.len() as u32,
+        tenant: new_chunk(chunk).tenant,
+        created_ms: 0,
+        expires_ms: None,
+    };
+    let bytes = bytes_of(&chunk.key, chunk.tokens.len());
+    Chunk::seal(&SHAPE, chunk.key, meta, bytes).unwrap()
+}
+
 fn assert_exact(store: &Store, chunk: &ChunkOf) {
     let num_tokens = chunk.tokens.len();
     let mut out = vec![0; SHAPE.chunk_bytes(num_tokens)];
@@ -137,14 +149,39 @@ fn bytes_that_changed_in_memory_are_no_answer() {
         let mut damaged = bytes.clone();
         damaged[SHAPE.layer_range(layer, 8).start + 5] ^= 4;
         let digests = Arc::clone(sealed.layer_digests());
-        let damaged = Chunk::from_found(chunk.key, meta.clone(), damaged, digests);
-        assert_eq!(host.put(&Arc::new(damaged)), Put::Stored);
-        let lookup = host.get(&chunk.key, LAYERS, &mut vec![0; SHAPE.chunk_bytes(8)]);
+        let damaged = Chunk::from_found(chunk.key, sealed.meta().clone(), damaged, digests);
+        let damaged = Arc::new(damaged);
+        let mut out = vec![0; SHAPE.chunk_bytes(8)];
         let corruption = Corruption::Raw { layer: layer as u32 };
-        assert!(matches!(lookup, Lookup::Corrupt(c) if c == corruption), "{lookup:?}");
-        assert!(!host.may_have(&chunk.key));
+        for lends in [false, true] {
+            assert_eq!(host.put(&damaged), Put::Stored);
+            let (lookup, lent) = match lends {
+                true => host.get_or_lend(&chunk.key, LAYERS, &mut out),
+                false => (host.get(&chunk.key, LAYERS, &mut out), None),
+            };
+            assert!(matches!(lookup, Lookup::Corrupt(c) if c == corruption), "{lookup:?}");
+            assert!(lent.is_none() && !host.may_have(&chunk.key));
+        }
     }
-    assert_eq!(host.stats().corrupt, 3);
+    assert_eq!(host.stats().corrupt, 6);
+}
+
+#[test]
+fn what_a_tier_lent_outlives_it_there() {
+    let host = HostTier::new(&HostConfig::lru(1 << 20), expected(), StoreConfig::default().clock);
+    let store = Store::open(config(1), identity(1), SHAPE).unwrap();
+    let chunk = store.chunks_of(&Salt::shared(), &prompt(8)).remove(0);
+    let bytes = bytes_of(&chunk.key, 8);
+    host.put(&Arc::new(sealed(&chunk)));
+    let range = SHAPE.layers_range(1..3, 8);
+    let mut untouched = vec![0xee; range.len()];
+    let (lookup, lent) = host.get_or_lend(&chunk.key, 1..3, &mut untouched);
+    host.remove(&chunk.key);
+    assert!(lookup.is_hit() && !host.may_have(&chunk.key));
+    assert!(untouched.iter().all(|&byte| byte == 0xee), "nothing was copied");
+    assert_eq!(*lent.unwrap(), bytes[range]);
+    let (lookup, lent) = host.get_or_lend(&chunk.key, 1..3, &mut untouched);
+    assert!(matches!(lookup, Lookup::Miss(Miss::Absent)) && lent.is_none());
 }
 
 #[test]
@@ -215,9 +252,9 @@ fn workers_complete_every_ticket() {
     completions.sort_by_key(|completion| completion.ticket);
     for ((ticket, key, layer), completion) in tickets.iter().zip(&completions) {
         assert_eq!(*ticket, completion.ticket);
-        let Done::Loaded { lookup, buffer } = &completion.done else { panic!("{completion:?}") };
+        let Done::Loaded { lookup, loaded } = &completion.done else { panic!("{completion:?}") };
         assert!(lookup.is_hit());
-        assert_eq!(*buffer, bytes_of(key, 8)[SHAPE.layer_range(*layer, 8)]);
+        assert_eq!(*loaded.bytes(), bytes_of(key, 8)[SHAPE.layer_range(*layer, 8)]);
     }
 }
 

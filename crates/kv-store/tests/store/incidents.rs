@@ -189,8 +189,8 @@ fn w04_w05_w10_one_failed_part_neither_hides_nor_harms_the_others() {
     for ((ticket, layer), completion) in tickets.into_iter().zip(completions) {
         assert_eq!(ticket, completion.ticket);
         // The buffer was the store's until now: no late write can reach its next owner.
-        let Done::Loaded { lookup, buffer } = completion.done else { panic!("not a load") };
-        let exact = buffer == bytes_of(&chunk.key, 8)[SHAPE.layer_range(layer, 8)];
+        let Done::Loaded { lookup, loaded } = completion.done else { panic!("not a load") };
+        let exact = *loaded.bytes() == bytes_of(&chunk.key, 8)[SHAPE.layer_range(layer, 8)];
         match ticket.0 {
             0 | 1 => assert!(lookup.is_hit() && exact),
             2 => assert!(matches!(lookup, Lookup::Corrupt(Corruption::Encoded { layer: 1 }))),
