@@ -91,7 +91,7 @@ impl KvRun<'_> {
     }
 
     /// The pieces of the run in the kv_blocks at `places` of its table, which
-    /// [`KvRun::table_range`] contains.
+    /// [`KvRun::table_range`] contains: head by head, as the bytes lie.
     pub fn pieces(
         &self,
         shape: &KvCacheShape,
@@ -100,10 +100,10 @@ impl KvRun<'_> {
         let KvRun { block_table, first_token, num_tokens, .. } = *self;
         let KvCacheShape { block_size, num_kv_heads, .. } = *shape;
         let token_bytes = shape.head_dim * shape.dtype.size_bytes();
-        places.flat_map(move |place| {
-            let first = first_token.max(place * block_size);
-            let end = (first_token + num_tokens).min((place + 1) * block_size);
-            (0..num_kv_heads).map(move |kv_head_idx| {
+        (0..num_kv_heads).flat_map(move |kv_head_idx| {
+            places.clone().map(move |place| {
+                let first = first_token.max(place * block_size);
+                let end = (first_token + num_tokens).min((place + 1) * block_size);
                 let bytes = |part: usize| {
                     let row = (2 * kv_head_idx + part) * num_tokens + (first - first_token);
                     row * token_bytes..(row + end - first) * token_bytes

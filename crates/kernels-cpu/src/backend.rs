@@ -246,7 +246,7 @@ impl Device for KernelsCpu {
         data: &[u8],
     ) -> Result<(), OpError> {
         run.check("write_kv_run", &kv_cache.layout.shape, data.len())?;
-        kv_cache.write_run(run, data);
+        kv_cache.write_run(&self.kernels, run, data);
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     store_bf16,
     widen_fp8,
     round_f16,
+    place_kv: None,
 };
 
 /// f32 lanes of one register.

@@ -4,7 +4,9 @@ use std::arch::x86_64::*;
 
 use crate::fp8::Widen;
 
-use super::{EXP2_POLY, Finish, Kernels, LANES, SoftmaxRow, TILE_COLS, Tile, dispatch_tile};
+use super::{
+    EXP2_POLY, Finish, Kernels, LANES, PlaceKv, SoftmaxRow, TILE_COLS, Tile, dispatch_tile,
+};
 
 pub(super) const KERNELS: Kernels = Kernels {
     native_bf16: true,
@@ -17,7 +19,11 @@ pub(super) const KERNELS: Kernels = Kernels {
     store_bf16,
     widen_fp8,
     round_f16,
+    place_kv: Some(PLACE_KV),
 };
+
+const PLACE_KV: PlaceKv =
+    PlaceKv { keys: place_keys, values: place_values, finish: finish_placing };
 
 macro_rules! tile_kernel {
     ($name:ident, $kernel:ident, $b_load:expr, $a_load:expr, $multiply_add:expr) => {
@@ -259,4 +265,81 @@ unsafe fn round_f16(x: &mut [f32]) {
         // SAFETY: masked to the chunk.
         unsafe { _mm512_mask_storeu_ps(x.as_mut_ptr(), mask, _mm512_cvtph_ps(narrow)) };
     }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn place_keys(rows: &[[u8; 4]], num_groups: usize, block_size: usize, head: *mut [u8; 4]) {
+    assert!(rows.len() == LANES * num_groups && num_groups.is_multiple_of(LANES));
+    debug_assert!(head.addr().is_multiple_of(size_of::<__m512i>()));
+    for first in (0..num_groups).step_by(LANES) {
+        let mut square = [_mm512_setzero_si512(); LANES];
+        for (row, lanes) in square.iter_mut().enumerate() {
+            // SAFETY: `rows` has this row, and 16 groups of it from `first` on.
+            *lanes =
+                unsafe { _mm512_loadu_si512(rows.as_ptr().add(row * num_groups + first).cast()) };
+        }
+        for (group, lanes) in transpose(square).into_iter().enumerate() {
+            // SAFETY: the line of this group is inside the kv_block and aligned, says the caller.
+            unsafe { _mm512_stream_si512(head.add((first + group) * block_size).cast(), lanes) };
+        }
+    }
+}
+
+/// 16 × 16 words, rows to columns: pairs of rows, then fours, eights and all.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose(rows: [__m512i; LANES]) -> [__m512i; LANES] {
+    let mut twos = rows;
+    for (two, row) in twos.chunks_exact_mut(2).zip(rows.chunks_exact(2)) {
+        two[0] = _mm512_unpacklo_epi32(row[0], row[1]);
+        two[1] = _mm512_unpackhi_epi32(row[0], row[1]);
+    }
+    let mut fours = twos;
+    for (four, two) in fours.chunks_exact_mut(4).zip(twos.chunks_exact(4)) {
+        four[0] = _mm512_unpacklo_epi64(two[0], two[2]);
+        four[1] = _mm512_unpackhi_epi64(two[0], two[2]);
+        four[2] = _mm512_unpacklo_epi64(two[1], two[3]);
+        four[3] = _mm512_unpackhi_epi64(two[1], two[3]);
+    }
+    let mut columns = fours;
+    for i in 0..4 {
+        // Lane l of `fours[4 r + i]` has rows 4 r.. of column 4 l + i.
+        let [a, b, c, d] = [fours[i], fours[4 + i], fours[8 + i], fours[12 + i]];
+        let (ab_even, ab_odd) =
+            (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
+        let (cd_even, cd_odd) =
+            (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d));
+        columns[i] = _mm512_shuffle_i32x4::<0x88>(ab_even, cd_even);
+        columns[4 + i] = _mm512_shuffle_i32x4::<0x88>(ab_odd, cd_odd);
+        columns[8 + i] = _mm512_shuffle_i32x4::<0xdd>(ab_even, cd_even);
+        columns[12 + i] = _mm512_shuffle_i32x4::<0xdd>(ab_odd, cd_odd);
+    }
+    columns
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn place_values(first: &[[u8; 2]], second: &[[u8; 2]], out: *mut [u8; 2]) {
+    const HALVES: usize = 2 * LANES;
+    assert!(first.len() == second.len() && first.len().is_multiple_of(HALVES));
+    debug_assert!(out.addr().is_multiple_of(size_of::<__m512i>()));
+    let low: [u16; HALVES] = std::array::from_fn(|i| (i / 2 + i % 2 * HALVES) as u16);
+    // SAFETY: 64 bytes.
+    let low = unsafe { _mm512_loadu_si512(low.as_ptr().cast()) };
+    let high = _mm512_add_epi16(low, _mm512_set1_epi16(LANES as i16));
+    for at in (0..first.len()).step_by(HALVES) {
+        // SAFETY: both rows have 32 elements from `at` on; `out` has twice as many from twice there on and is aligned,
+        // says the caller.
+        unsafe {
+            let a = _mm512_loadu_si512(first.as_ptr().add(at).cast());
+            let b = _mm512_loadu_si512(second.as_ptr().add(at).cast());
+            let out = out.add(2 * at).cast::<__m512i>();
+            _mm512_stream_si512(out, _mm512_permutex2var_epi16(a, low, b));
+            _mm512_stream_si512(out.add(1), _mm512_permutex2var_epi16(a, high, b));
+        }
+    }
+}
+
+fn finish_placing() {
+    // SAFETY: every x86-64 has SSE.
+    unsafe { _mm_sfence() };
 }

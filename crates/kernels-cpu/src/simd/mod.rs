@@ -110,6 +110,22 @@ pub(crate) struct Kernels {
     pub(crate) widen_fp8: unsafe fn(table: &Widen, codes: &[u8], out: &mut [u16]),
     /// `x[i]` rounded to binary16 and widened, in place.
     pub(crate) round_f16: unsafe fn(x: &mut [f32]),
+    /// Where it has them.
+    pub(crate) place_kv: Option<PlaceKv>,
+}
+
+/// Copies from canonical rows to a kv_block that go past the caches: what is written is much, and not read soon.
+/// Unsafe for the features of the path, and for what is written to: whole lines, aligned, inside the kv_block.
+#[derive(Clone, Copy)]
+pub(crate) struct PlaceKv {
+    /// 16 rows of `num_groups` groups, a multiple of 16, to the column of `head` that they are in each line of
+    /// `block_size` groups.
+    pub(crate) keys:
+        unsafe fn(rows: &[[u8; 4]], num_groups: usize, block_size: usize, head: *mut [u8; 4]),
+    /// Two rows, of a multiple of 32 elements, by turns.
+    pub(crate) values: unsafe fn(first: &[[u8; 2]], second: &[[u8; 2]], out: *mut [u8; 2]),
+    /// Behind the last copy: lets other threads see all.
+    pub(crate) finish: fn(),
 }
 
 impl Kernels {

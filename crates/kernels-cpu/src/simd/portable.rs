@@ -18,6 +18,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     store_bf16,
     widen_fp8,
     round_f16,
+    place_kv: None,
 };
 
 type Lanes = [f32; LANES];
