@@ -2,10 +2,19 @@
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use engine::hub::Progress;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+
+/// All that are shown.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Writes to stderr with no bar in the way.
+pub(crate) fn beside<T>(write: impl FnOnce() -> T) -> T {
+    BARS.suspend(write)
+}
 
 /// A bar for each file that is fetched.
 #[derive(Debug)]
@@ -34,6 +43,7 @@ impl Progress for DownloadBars {
                 .with_style(style("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")),
             None => ProgressBar::new_spinner().with_style(style("{spinner} {msg} {bytes}")),
         };
+        let bar = BARS.add(bar);
         bar.set_message(file.to_owned());
         bar.enable_steady_tick(Duration::from_millis(100));
         *self.bar.borrow_mut() = Some(bar);
@@ -52,21 +62,19 @@ impl Progress for DownloadBars {
     }
 
     fn note(&self, message: &str) {
-        match &*self.bar.borrow() {
-            Some(bar) => bar.suspend(|| eprintln!("{message}")),
-            None => eprintln!("{message}"),
-        }
+        beside(|| eprintln!("{message}"));
     }
 }
 
 /// A bar over `total` of something; silent unless stderr is a terminal.
 pub(crate) fn counting(total: u64, what: &str) -> ProgressBar {
-    ProgressBar::new(total).with_style(style(&format!("{{bar:30}} {{pos}}/{{len}} {what} {{eta}}")))
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {what} {{eta}}");
+    BARS.add(ProgressBar::new(total)).with_style(style(&template))
 }
 
 /// A bar over bytes; silent unless stderr is a terminal.
 pub(crate) fn bytes(what: &str) -> ProgressBar {
-    ProgressBar::new(0)
+    BARS.add(ProgressBar::new(0))
         .with_style(style("{msg} {bar:30} {bytes}/{total_bytes} {eta}"))
         .with_message(what.to_owned())
 }

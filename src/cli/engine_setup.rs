@@ -25,7 +25,7 @@ pub(crate) struct EngineSetup<'a> {
 /// Finds the model, fetching it if need be, and loads it.
 pub(crate) fn load(setup: &EngineSetup<'_>) -> Result<Llm, CliError> {
     let llm = builder(setup)?.build().map_err(|error| engine_error(&error))?;
-    llm.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+    llm.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(llm)
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn builder(setup: &EngineSetup<'_>) -> Result<LlmBuilder, CliError> {
     let mut builder = Llm::builder(path)
         .backend(engine.backend.into())
         .pins(engine.pins.clone())
-        .kernel_log(|line| eprintln!("{line}"))
+        .kernel_log(|line| tracing::info!("{line}"))
         .logprobs_mode(setup.logprobs_mode);
     if let Some(isa) = engine.cpu_isa.isa() {
         builder = builder.cpu_isa(isa);

@@ -52,11 +52,10 @@ impl KvStoreArgs {
         }
         let Some(resolved) = read else { return Ok(builder) };
         for note in &resolved.notes {
-            let level = match note.level {
-                Level::Info => "kv store",
-                Level::Warning | Level::Error => "warning: kv store",
-            };
-            eprintln!("{level}: {}", note.text);
+            match note.level {
+                Level::Info => tracing::info!("kv store: {}", note.text),
+                Level::Warning | Level::Error => tracing::warn!("kv store: {}", note.text),
+            }
         }
         Ok(builder.kv_config(resolved.config).open_kv_store_with(open))
     }

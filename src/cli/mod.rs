@@ -16,6 +16,7 @@ mod inspect;
 mod jsonl;
 mod kernels;
 mod kv_store_args;
+mod log;
 mod manual;
 mod output;
 mod output_line;
@@ -32,7 +33,8 @@ mod summary;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Command as Definition, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Args, Command as Definition, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use args::GenerateArgs;
 use calibrate::CalibrateArgs;
@@ -95,7 +97,22 @@ pub(crate) fn main() -> ExitCode {
 
 /// All that can be asked for.
 fn definition() -> Definition {
-    config::with_config_args(Cli::command())
+    config::with_config_args(log::with_log_args(Cli::command()))
+}
+
+/// `command` with the options of `A`, and its own words on what it does.
+fn with_args<A: Args>(command: Definition) -> Definition {
+    let about = Resettable::from(command.get_about().cloned());
+    let long_about = Resettable::from(command.get_long_about().cloned());
+    A::augment_args(command).about(about).long_about(long_about)
+}
+
+/// `command`, if no others are below it, or all those, changed.
+fn for_leaves(command: Definition, change: &dyn Fn(Definition) -> Definition) -> Definition {
+    if !command.has_subcommands() {
+        return change(command);
+    }
+    command.mut_subcommands(|command| for_leaves(command, change))
 }
 
 fn run() -> Result<(), CliError> {
@@ -126,8 +143,19 @@ fn run() -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     #[test]
     fn the_definition_of_the_arguments_is_sound() {
         super::definition().debug_assert();
+    }
+
+    #[test]
+    fn options_that_many_commands_have_leave_them_their_words() {
+        let (with, without) = (super::definition(), super::Cli::command());
+        for command in without.get_subcommands() {
+            let about = with.find_subcommand(command.get_name()).map(|found| found.get_about());
+            assert_eq!(about, Some(command.get_about()), "{}", command.get_name());
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! `kvasir serve`: the OpenAI API over one model.
 
-use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -155,9 +154,8 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<(), CliError> {
         .block_on(async {
             let server = Server::bind(llm, config).await?;
             let url = server.url()?;
-            // Whoever started the server may not read what it says.
-            let _ = writeln!(io::stderr(), "{} on {device}", args.engine.model);
-            let _ = writeln!(io::stderr(), "listening on {url}");
+            tracing::info!(model = args.engine.model, device, "serving");
+            tracing::info!("listening on {url}");
             server.serve(asked_to_stop()).await
         })
         .map_err(|error| serve_error(&error))

@@ -13,6 +13,7 @@ mod generate;
 mod golden_model;
 mod kernels;
 mod kv_store;
+mod logs;
 mod manual;
 mod plan;
 mod presets;

@@ -3,6 +3,7 @@
 #[path = "../golden_model/mod.rs"]
 mod golden_model;
 mod limits;
+mod logs;
 mod responses;
 mod running;
 mod soak;

@@ -3,8 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -19,7 +18,8 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// A server on a free port; it is killed when it is dropped.
 pub struct Running {
     process: Child,
-    has_panicked: Arc<AtomicBool>,
+    /// Lines of its standard error.
+    said: Arc<Mutex<Vec<String>>>,
     url: String,
     agent: Agent,
 }
@@ -62,19 +62,20 @@ pub fn serve_model(model: impl AsRef<OsStr>, args: &[&str]) -> Running {
     command.arg("serve").arg(model).args(["--served-model-name", "smollm2", "--port", "0"]);
     command.args(args);
     let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut first = Vec::new();
     let url = loop {
-        let line = said.next().expect("it says where it listens, or why not").unwrap();
-        if let Some(url) = line.strip_prefix("listening on ") {
-            break url.to_owned();
+        first.push(lines.next().expect("it says where it listens, or why not").unwrap());
+        if let Some(url) = first.last().and_then(|line| listening_on(line)) {
+            break url;
         }
     };
     // Whatever else it says must not fill the pipe.
-    let has_panicked = Arc::new(AtomicBool::new(false));
-    let tell = Arc::clone(&has_panicked);
+    let said = Arc::new(Mutex::new(first));
+    let kept = Arc::clone(&said);
     std::thread::spawn(move || {
-        for line in said.map_while(Result::ok) {
-            tell.fetch_or(line.contains("panicked"), Ordering::Relaxed);
+        for line in lines.map_while(Result::ok) {
+            kept.lock().unwrap().push(line);
         }
     });
     let agent = Agent::config_builder()
@@ -82,7 +83,13 @@ pub fn serve_model(model: impl AsRef<OsStr>, args: &[&str]) -> Running {
         .timeout_global(Some(PATIENCE))
         .build()
         .new_agent();
-    Running { process, has_panicked, url, agent }
+    Running { process, said, url, agent }
+}
+
+/// Where a server listens, if this line of its log says it, as text or as JSON.
+pub fn listening_on(line: &str) -> Option<String> {
+    let (_, url) = line.split_once("listening on ")?;
+    url.split('"').next().map(str::to_owned)
 }
 
 impl Running {
@@ -96,7 +103,12 @@ impl Running {
 
     /// Whether a thread of it has panicked.
     pub fn has_panicked(&self) -> bool {
-        self.has_panicked.load(Ordering::Relaxed)
+        self.said().iter().any(|line| line.contains("panicked"))
+    }
+
+    /// The lines of its log so far.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     /// Host and port.

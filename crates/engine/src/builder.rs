@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_core::config::ModelConfig;
 use engine_core::device::KvCacheShape;
@@ -404,8 +404,15 @@ impl LlmBuilder {
         })?;
         shape.num_blocks = scheduler.config().num_blocks;
         check_kv_format(&mut ops, shape)?;
+        let start = Instant::now();
         let device_model = Model::load(&mut ops, model.checkpoint(), max_model_len)?;
+        let seconds = start.elapsed().as_secs_f64();
+        tracing::info!(model = %self.model.display(), numerics_id, seconds, "the weights are loaded");
         let kv_cache = ops.alloc_kv_cache(shape, &scales)?;
+        let (num_blocks, block_size) = (shape.num_blocks, shape.block_size);
+        let (num_tokens, bytes) =
+            (num_blocks * block_size, num_blocks as u64 * shape.block_bytes());
+        tracing::info!(num_blocks, block_size, num_tokens, bytes, "the KV cache is allocated");
         let mut warnings: Vec<String> = warning.into_iter().collect();
         let is_asked = self.kv_store.is_asked() || self.record.is_some() || self.is_identified;
         let lossy_codec = self.kv_store.lossy_codec()?;

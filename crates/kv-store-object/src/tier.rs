@@ -172,6 +172,7 @@ impl ObjectTier {
         // If it cannot be moved, the next reader tries again.
         if self.bucket.set_aside(key).is_ok_and(|was_there| was_there) {
             self.counters.quarantined.fetch_add(1, Relaxed);
+            tracing::warn!(tier = "object", %key, "a damaged record is set aside; its KV is computed again");
         }
         self.index().remove(key);
     }

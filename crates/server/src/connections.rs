@@ -64,15 +64,23 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => drop(tokio::spawn(shared.clone().answer(stream, place))),
-                Err(_) => drop(tokio::spawn(turn_away(stream, shared.tls.is_some()))),
+                Err(_) => {
+                    tracing::debug!("a client is turned away: all connections are taken");
+                    drop(tokio::spawn(turn_away(stream, shared.tls.is_some())));
+                }
             },
             Err(error) if is_of_connection(&error) => {}
-            Err(_) => time::sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                tracing::warn!(%error, "the system gives no connection; tried again");
+                time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
     drop((listener, end));
     // All places are free when the last connection is gone.
     let all = u32::try_from(shared.limits.max_num_connections).unwrap_or(u32::MAX);
+    let num_connections = shared.limits.max_num_connections - places.available_permits();
+    tracing::info!(num_connections, "asked to stop; what is in progress is answered");
     let _ = places.acquire_many(all).await;
 }
 

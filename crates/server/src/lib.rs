@@ -27,6 +27,7 @@ mod metrics;
 mod openai;
 mod operations;
 mod request_id;
+mod request_log;
 mod server;
 mod tls;
 mod tools;

@@ -118,6 +118,7 @@ impl Server {
         connections::serve(listener, router, app.config.limits, tls, shutdown).await;
         // The engine's thread is waited for, which must not hold up a thread of the runtime.
         let _ = tokio::task::spawn_blocking(move || drop(app)).await;
+        tracing::info!("stopped");
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, Id};
 use super::file::ConfigFile;
 use super::{OF_ONE_RUN, preset};
 use crate::cli::error::CliError;
+use crate::cli::log;
 
 /// What a layer below the flags says of an option.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,6 +179,10 @@ pub(super) fn flag<'a>(
 
 /// The variable of an option.
 pub(super) fn variable(name: &str) -> String {
+    if name == "log-level" {
+        // As short as those of other programs.
+        return log::VARIABLE.to_owned();
+    }
     format!("KVASIR_{}", name.to_uppercase().replace('-', "_"))
 }
 

@@ -16,6 +16,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
 
 use super::error::CliError;
+use super::{for_leaves, log, with_args};
 use file::ConfigFile;
 use layers::{Setting, Source};
 pub(crate) use show::Shown;
@@ -73,16 +74,9 @@ pub(crate) fn with_config_args(mut command: Command) -> Command {
     command
 }
 
-fn for_leaves(command: Command, change: &dyn Fn(Command) -> Command) -> Command {
-    if !command.has_subcommands() {
-        return change(command);
-    }
-    command.mut_subcommands(|command| for_leaves(command, change))
-}
-
 fn augment(command: Command) -> Command {
     let has_json = command.get_arguments().any(|arg| arg.get_id() == "json");
-    let command = preset::augment(ConfigArgs::augment_args(command));
+    let command = preset::augment(with_args::<ConfigArgs>(command));
     if has_json {
         return command;
     }
@@ -92,12 +86,13 @@ fn augment(command: Command) -> Command {
     )
 }
 
-/// Reads `args` and the layers below them. Clap prints its own errors and ends the process.
+/// Reads `args` and the layers below them, and begins the log that they ask for. Clap prints its own errors and ends the process.
 pub(crate) fn read(command: Command, args: &[OsString]) -> Result<Asked, CliError> {
     let parse = |command: Command| command.try_get_matches_from(args);
     let matches = parse(command.clone()).unwrap_or_else(|error| error.exit());
     let (path, given) = leaf(&matches);
     if !path.first().is_some_and(|section| SECTIONS.contains(section)) {
+        log::start(given)?;
         return Ok(Asked::Run(matches));
     }
     let mut built = command.clone();
@@ -114,6 +109,8 @@ pub(crate) fn read(command: Command, args: &[OsString]) -> Result<Asked, CliErro
     let settings = layers::settle(options, &flags, given, file.as_ref(), path[0])?;
     let matches = parse(inject(command, &path, &settings))
         .map_err(|error| wrong_value(error, options, &settings))?;
+    log::start(leaf(&matches).1)?;
+    preset::warn_of_what_is_left_out(options, leaf(&matches).1)?;
     if config.show_config {
         return Ok(Asked::Show(Shown::new(options, &flags, leaf(&matches).1, &settings)));
     }

@@ -1,7 +1,7 @@
 //! A row of the recipe's context matrix as the lowest layer.
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, Command, Id};
+use clap::{Arg, ArgMatches, Command, Id};
 use kvasir::plan::{PRESETS, Preset};
 
 use super::layers::{Setting, Source};
@@ -33,14 +33,23 @@ pub(super) fn settings(
     options: &Command,
     option: impl Fn(&Id) -> Option<String>,
 ) -> Result<Vec<(&Arg, Setting)>, CliError> {
+    let Some(preset) = chosen(option)? else { return Ok(Vec::new()) };
+    let setting = |(name, value): (&str, String)| {
+        let source = Source::Preset(preset.name);
+        Some((find(options, name)?, Setting { values: vec![value], source }))
+    };
+    Ok(words(&preset).into_iter().filter_map(setting).collect())
+}
+
+/// The row that options ask for, if they ask for one.
+fn chosen(option: impl Fn(&Id) -> Option<String>) -> Result<Option<Preset>, CliError> {
     let (own, name) = (option(&Id::from(CONTEXT)), option(&Id::from("preset")));
     if own.is_some() && name.as_deref() != Some(AUTO) {
         return Err(CliError::usage("--context has no effect without --preset auto")
             .with_hint("leave it out, or --max-model-len bounds sequences"));
     }
     let context = own.or_else(|| option(&Id::from("context")));
-    let preset = match name {
-        None => return Ok(Vec::new()),
+    match name {
         Some(name) if name == AUTO => {
             let tokens = context.as_deref().map(positive).transpose();
             let tokens = tokens.map_err(|error| CliError::usage(format!("--context: {error}")))?;
@@ -48,39 +57,37 @@ pub(super) fn settings(
                 CliError::usage("--preset auto does not know for how many tokens")
                     .with_hint("add --context N")
             };
-            Preset::for_context(tokens.ok_or_else(missing)?)
+            Ok(Some(Preset::for_context(tokens.ok_or_else(missing)?)))
         }
         // Clap says of what is no name where it stands.
-        Some(name) => match Preset::named(&name) {
-            Some(preset) => preset,
-            None => return Ok(Vec::new()),
-        },
-    };
-    let find = |name: &str| {
-        let named = |arg: &&Arg| arg.get_long() == Some(name) && arg.get_id() != CONTEXT;
-        options.get_arguments().find(named)
-    };
-    let setting = |(name, value): (&str, String)| {
-        Some((find(name)?, Setting { values: vec![value], source: Source::Preset(preset.name) }))
-    };
-    if find("tp").is_none() {
-        warn_of_what_is_left_out(&preset);
+        name => Ok(name.and_then(|name| Preset::named(&name))),
     }
-    Ok(words(&preset).into_iter().filter_map(setting).collect())
 }
 
-/// Of a command that runs the engine.
-fn warn_of_what_is_left_out(preset: &Preset) {
-    let count = preset.tensor_parallel_size * preset.pipeline_parallel_size;
+fn find<'a>(options: &'a Command, name: &str) -> Option<&'a Arg> {
+    options.get_arguments().find(|arg| arg.get_long() == Some(name) && arg.get_id() != CONTEXT)
+}
+
+/// Says which settings of the row in force a command that runs the engine does not take.
+pub(super) fn warn_of_what_is_left_out(
+    options: &Command,
+    matches: &ArgMatches,
+) -> Result<(), CliError> {
+    let option = |id: &Id| {
+        let mut values = matches.try_get_raw(id.as_str()).ok()??;
+        Some(values.next()?.to_string_lossy().into_owned())
+    };
+    let Some(preset) = chosen(option)?.filter(|_| find(options, "tp").is_none()) else {
+        return Ok(());
+    };
+    let (name, count) = (preset.name, preset.tensor_parallel_size * preset.pipeline_parallel_size);
     if count > 1 {
-        eprintln!("warning: preset {} is for {count} devices; this engine takes one", preset.name);
+        tracing::warn!("preset {name} is for {count} devices; this engine takes one");
     }
     if let Some(quantization) = preset.quantization {
-        eprintln!(
-            "warning: preset {} is for {quantization} weights; the model's own are taken",
-            preset.name
-        );
+        tracing::warn!("preset {name} is for {quantization} weights; the model's own are taken");
     }
+    Ok(())
 }
 
 /// A row in the words of all commands' flags.

@@ -61,7 +61,7 @@ impl Server {
         let mut lines = BufReader::new(stderr).lines();
         for line in lines.by_ref() {
             let line = line?;
-            if let Some(url) = line.strip_prefix("listening on ") {
+            if let Some((_, url)) = line.split_once("listening on ") {
                 let url = url.to_owned();
                 // What it says later must not fill the pipe.
                 std::thread::spawn(move || lines.for_each(drop));

@@ -281,7 +281,10 @@ impl KvTier {
             let (end, is_over) = load.progress();
             let is_late = !is_over && load.begun.elapsed() > self.settings.load_timeout;
             if is_over || is_late {
-                self.stats.num_timeouts += u64::from(is_late);
+                if is_late {
+                    self.stats.num_timeouts += 1;
+                    tell_late(load, self.settings.load_timeout, end);
+                }
                 ended.push((seq_id, end));
             }
         }
@@ -377,6 +380,7 @@ impl KvTier {
                 _ => false,
             };
             if !is_written && !chunk.is_failed {
+                tracing::debug!(key = %chunk.key, ?lookup, "a chunk cannot be loaded; it is computed");
                 let is_corrupt = matches!(lookup, Lookup::Corrupt(_));
                 self.stats.num_corrupt_chunks += u64::from(is_corrupt);
                 self.stats.num_chunk_misses += u64::from(!is_corrupt);
@@ -398,6 +402,19 @@ fn buffer_of(mut old: Vec<u8>, num_bytes: usize) -> Vec<u8> {
     }
     old.resize(num_bytes, 0);
     old
+}
+
+/// A load took too long: so many tokens have come of it.
+fn tell_late(load: &Load, timeout: Duration, num_loaded_tokens: usize) {
+    let tier = load.chunks.first().map(|chunk| chunk.tier.name());
+    let (seconds, num_tokens) = (timeout.as_secs_f64(), load.tokens.end);
+    tracing::warn!(
+        tier,
+        seconds,
+        num_tokens,
+        num_loaded_tokens,
+        "the KV store is slow: a load was given up, and what is missing is computed"
+    );
 }
 
 /// Whether a sequence that loads has nothing to compute meanwhile.

@@ -94,6 +94,10 @@ impl KvTier {
     pub(crate) fn new(opened: OpenedKvStore, block_size: usize) -> Result<Self, LlmError> {
         let OpenedKvStore { store, settings, .. } = opened;
         let store = Arc::new(store);
+        for (tier, usage, _) in store.stats() {
+            let (tier, bytes, cap_bytes) = (tier.name(), usage.bytes, usage.cap_bytes);
+            tracing::info!(tier, bytes, cap_bytes, "a tier of the KV store is open");
+        }
         Ok(KvTier {
             report: Report::start(&store, settings.metrics_port)?,
             shape: store.expected().shape,

@@ -1,6 +1,7 @@
 //! One engine step after another: schedule, copy, compute layer by layer, sample, commit.
 
 mod host_swap;
+mod log;
 mod logits;
 mod outside;
 #[cfg(test)]
@@ -179,6 +180,7 @@ impl<O: Ops> Engine<O> {
     /// Plans the next step and moves the KV that it needs moved. A sequence whose KV is lost on the
     /// way is computed again, so the step is planned once more.
     fn schedule(&mut self) {
+        let num_preemptions = self.scheduler.stats().num_preemptions;
         loop {
             self.scheduler.schedule(&mut self.batch);
             let lost = self.execute_copies();
@@ -190,6 +192,7 @@ impl<O: Ops> Engine<O> {
                 self.scheduler.fail_swap(seq_id);
             }
         }
+        log::preemptions(num_preemptions, self.scheduler.stats().num_preemptions);
         self.plan.clear();
         self.plan.extend_from_slice(self.scheduler.plan());
     }
@@ -317,6 +320,8 @@ impl<O: Ops> Engine<O> {
         } else if let Err(error) =
             outside.map_err(StepError::from).and_then(|()| self.run_step(&mut updates))
         {
+            let (error_text, num_seqs) = (error.to_string(), updates.len());
+            tracing::error!(error = error_text, num_seqs, "a step failed, and its requests end");
             self.scheduler.fail_step();
             for update in &mut updates {
                 update.sampled.clear();

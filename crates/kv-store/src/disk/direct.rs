@@ -31,7 +31,18 @@ impl DirectDisk {
     }
 
     fn reader(&self) -> &Arc<DirectReader> {
-        self.reader.get_or_init(|| Arc::new(DirectReader::probe(&self.directory)))
+        self.reader.get_or_init(|| {
+            let reader = Arc::new(DirectReader::probe(&self.directory));
+            let Fallbacks { no_ring, no_direct } = reader.fallbacks();
+            let directory = self.directory.display();
+            if let Some(why) = no_ring {
+                tracing::warn!(%directory, why, "the KV store's files are read by threads, not by io_uring");
+            }
+            if let Some(why) = no_direct {
+                tracing::warn!(%directory, why, "the KV store's files are read through the page cache");
+            }
+            reader
+        })
     }
 }
 

@@ -320,5 +320,13 @@ impl Shared {
 }
 
 fn put_in(tiers: &[Arc<dyn Tier>], chunk: &Arc<Chunk>) -> Vec<(TierKind, Put)> {
-    tiers.iter().map(|tier| (tier.kind(), tier.put(chunk))).collect()
+    let put_in = |tier: &Arc<dyn Tier>| {
+        let put = tier.put(chunk);
+        if put == Put::Failed {
+            let (tier, key) = (tier.kind().name(), chunk.key());
+            tracing::warn!(tier, %key, "a tier of the KV store failed: a chunk is not kept there");
+        }
+        (tier.kind(), put)
+    };
+    tiers.iter().map(put_in).collect()
 }

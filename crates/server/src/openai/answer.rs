@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::app::{App, unix_time};
 use crate::error::ApiError;
 use crate::metrics::InProgress;
+use crate::request_log::RequestLog;
 
 /// What comes besides the answer in a stream.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -48,22 +49,28 @@ pub(super) struct Running {
     stream: RequestStream,
     deadline: Option<Instant>,
     in_progress: InProgress,
+    log: RequestLog,
 }
 
 impl Running {
     pub(super) async fn start(
         app: &Arc<App>,
+        heading: &Heading,
         prompt: Prompt,
         params: SamplingParams,
         options: RequestOptions,
     ) -> Result<Running, ApiError> {
+        let mut log = RequestLog::new(&heading.id);
         let (n, max_tokens) = (params.n, params.max_tokens);
         let limit = app.config.limits.request_timeout;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let stream = app.llm.generate_with(prompt, params, options).await;
-        let stream = stream.inspect_err(|error| app.metrics.refuse(error))?;
+        let stream = stream.inspect_err(|error| {
+            app.metrics.refuse(error);
+            log.refuse(error);
+        })?;
         let in_progress = app.metrics.begin(n, max_tokens);
-        Ok(Running { app: Arc::clone(app), stream, deadline, in_progress })
+        Ok(Running { app: Arc::clone(app), stream, deadline, in_progress, log })
     }
 
     async fn next(&mut self) -> Option<Result<RequestUpdate, ApiError>> {
@@ -77,17 +84,27 @@ impl Running {
         };
         let update = match next? {
             Ok(update) => update,
-            Err(error) => return Some(Err(error.into())),
+            Err(error) => {
+                self.log.fail(&error);
+                return Some(Err(error.into()));
+            }
         };
         self.app.metrics.update(&mut self.in_progress, &update);
         Some(match update.error {
-            Some(error) => Err(ApiError::internal(error.to_string())),
-            None => Ok(update),
+            Some(error) => {
+                self.log.fail(&error);
+                Err(ApiError::internal(error.to_string()))
+            }
+            None => {
+                update.finished.iter().for_each(|output| self.log.finish(output));
+                Ok(update)
+            }
         })
     }
 
-    fn timed_out(&self) -> ApiError {
+    fn timed_out(&mut self) -> ApiError {
         let limit = self.app.config.limits.request_timeout.unwrap_or_default().as_secs_f64();
+        self.log.time_out(limit);
         ApiError::timed_out(format!("the answer was not complete within {limit} s; ask for less"))
     }
 

@@ -118,7 +118,7 @@ pub(crate) async fn answer(
         tools if tools.is_empty() => Prompt::Messages(request.messages),
         tools => Prompt::MessagesWithTools { messages: request.messages, tools },
     };
-    let running = Running::start(&app, prompt, params, options).await?;
+    let running = Running::start(&app, &heading, prompt, params, options).await?;
     if request.stream == Some(true) {
         let with_usage = request.stream_options.unwrap_or_default().include_usage;
         let mut chunks = Chunks { heading, num_top, with_usage, tool_use, readers: Vec::new() };

@@ -94,7 +94,7 @@ pub(crate) async fn answer(
     params.prompt_logprobs = request.prompt_logprobs;
     let (n, options) = (sampling.n(), sampling.options());
     let heading = Heading::new(&app, "cmpl", request_id::of(&headers, request.request_id)?);
-    let start = |prompt| Running::start(&app, prompt, params.clone(), options.clone());
+    let start = |prompt| Running::start(&app, &heading, prompt, params.clone(), options.clone());
     let running = try_join_all(prompts.into_iter().map(start)).await?;
     if request.stream == Some(true) {
         let with_usage = request.stream_options.unwrap_or_default().include_usage;

@@ -46,6 +46,8 @@ impl DirectoryTier {
             Settled::Restored => return,
             Settled::Wrong => {
                 self.counters.quarantined.fetch_add(1, Relaxed);
+                let path = aside.display();
+                tracing::warn!(tier = "disk", %key, %path, "a damaged record is set aside; its KV is computed again");
             }
             Settled::Removed | Settled::Unknown => {}
         }

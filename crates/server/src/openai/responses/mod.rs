@@ -1,7 +1,7 @@
 //! `/v1/responses`: one answer to a conversation that the request has whole. Nothing is kept.
 
 mod events;
-mod request;
+pub(super) mod request;
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) async fn answer(
     let heading = Heading::new(&app, "resp", request_id::of(&headers, request.request_id.clone())?);
     let shown = Shown { request, heading, temperature: params.temperature, top_p: params.top_p };
     let prompt = Prompt::Messages(messages);
-    let running = Running::start(&app, prompt, params, sampling.options()).await?;
+    let running = Running::start(&app, &shown.heading, prompt, params, sampling.options()).await?;
     if shown.request.stream == Some(true) {
         let mut events = Events::new(shown);
         let begin = stream::iter(events.begin());
