@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::golden_model::smollm2;
-use crate::running::{Running, listening_on, serve};
+use crate::listening::listening_on;
+use crate::running::{Running, serve};
 use crate::{CHAT, COMPLETIONS, question, with};
 
 /// The log of a server that was told to write JSON.

@@ -3,10 +3,12 @@
 #[path = "../golden_model/mod.rs"]
 mod golden_model;
 mod limits;
+mod listening;
 mod logs;
 mod responses;
 mod running;
 mod soak;
+mod startup;
 mod tools;
 
 use std::io::{Read, Write};

@@ -11,6 +11,7 @@ use ureq::Agent;
 use ureq::http::Response;
 
 use crate::golden_model::smollm2;
+use crate::listening::listening_on;
 
 /// Longest that anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -84,12 +85,6 @@ pub fn serve_model(model: impl AsRef<OsStr>, args: &[&str]) -> Running {
         .build()
         .new_agent();
     Running { process, said, url, agent }
-}
-
-/// Where a server listens, if this line of its log says it, as text or as JSON.
-pub fn listening_on(line: &str) -> Option<String> {
-    let (_, url) = line.split_once("listening on ")?;
-    url.split('"').next().map(str::to_owned)
 }
 
 impl Running {
