@@ -24,6 +24,8 @@ mod overrides;
 mod plan;
 mod presets;
 mod pull;
+#[cfg(test)]
+mod reference;
 mod replay;
 mod scheduler_args;
 mod serve;

@@ -3,16 +3,22 @@
 use std::path::Path;
 
 use crate::assert_none;
-use crate::workspace::{read, root};
+use crate::workspace::{TextFile, read, root, text_files};
 
 /// Longest README, lines.
 const MAX_README_LINES: usize = 120;
 
+/// Documents whose every page is about the code.
 const DOCUMENTS: [&str; 4] =
     ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/invariants.md"];
 
-/// The words in backticks and the targets of links that are meant as paths of this repository.
-fn named_paths(text: &str) -> Vec<String> {
+/// Files that users write.
+const OF_USERS: [&str; 1] = ["kvasir.toml"];
+
+/// The words in backticks and the targets of links that are meant as paths of this repository. Links of a document are
+/// relative to its folder.
+fn named_paths(document: &str, text: &str) -> Vec<String> {
+    let folder = Path::new(document).parent().unwrap_or(Path::new(""));
     let mut paths = Vec::new();
     let mut in_code = false;
     for line in text.lines() {
@@ -23,7 +29,7 @@ fn named_paths(text: &str) -> Vec<String> {
             paths.extend(spans.filter(|span| is_path(span)).map(str::to_owned));
             let links = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
             let files = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
-            paths.extend(files.map(str::to_owned));
+            paths.extend(files.map(|link| folder.join(link).display().to_string()));
         }
     }
     paths
@@ -37,7 +43,8 @@ fn is_path(span: &str) -> bool {
     });
     let with_extension = [".rs", ".md", ".toml", ".py"].iter().any(|e| span.ends_with(e));
     let with_folder = span.contains('/') && !span.starts_with('/');
-    span.chars().all(plain) && !placeholder && (with_extension || with_folder)
+    let is_ours = !placeholder && !OF_USERS.contains(&span);
+    span.chars().all(plain) && is_ours && (with_extension || with_folder)
 }
 
 /// Names in capitals that are files all the same.
@@ -47,7 +54,7 @@ fn is_known_name(span: &str) -> bool {
 }
 
 fn missing_paths(document: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
-    let paths = named_paths(text);
+    let paths = named_paths(document, text);
     let missing = paths.iter().filter(|path| !exists(path));
     missing.map(|path| format!("{document} names {path}, which does not exist")).collect()
 }
@@ -60,8 +67,14 @@ fn exists(path: &str) -> bool {
 fn every_path_that_the_documents_name_exists() {
     for document in DOCUMENTS {
         let text = read(Path::new(document)).text;
-        assert!(!named_paths(&text).is_empty(), "{document} names no path");
-        assert_none(&missing_paths(document, &text, exists));
+        assert!(!named_paths(document, &text).is_empty(), "{document} names no path");
+    }
+    let is_document = |file: &TextFile| {
+        file.path.starts_with("docs") || DOCUMENTS.iter().any(|path| file.path == Path::new(path))
+    };
+    for file in text_files().into_iter().filter(is_document) {
+        let document = file.path.display().to_string();
+        assert_none(&missing_paths(&document, &file.text, exists));
     }
 }
 
@@ -85,6 +98,9 @@ fn a_missing_path_is_seen() {
     let text = "see `crates/gone/src/lib.rs`, `src/lib.rs` and [there](docs/gone.md)";
     let violations = missing_paths("README.md", text, exists);
     assert_eq!(violations.len(), 2, "{violations:?}");
+    let text = "see [the API](api.md) and [the README](../README.md), not [this](README.md)";
+    let violations = missing_paths("docs/quick-start.md", text, exists);
+    assert_eq!(violations.len(), 1, "{violations:?}");
 }
 
 #[test]

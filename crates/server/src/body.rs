@@ -26,8 +26,8 @@ pub(crate) trait Record: Default + Serialize + DeserializeOwned {
 pub(crate) trait Fields: Sized {
     /// The fields there are, by their names.
     fn known() -> Map<String, Value>;
-    /// Why a field that is not known is not.
-    fn unsupported(name: &str) -> Option<&'static str>;
+    /// Fields that there is no code for, each with the reason.
+    fn unsupported() -> Vec<(&'static str, &'static str)>;
     /// Reads the fields that are its own.
     fn read(fields: &Map<String, Value>) -> Result<Self, ApiError>;
 }
@@ -40,8 +40,8 @@ impl<T: Record> Fields for T {
         }
     }
 
-    fn unsupported(name: &str) -> Option<&'static str> {
-        T::UNSUPPORTED.iter().find(|(field, _)| *field == name).map(|(_, reason)| *reason)
+    fn unsupported() -> Vec<(&'static str, &'static str)> {
+        T::UNSUPPORTED.to_vec()
     }
 
     fn read(fields: &Map<String, Value>) -> Result<Self, ApiError> {
@@ -58,8 +58,8 @@ impl<A: Fields, B: Fields> Fields for (A, B) {
         A::known().into_iter().chain(B::known()).collect()
     }
 
-    fn unsupported(name: &str) -> Option<&'static str> {
-        A::unsupported(name).or_else(|| B::unsupported(name))
+    fn unsupported() -> Vec<(&'static str, &'static str)> {
+        [A::unsupported(), B::unsupported()].concat()
     }
 
     fn read(fields: &Map<String, Value>) -> Result<Self, ApiError> {
@@ -105,7 +105,7 @@ fn parse<T: Fields>(bytes: &[u8]) -> Result<T, ApiError> {
 fn refuse_strangers<T: Fields>(fields: &Map<String, Value>) -> Result<(), ApiError> {
     let known = T::known();
     let Some(name) = fields.keys().find(|name| !known.contains_key(*name)) else { return Ok(()) };
-    if let Some(reason) = T::unsupported(name) {
+    if let Some((_, reason)) = T::unsupported().into_iter().find(|(field, _)| field == name) {
         return Err(ApiError::bad_field(name, format!("`{name}` is not supported: {reason}")));
     }
     let nearest = nearest_name(name, known.keys().map(String::as_str));

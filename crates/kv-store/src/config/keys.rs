@@ -373,3 +373,37 @@ fn similarity(word: &str, name: &str) -> f64 {
     let slip = if strsim::osa_distance(word, name) == 1 { 0.8 } else { 0.0 };
     strsim::jaro_winkler(word, name).max(slip)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_names_every_key_and_no_other() {
+        const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/kv-store.md");
+        let guide = std::fs::read_to_string(GUIDE).unwrap();
+        let names = |cell: &str| -> Vec<String> {
+            cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        let rows = guide.lines().filter(|line| line.starts_with("| `"));
+        let rows: Vec<(String, Vec<String>)> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.split('|').collect();
+                (names(cells[1]).concat(), names(cells[2]))
+            })
+            .collect();
+        let keys: Vec<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, KEYS);
+        let aliases =
+            rows.iter().flat_map(|(key, others)| others.iter().map(move |other| (other, key)));
+        let mut aliases: Vec<(&str, &str)> =
+            aliases.map(|(other, key)| (other.as_str(), key.as_str())).collect();
+        let mut expected = ALIASES.to_vec();
+        aliases.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(aliases, expected);
+        for key in TENANT_KEYS {
+            assert!(guide.contains(key), "{key}");
+        }
+    }
+}

@@ -5,6 +5,8 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 mod logprobs;
 pub(crate) mod models;
+#[cfg(test)]
+mod reference;
 pub(crate) mod responses;
 mod sampling;
 mod usage;
