@@ -24,19 +24,31 @@ const PROPTEST_SEED_VAR: &str = "PROPTEST_RNG_SEED";
 /// Where CI searches: a change is judged by what it changed, and new cases are searched for by `--long`.
 const PROPTEST_SEED: u64 = 1;
 
-/// rustfmt, over the workspace and the fuzz targets, which are a workspace of their own.
+/// The bench beside foyer, which brings a hundred packages along: built by those who run it, and with `--long`.
+const FOYER_BENCH: &str = "benches/foyer/Cargo.toml";
+
+/// rustfmt, over the workspace, and over those that are workspaces of their own.
 pub fn fmt(context: &Context, _: &Options) -> Result<()> {
     process::run(process::cargo(&context.root).args(["fmt", "--all", "--check"]))?;
-    let mut fuzz = process::cargo(&context.root);
-    fuzz.args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]);
-    process::run(&mut fuzz)
+    for manifest in ["fuzz/Cargo.toml", FOYER_BENCH] {
+        let mut other = process::cargo(&context.root);
+        process::run(other.args(["fmt", "--manifest-path", manifest, "--check"]))?;
+    }
+    Ok(())
 }
 
 /// clippy.
-pub fn clippy(context: &Context, _: &Options) -> Result<()> {
+pub fn clippy(context: &Context, options: &Options) -> Result<()> {
     let mut clippy = process::cargo(&context.root);
     clippy.args(["clippy", "--locked", "--workspace", "--all-targets", ALL_VARIANTS]);
-    process::run(clippy.args(["--", "-D", "warnings"]))
+    process::run(clippy.args(["--", "-D", "warnings"]))?;
+    if options.long {
+        let mut bench = process::cargo(&context.root);
+        bench.args(["clippy", "--locked", "--manifest-path", FOYER_BENCH, "--target-dir"]);
+        bench.arg(context.target_dir.join("foyer")).args(["--", "-D", "warnings"]);
+        process::run(&mut bench)?;
+    }
+    Ok(())
 }
 
 /// rustdoc.
