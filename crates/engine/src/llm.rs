@@ -50,6 +50,9 @@ pub struct AttachedPrefix {
     pub num_cached_tokens: usize,
     /// Those whose KV was loaded, by tier; the others were computed.
     pub num_loaded_tokens: LoadedTokens,
+    /// Those that were, or may be, rounded by a lossy store, as
+    /// [`RequestMetrics::num_lossy_tokens`](crate::RequestMetrics::num_lossy_tokens).
+    pub num_lossy_tokens: usize,
 }
 
 /// What a step did for one sequence of a request.
@@ -238,6 +241,7 @@ impl Llm {
                         num_tokens: output.prompt_token_ids.len(),
                         num_cached_tokens: output.metrics.num_cached_tokens,
                         num_loaded_tokens: output.metrics.num_loaded_tokens,
+                        num_lossy_tokens: output.metrics.num_lossy_tokens,
                     });
                 }
             }

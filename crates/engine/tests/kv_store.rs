@@ -232,6 +232,16 @@ fn what_a_lossy_store_gave_is_said() {
     assert_eq!(lossy(&second.generate(&prompt(), &params()).unwrap()), [NUM_TOKENS - 1]);
     let on_device = second.generate(&prompt(), &params()).unwrap();
     assert!(on_device[0].metrics.num_cached_tokens > 0 && lossy(&on_device)[0] > 0);
+    let attached = |llm: &mut Llm| {
+        let prefix = Prompt::TokenIds(prompts().remove(0));
+        let attached = llm.attach_prefix(prefix, RequestOptions::default()).unwrap();
+        assert_eq!(attached.num_tokens, NUM_TOKENS);
+        attached.num_lossy_tokens
+    };
+    assert_eq!(attached(&mut second), lossy(&on_device)[0]);
+    assert_eq!(attached(&mut open()), NUM_TOKENS - 1);
+    let mut exact = builder().kv_store(in_directory(&path.join("exact"))).build().unwrap();
+    assert_eq!([attached(&mut exact), attached(&mut exact)], [0, 0]);
 }
 
 #[test]

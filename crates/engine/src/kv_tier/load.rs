@@ -50,8 +50,8 @@ pub(super) struct Load {
     /// What has them, in order.
     chunks: Vec<ChunkLoad>,
     pub(super) begun: Instant,
-    /// Nobody computes for the sequence meanwhile, since before it was last looked for what has come.
-    is_awaited: bool,
+    /// Since when nobody computes for the sequence meanwhile, as far as it was looked for what has come.
+    awaited_since: Option<Instant>,
 }
 
 struct ChunkLoad {
@@ -87,6 +87,16 @@ impl Load {
             }
         }
         (end, true)
+    }
+
+    /// It was looked whether the sequence still computes.
+    fn looked_at(&mut self, is_awaited: bool, now: Instant) {
+        self.awaited_since = is_awaited.then(|| self.awaited_since.unwrap_or(now));
+    }
+
+    /// How long the sequence did nothing but wait: what was computed meanwhile had to be computed anyway.
+    fn waited(&self, now: Instant) -> Duration {
+        self.awaited_since.map_or(Duration::ZERO, |since| now.duration_since(since))
     }
 
     /// Bytes that are still to come, by where they are.
@@ -169,8 +179,8 @@ impl KvTier {
             let chunks = hits.unwrap_or_default().iter().filter(|hit| overlaps(&hit.tokens));
             let chunks = chunks.map(|hit| self.queued(hit)).collect();
             let (tokens, begun) = (tokens.clone(), Instant::now());
-            let is_awaited = is_awaited(scheduler, *seq_id);
-            let load = Load { tokens, chunks, begun, is_awaited };
+            let awaited_since = is_awaited(scheduler, *seq_id).then_some(begun);
+            let load = Load { tokens, chunks, begun, awaited_since };
             self.loads.insert(*seq_id, load);
         }
         self.read_more();
@@ -291,8 +301,9 @@ impl KvTier {
         for &(seq_id, end) in &ended {
             self.end_load(seq_id, end);
         }
+        let now = Instant::now();
         for (&seq_id, load) in &mut self.loads {
-            load.is_awaited = is_awaited(scheduler, seq_id);
+            load.looked_at(is_awaited(scheduler, seq_id), now);
         }
         self.read_more();
         ended
@@ -303,7 +314,7 @@ impl KvTier {
         self.reads.retain(|_, piece| piece.seq_id != seq_id);
         self.measure(&load);
         let Some(state) = self.seqs.get_mut(&seq_id) else { return };
-        state.saved += self.report.saved(load.tokens.start..end, load.begun.elapsed());
+        state.saved += self.report.saved(load.tokens.start..end, load.waited(Instant::now()));
         state.load_begun = Some(load.begun);
         // What failed once may fail again; the sequence has waited enough.
         state.may_load = end == load.tokens.end;
@@ -326,7 +337,7 @@ impl KvTier {
         if load.chunks.iter().all(|chunk| chunk.is_loaded() && chunk.found_in == Some(tier)) {
             let num_bytes = load.chunks.iter().map(|chunk| chunk.num_bytes).sum();
             let time = load.begun.elapsed();
-            match load.is_awaited {
+            match load.awaited_since.is_some() {
                 true => self.report.measured_load(tier, num_bytes, time),
                 false => self.report.measured_load_at_most(tier, num_bytes, time),
             }
@@ -467,4 +478,51 @@ fn write<D: Device>(
         device.write_kv_run(kv_cache, &run, &part)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kv_store::eviction::lru;
+    use kv_store::identity::{Identity, IdentityParts};
+    use kv_store::store::{Store, StoreConfig};
+    use kv_store::tier::HostConfig;
+
+    use super::super::report::Report;
+    use super::*;
+
+    /// A report that was told that 64 tokens take 4 seconds.
+    fn report() -> Report {
+        let host = HostConfig { cap_bytes: 1, policy: lru() };
+        let config = StoreConfig { host: Some(host), ..StoreConfig::default() };
+        let identity = Identity::new(&IdentityParts::of_no_model(1)).unwrap();
+        let shape = ChunkShape { num_layers: 1, num_kv_heads: 1, head_dim: 2, element_bytes: 2 };
+        let store = Arc::new(Store::open(config, identity, shape).unwrap());
+        let mut report = Report::start(&store, None).unwrap();
+        for first in [0, 64] {
+            report.measured_prefill(first..first + 64, Duration::from_secs(4));
+        }
+        report
+    }
+
+    #[test]
+    fn a_load_costs_what_its_prompt_waits_for() {
+        let (report, begun) = (report(), Instant::now());
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let saved = |looks: &[(u64, bool)], tokens: Range<usize>, end_s| {
+            let awaited_since = looks[0].1.then_some(begun);
+            let mut load = Load { tokens, chunks: Vec::new(), begun, awaited_since };
+            for &(seconds, is_awaited) in looks {
+                load.looked_at(is_awaited, after(seconds));
+            }
+            report.saved(load.tokens.clone(), load.waited(after(end_s))).as_millis()
+        };
+        assert_eq!(saved(&[(0, true)], 0..128, 3), 5000, "nothing is computed meanwhile");
+        // The first 64 tokens are computed for 3 seconds, and then the prompt waits for one.
+        let looks = [(0, false), (2, false), (3, true), (4, true)];
+        assert_eq!(saved(&looks, 64..128, 4), 3000);
+        assert_eq!(saved(&looks[..2], 64..128, 4), 4000, "the load is there first");
+        assert_eq!(saved(&[(0, true)], 0..64, 9), 0, "computing were faster");
+    }
 }

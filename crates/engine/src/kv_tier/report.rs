@@ -102,10 +102,10 @@ impl Report {
         }
     }
 
-    /// What a load of these tokens saved that took so long.
-    pub(super) fn saved(&self, tokens: Range<usize>, time: Duration) -> Duration {
+    /// What a load of these tokens saved for which their prompt waited so long.
+    pub(super) fn saved(&self, tokens: Range<usize>, waited: Duration) -> Duration {
         let computed_s = self.planner.prefill_s(tokens).unwrap_or_default();
-        Duration::try_from_secs_f64(computed_s).unwrap_or_default().saturating_sub(time)
+        Duration::try_from_secs_f64(computed_s).unwrap_or_default().saturating_sub(waited)
     }
 
     /// A request has ended.
