@@ -23,7 +23,9 @@ pub(crate) struct KvStoreArgs {
     #[arg(long, value_name = "JSON")]
     kv_transfer_config: Option<String>,
 
-    /// Keep KV here instead of where the configuration says: a directory, file://, nfs:// or s3://
+    /// Keep KV here instead of where the configuration says: a directory, file://, nfs:// or
+    /// s3://BUCKET/PREFIX[?endpoint_url=URL&region=NAME&addressing_style=path|virtual]; what is not said of a bucket is
+    /// the environment's (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, ...)
     #[arg(long, value_name = "PLACE")]
     kv_storage_path: Option<String>,
 

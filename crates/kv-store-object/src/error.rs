@@ -10,7 +10,7 @@ use object_store::Error;
 pub enum ObjectError {
     /// The client's settings.
     #[error(
-        "the bucket {bucket} cannot be reached ({source}); look at AWS_ENDPOINT_URL, AWS_REGION and the credentials"
+        "the bucket {bucket} cannot be reached ({source}); look at endpoint_url and region in its URL, or AWS_ENDPOINT_URL and AWS_REGION, and at the credentials"
     )]
     Client {
         /// The bucket.
@@ -20,7 +20,7 @@ pub enum ObjectError {
     },
     /// No such bucket.
     #[error(
-        "there is no bucket {bucket} at its endpoint; create it, or look at AWS_ENDPOINT_URL and AWS_REGION"
+        "there is no bucket {bucket} at its endpoint; create it, or look at endpoint_url and region in its URL, or AWS_ENDPOINT_URL and AWS_REGION"
     )]
     NoBucket {
         /// The bucket.
@@ -28,8 +28,8 @@ pub enum ObjectError {
     },
     /// It is not for whoever asks.
     #[error(
-        "the bucket {bucket} refuses these credentials ({source}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to \
-         those of a user who may list, read and write it"
+        "the bucket {bucket} refuses these credentials ({source}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+         s3_access_key_id and s3_secret_access_key in the configuration, to those of a user who may list, read and write it"
     )]
     Denied {
         /// The bucket.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bucket;
+mod client;
 mod error;
 mod inventory;
 mod objects;

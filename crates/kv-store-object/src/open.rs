@@ -57,14 +57,14 @@ pub fn store_config(
     pins: &Pins,
 ) -> Result<StoreConfig, OpenError> {
     let storage = config.storage.as_ref().map(|storage| (&storage.place, storage.cap_bytes));
-    let Some((Place::Bucket { bucket, prefix }, cap_bytes)) = storage else {
+    let Some((Place::Bucket { bucket, prefix, settings }, cap_bytes)) = storage else {
         return Ok(config.store_config(max_model_len, block_size, pins)?);
     };
     let object = ObjectConfig {
         cap_bytes: cap_bytes.unwrap_or(u64::MAX),
         policy: config.policy(pins),
         codecs: config.codecs(),
-        ..ObjectConfig::s3(bucket, prefix)?
+        ..ObjectConfig::s3(bucket, prefix, settings)?
     };
     let mut near = config.clone();
     near.storage = None;

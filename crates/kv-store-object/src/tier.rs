@@ -16,6 +16,7 @@ use object_store::aws::AmazonS3Builder;
 use object_store::{ClientOptions, Error, ObjectStore, RetryConfig};
 
 use kv_store::clock::Clock;
+use kv_store::config::S3Settings;
 use kv_store::counters::{Counters, TierStats};
 use kv_store::eviction::{Admission, Index, PolicyFactory, lru};
 use kv_store::keys::{ChunkKey, TenantTag};
@@ -27,6 +28,7 @@ use kv_store::record::{
 use kv_store::tier::{Chunk, Expected, Tier, Usage};
 
 use crate::bucket::Bucket;
+use crate::client;
 use crate::error::ObjectError;
 use crate::pieces::Pieces;
 
@@ -69,13 +71,14 @@ impl ObjectConfig {
         }
     }
 
-    /// An S3 bucket; endpoint, region and credentials are the environment's (`AWS_ENDPOINT_URL`, `AWS_REGION`,
+    /// An S3 bucket; what `settings` leave open is the environment's (`AWS_ENDPOINT_URL`, `AWS_REGION`,
     /// `AWS_ACCESS_KEY_ID`, …). An endpoint `http://` is taken at its word.
     ///
     /// # Errors
-    /// [`ObjectError::Client`] with what the environment lacks.
-    pub fn s3(bucket: &str, prefix: &str) -> Result<Self, ObjectError> {
-        Self::s3_with(AmazonS3Builder::from_env(), bucket, prefix)
+    /// [`ObjectError::Client`] with what both lack.
+    pub fn s3(bucket: &str, prefix: &str, settings: &S3Settings) -> Result<Self, ObjectError> {
+        let builder = client::with_settings(AmazonS3Builder::from_env(), bucket, settings);
+        Self::s3_with(builder, bucket, prefix)
     }
 
     /// An S3 bucket by a client's own settings.

@@ -64,7 +64,7 @@ fn of_config(check: &'static str, resolved: &Resolved) -> (Vec<Finding>, Option<
             findings.push(Finding::ok(check, format!("kept in {}", named(directory))));
             path = Some(directory.clone());
         }
-        Some(Place::Bucket { bucket, prefix }) => {
+        Some(Place::Bucket { bucket, prefix, .. }) => {
             findings.push(Finding::ok(check, format!("kept in s3://{bucket}/{prefix}")));
         }
         _ if config.host_bytes.is_none() => findings.push(Finding::failure(

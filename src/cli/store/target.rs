@@ -17,7 +17,7 @@ use crate::cli::error::CliError;
 /// A store, as its user names it.
 #[derive(Args, Debug)]
 pub(crate) struct Target {
-    /// A directory, nfs://SERVER/EXPORT, s3://BUCKET/PREFIX (endpoint and credentials: AWS_* variables), or the YAML
+    /// A directory, nfs://SERVER/EXPORT, s3://BUCKET/PREFIX?endpoint_url=URL (credentials: AWS_* variables), or the YAML
     /// file of an LMCache configuration
     pub store: String,
 }
@@ -48,8 +48,8 @@ impl Target {
     ) -> Result<Box<dyn Inventory>, CliError> {
         match self.place()? {
             Place::Directory { path, .. } => Ok(Box::new(directory(&path)?)),
-            Place::Bucket { bucket, prefix } => {
-                let config = ObjectConfig::s3(&bucket, &prefix);
+            Place::Bucket { bucket, prefix, settings } => {
+                let config = ObjectConfig::s3(&bucket, &prefix, &settings);
                 let inventory = config.and_then(|config| BucketInventory::open(&config));
                 Ok(Box::new(inventory.map_err(|error| CliError::from_usage_error(&error))?))
             }

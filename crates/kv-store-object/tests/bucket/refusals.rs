@@ -95,8 +95,43 @@ fn from_environment() {
 }
 
 fn open_store(place: &str) -> Result<Store, OpenError> {
-    let text = format!("chunk_size: 16\nstorage_backend: file\nstorage_path: {place}\n");
+    open_text(&format!("storage_backend: file\nstorage_path: {place}\n"))
+}
+
+fn open_text(text: &str) -> Result<Store, OpenError> {
+    let text = format!("chunk_size: 16\n{text}");
     let resolved = KvConfig::read(Source::Text(&text), &Overrides::default(), &ThisMachine);
     let config = resolved.unwrap().expect("a configuration").config;
     kv_store_object::open(&config, 4096, 16, &Pins::default(), expected().identity.clone(), SHAPE)
+}
+
+/// What a file says of a bucket comes before what the environment says, whose server is another's.
+#[test]
+fn a_file_reaches_its_own_server_with_its_own_credentials() {
+    let test = "refusals::a_file_reaches_its_own_server_with_its_own_credentials";
+    if let Ok(endpoint) = std::env::var(WORKER) {
+        let query = format!("endpoint_url={endpoint}&region=us-east-1&addressing_style=path");
+        let place = format!("s3://{BUCKET}/a/b?{query}");
+        let keys =
+            |key, secret| format!("s3_access_key_id: {key}\ns3_secret_access_key: {secret}\n");
+        let text = |keys: String| format!("storage_path: {place}\n{keys}");
+        open_text(&text(keys(ACCESS_KEY, SECRET_KEY))).unwrap();
+        let denied = open_text(&text(keys(ACCESS_KEY, "hush"))).err().expect("a wrong key");
+        assert!(denied.to_string().contains("s3_secret_access_key"), "{denied}");
+        assert!(!format!("{denied} {denied:?}").contains("hush"), "{denied:?}");
+        assert!(open_text(&text(String::new())).is_err(), "the environment's key is wrong");
+        return;
+    }
+    let (_root, server) = start();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(WORKER, &server.endpoint)
+        .env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+        .env("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        .env("AWS_REGION", "eu-west-3")
+        .env("AWS_ACCESS_KEY_ID", "another")
+        .env("AWS_SECRET_ACCESS_KEY", "another")
+        .env("AWS_SESSION_TOKEN", "another")
+        .status();
+    assert!(status.unwrap().success());
 }

@@ -59,13 +59,16 @@ pub(super) struct Keys {
     pub(super) metrics_port: Key<u16>,
     pub(super) nixl_backend: Key<Transport>,
     pub(super) nixl_filepath: Key<Address>,
+    pub(super) s3_access_key_id: Key<String>,
+    pub(super) s3_secret_access_key: Key<String>,
+    pub(super) s3_session_token: Key<String>,
     pub(super) gds_enabled: Key<bool>,
     pub(super) gds_enable_direct: Key<bool>,
     pub(super) gds_num_threads: Key<u16>,
     pub(super) log_level: Key<Level>,
 }
 
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 29] = [
     "chunk_size",
     "local_device",
     "local_host",
@@ -88,6 +91,9 @@ const KEYS: [&str; 26] = [
     "metrics_port",
     "nixl_backend",
     "nixl_filepath",
+    "s3_access_key_id",
+    "s3_secret_access_key",
+    "s3_session_token",
     "gds_enabled",
     "gds_enable_direct",
     "gds_num_threads",
@@ -95,7 +101,7 @@ const KEYS: [&str; 26] = [
 ];
 
 /// LMCache's own names for what is called otherwise here.
-const ALIASES: [(&str, &str); 8] = [
+const ALIASES: [(&str, &str); 11] = [
     ("local_cpu", "local_host"),
     ("max_local_cpu_size", "max_host_size"),
     ("local_disk", "storage_path"),
@@ -104,6 +110,9 @@ const ALIASES: [(&str, &str); 8] = [
     ("max_local_disk_size", "max_cache_size"),
     ("cache_policy", "eviction_policy"),
     ("remote_serde", "compression_algorithm"),
+    ("aws_access_key_id", "s3_access_key_id"),
+    ("aws_secret_access_key", "s3_secret_access_key"),
+    ("aws_session_token", "s3_session_token"),
 ];
 
 const TENANT_KEYS: [&str; 3] = ["cache_ttl", "cache_quota", "cache_floor"];
@@ -155,6 +164,9 @@ impl Keys {
             "metrics_port" => self.metrics_port = Some(read.number(0, u64::from(u16::MAX))?),
             "nixl_backend" => self.nixl_backend = Some(read.one_of(&TRANSPORTS)?),
             "nixl_filepath" => self.nixl_filepath = Some(read.place()?),
+            "s3_access_key_id" => self.s3_access_key_id = Some(read.secret()?),
+            "s3_secret_access_key" => self.s3_secret_access_key = Some(read.secret()?),
+            "s3_session_token" => self.s3_session_token = Some(read.secret()?),
             "gds_enabled" => self.gds_enabled = Some(read.switch()?),
             "gds_enable_direct" => self.gds_enable_direct = Some(read.switch()?),
             "gds_num_threads" => self.gds_num_threads = Some(read.number(1, 1024)?),
@@ -278,15 +290,30 @@ impl Reader {
         self.said(is_cpu.then_some(()), "cpu, or no such key")
     }
 
-    pub(super) fn place(self) -> Result<Address, ConfigError> {
+    pub(super) fn place(mut self) -> Result<Address, ConfigError> {
         let place = match &self.value {
             Value::Text(text) => Address::parse(text),
             _ => Err(A_PLACE.to_owned()),
         };
+        // Somebody's secret may stand there, although it must not.
+        if let Value::Text(text) = &mut self.value
+            && let Some(at) = text.find('?')
+        {
+            text.replace_range(at + 1.., "…");
+        }
         match place {
             Ok(place) => self.said(Some(place), ""),
             Err(expected) => self.said(None, expected),
         }
+    }
+
+    /// What no message shows, however wrong it is.
+    fn secret(mut self) -> Result<String, ConfigError> {
+        let value = match std::mem::replace(&mut self.value, Value::Other("not shown".to_owned())) {
+            Value::Text(text) if !text.is_empty() && !text.contains(char::is_control) => Some(text),
+            _ => None,
+        };
+        self.said(value, "text, in quotes where it is a number")
     }
 
     pub(super) fn one_of<T: Copy>(self, words: &[(&str, T)]) -> Result<T, ConfigError> {

@@ -12,6 +12,7 @@ mod mounts;
 mod packing;
 mod place;
 mod resolve;
+mod s3;
 mod transport;
 mod units;
 mod yaml;
@@ -25,6 +26,7 @@ pub use machine::{Machine, ThisMachine};
 pub use mounts::Mounts;
 pub use place::Address;
 pub use resolve::{Overrides, Source};
+pub use s3::{AddressingStyle, S3Credentials, S3Settings};
 pub use transport::Transport;
 
 pub use crate::codec::LossyFp8;
@@ -89,12 +91,14 @@ pub enum Place {
         /// It is on a file system that other machines write to.
         is_shared: bool,
     },
-    /// Objects of an S3 bucket; endpoint, region and credentials are the environment's (`AWS_*`).
+    /// Objects of an S3 bucket.
     Bucket {
         /// The bucket.
         bucket: String,
         /// What all keys begin with.
         prefix: String,
+        /// How it is reached.
+        settings: S3Settings,
     },
 }
 

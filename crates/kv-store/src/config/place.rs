@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::keys::nearest;
+use super::s3::S3Settings;
 
 /// What a place looks like, for an error.
 pub(super) const A_PLACE: &str =
@@ -26,6 +27,8 @@ pub enum Address {
         bucket: String,
         /// What all keys begin with; empty, or without `/` at both ends.
         prefix: String,
+        /// What its URL says behind `?`.
+        settings: S3Settings,
     },
 }
 
@@ -72,11 +75,15 @@ fn nfs(rest: &str) -> Result<Address, String> {
 }
 
 fn bucket(rest: &str) -> Result<Address, String> {
+    let (rest, query) =
+        rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+    let settings = query.map(S3Settings::of_query).transpose()?.unwrap_or_default();
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     match (3..=63).contains(&bucket.len()) && bucket.chars().all(allowed) {
         true => {
-            Ok(Address::Bucket { bucket: bucket.to_owned(), prefix: segments(prefix)?.join("/") })
+            let (bucket, prefix) = (bucket.to_owned(), segments(prefix)?.join("/"));
+            Ok(Address::Bucket { bucket, prefix, settings })
         }
         false => Err("s3://BUCKET/PREFIX with a bucket of 3 to 63 letters, digits, - and .".into()),
     }
@@ -106,14 +113,27 @@ mod tests {
         };
         assert_eq!(Address::parse("nfs://vast-cluster/cache/"), nfs("vast-cluster", "/cache"));
         assert_eq!(Address::parse("nfs://vast"), nfs("vast", "/"));
-        let bucket = Address::Bucket { bucket: "kv-chunks".into(), prefix: "a/b".into() };
-        assert_eq!(Address::parse("s3://kv-chunks//a/b/"), Ok(bucket));
+        let bucket = |settings| {
+            Ok(Address::Bucket { bucket: "kv-chunks".into(), prefix: "a/b".into(), settings })
+        };
+        assert_eq!(Address::parse("s3://kv-chunks//a/b/"), bucket(S3Settings::default()));
+        let region = S3Settings { region: Some("eu-1".to_owned()), ..S3Settings::default() };
+        assert_eq!(Address::parse("s3://kv-chunks/a/b?region=eu-1"), bucket(region));
     }
 
     #[test]
     fn what_is_no_place_says_why() {
         assert!(Address::parse("nsf://a/b").unwrap_err().contains("nfs://?"));
-        for wrong in ["", "file://host/x", "nfs:///x", "nfs://a/../b", "s3://a/b", "s3://ab%c/x"] {
+        for wrong in [
+            "",
+            "file://host/x",
+            "nfs:///x",
+            "nfs://a/../b",
+            "s3://a/b",
+            "s3://ab%c/x",
+            "nfs://a/b?region=eu-1",
+            "s3://abc/x?",
+        ] {
             assert!(Address::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -7,6 +7,7 @@ use super::connector;
 use super::error::{ConfigError, Origin};
 use super::keys::{Backend, Keys, LossyCodec, Reader};
 use super::place::Address;
+use super::s3::S3Credentials;
 use super::transport::{NAMES as TRANSPORTS, Transport};
 use super::units::shown;
 use super::yaml::{self, Value};
@@ -230,6 +231,13 @@ impl<M: Machine> Resolver<'_, M> {
         for (key, _) in said.into_iter().filter(|(_, is_said)| *is_said) {
             self.note(Level::Warning, format!("{key} has no effect without storage_path"));
         }
+        self.without_bucket(keys);
+    }
+
+    fn without_bucket(&mut self, keys: &Keys) {
+        if let Some((key, _)) = s3_keys(keys).into_iter().find(|(_, said)| said.is_some()) {
+            self.note(Level::Warning, format!("{key} has no effect without s3://BUCKET"));
+        }
     }
 
     fn host_bytes(&mut self, keys: &Keys) -> Result<Option<u64>, ConfigError> {
@@ -279,14 +287,15 @@ impl<M: Machine> Resolver<'_, M> {
     fn storage(&mut self, address: Address, keys: &Keys) -> Result<StorageConfig, ConfigError> {
         let mut cap_bytes = keys.max_cache_size;
         let place = match address {
-            Address::Bucket { bucket, prefix } => {
+            Address::Bucket { bucket, prefix, mut settings } => {
                 if cap_bytes.is_none() {
                     self.note(
                         Level::Warning,
                         "max_cache_size is not set, and a bucket has no free space to take a share of: no cap",
                     );
                 }
-                Place::Bucket { bucket, prefix }
+                settings.credentials = credentials(keys)?;
+                Place::Bucket { bucket, prefix, settings }
             }
             Address::Directory(path) => self.directory(path),
             Address::Nfs { server, export } => {
@@ -294,6 +303,9 @@ impl<M: Machine> Resolver<'_, M> {
                 Place::Directory { path, is_shared: true }
             }
         };
+        if !matches!(place, Place::Bucket { .. }) {
+            self.without_bucket(keys);
+        }
         if let (None, Place::Directory { path, .. }) = (cap_bytes, &place) {
             let free = self.machine.storage_bytes(path);
             cap_bytes = Some(self.share_of("max_cache_size", "storage", free)?);
@@ -339,5 +351,31 @@ impl<M: Machine> Resolver<'_, M> {
             (Some(false), None) => None,
             (_, port) => port,
         }
+    }
+}
+
+fn s3_keys(keys: &Keys) -> [(&'static str, &Option<String>); 3] {
+    [
+        ("s3_access_key_id", &keys.s3_access_key_id),
+        ("s3_secret_access_key", &keys.s3_secret_access_key),
+        ("s3_session_token", &keys.s3_session_token),
+    ]
+}
+
+/// The file's own, which come whole or not at all: half of them with half of the environment's would be nobody's.
+fn credentials(keys: &Keys) -> Result<Option<S3Credentials>, ConfigError> {
+    let said = s3_keys(keys);
+    let missing = |missing| {
+        let (key, _) = said.into_iter().find(|(_, said)| said.is_some())?;
+        let hint = "write both, or neither and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+        Some(ConfigError::Missing { key, missing, hint })
+    };
+    let [id, secret, token] = said.map(|(_, value)| value.clone());
+    match (id, secret) {
+        (Some(access_key_id), Some(secret_access_key)) => {
+            Ok(Some(S3Credentials { access_key_id, secret_access_key, session_token: token }))
+        }
+        (None, _) => missing("s3_access_key_id").map_or(Ok(None), Err),
+        (Some(_), None) => missing("s3_secret_access_key").map_or(Ok(None), Err),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kv_store::config::{
     ChunkSize, Compression, Durability, Eviction, KvConfig, Level, Overrides, Place, Resolved,
-    Source,
+    S3Settings, Source,
 };
 
 use crate::machine::{FREE_MEMORY, FREE_STORAGE, TestMachine, mounted, read, read_on, texts};
@@ -183,7 +183,8 @@ fn vllm_arguments_name_a_url() {
 fn a_bucket_has_no_free_space() {
     let resolved = read("storage_path: s3://kv-chunks/a").unwrap();
     let storage = resolved.config.storage.as_ref().unwrap();
-    let bucket = Place::Bucket { bucket: "kv-chunks".to_owned(), prefix: "a".to_owned() };
+    let settings = S3Settings::default();
+    let bucket = Place::Bucket { bucket: "kv-chunks".to_owned(), prefix: "a".to_owned(), settings };
     assert_eq!((&storage.place, storage.cap_bytes), (&bucket, None));
     assert!(texts(&resolved, Level::Warning)[0].contains("no cap"));
 }

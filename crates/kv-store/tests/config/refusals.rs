@@ -1,6 +1,6 @@
 //! What is refused names the key, its line and the way out.
 
-use kv_store::config::{ConfigError, Level};
+use kv_store::config::{ConfigError, Level, Place};
 
 use crate::machine::{TestMachine, read, read_on, refusal, texts};
 
@@ -128,4 +128,39 @@ fn hostile_documents_are_refused() {
     }
     let deep = "[".repeat(20_000);
     assert!(matches!(read(&deep), Err(ConfigError::Yaml(_))));
+}
+
+#[test]
+fn credentials_of_a_bucket_are_whole_and_never_shown() {
+    let bucket = "storage_path: s3://kv-chunks/a\nmax_cache_size: 1GB\n";
+    let both = "s3_access_key_id: AKIA\ns3_secret_access_key: hush\n";
+    let resolved = read(&format!("{bucket}{both}s3_session_token: hush")).unwrap();
+    let Some(Place::Bucket { settings, .. }) = resolved.config.storage.map(|s| s.place) else {
+        panic!("it is a bucket")
+    };
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("hush") && !shown.contains("AKIA"), "{shown}");
+    let credentials = settings.credentials.expect("they are there");
+    assert_eq!(credentials.access_key_id, "AKIA");
+    assert_eq!(credentials.secret_access_key, "hush");
+    assert_eq!(credentials.session_token.as_deref(), Some("hush"));
+    for (said, words) in [
+        ("s3_access_key_id: AKIA", "s3_access_key_id is set, and s3_secret_access_key is not"),
+        ("s3_session_token: hush", "s3_session_token is set, and s3_access_key_id is not"),
+        ("s3_secret_access_key: hush", "s3_secret_access_key is set, and s3_access_key_id is not"),
+        ("s3_secret_access_key: 4711", "line 3: s3_secret_access_key is not shown; expected text"),
+        ("aws_session_token: hush", "did you mean \"s3_session_token\"?"),
+    ] {
+        let message = refusal(&format!("{bucket}{said}"));
+        assert!(message.contains(words), "{said}: {message}");
+        assert!(!message.contains("hush") && !message.contains("4711"), "{said}: {message}");
+    }
+    let message = refusal("storage_path: s3://kv-chunks/a?secret_access_key=hush");
+    assert!(message.contains("s3://kv-chunks/a?…") && !message.contains("hush"), "{message}");
+    let elsewhere = read(&format!("local_host: cpu\nmax_host_size: 1GB\n{both}")).unwrap();
+    let warnings = texts(&elsewhere, Level::Warning);
+    assert!(warnings[0].contains("s3_access_key_id has no effect"), "{warnings:?}");
+    let directory = read(&format!("storage_path: kv\nmax_cache_size: 1GB\n{both}")).unwrap();
+    let warnings = texts(&directory, Level::Warning);
+    assert!(warnings[0].contains("s3_access_key_id has no effect"), "{warnings:?}");
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, value_parser};
 use kv_store::config::{KvConfig, Overrides, Place as Storage, Source, ThisMachine};
+use kv_store_object::ObjectConfig;
 
 use super::progress;
 use crate::cli::error::CliError;
@@ -28,7 +29,7 @@ pub(crate) struct StoreArgs {
     #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
     directory: PathBuf,
 
-    /// Measure a bucket too: s3://BUCKET/PREFIX (endpoint and credentials: AWS_* variables); what is written is removed
+    /// Measure a bucket too: s3://BUCKET/PREFIX?endpoint_url=URL (credentials: AWS_* variables); what is written is removed
     #[arg(long, value_name = "URL")]
     s3: Option<String>,
 
@@ -70,7 +71,7 @@ fn measure(args: &StoreArgs) -> Result<Report, CliError> {
         CliError::output(&args.directory.display().to_string(), &error)
             .with_hint("name a folder that can be written to with --directory")
     })?;
-    let bucket = args.s3.as_deref().map(bucket).transpose()?;
+    let bucket = args.s3.as_deref().map(object_config).transpose()?;
     let num_places = 3 + usize::from(bucket.is_some());
     let num_cases = num_places * args.chunk_size.len() * args.depth.len();
     let bar = progress(num_cases as u64);
@@ -102,27 +103,29 @@ fn measure(args: &StoreArgs) -> Result<Report, CliError> {
 fn places(
     chunks: &Chunks,
     path: &Path,
-    bucket: Option<&(String, String)>,
+    bucket: Option<&ObjectConfig>,
 ) -> Result<Vec<Place>, CliError> {
     let mut places = vec![
         Place::host()?,
         Place::directory(&path.join("cached"), false)?,
         Place::directory(&path.join("direct"), true)?,
     ];
-    if let Some((bucket, prefix)) = bucket {
-        places.push(Place::bucket(bucket, &format!("{prefix}/bench-{}", std::process::id()))?);
-    }
+    places.extend(bucket.map(Place::bucket).transpose()?);
     places.iter_mut().try_for_each(|place| place.fill(chunks))?;
     Ok(places)
 }
 
-/// Bucket and prefix of a URL.
-fn bucket(url: &str) -> Result<(String, String), CliError> {
+/// A bucket by its URL, and in it a prefix of this process's own.
+fn object_config(url: &str) -> Result<ObjectConfig, CliError> {
     let overrides = Overrides { storage_path: Some(url.to_owned()), ..Overrides::default() };
     let resolved = KvConfig::read(Source::Text("storage_backend: file"), &overrides, &ThisMachine);
     let resolved = resolved.map_err(|error| CliError::from_usage_error(&error))?;
     match resolved.and_then(|resolved| resolved.config.storage).map(|storage| storage.place) {
-        Some(Storage::Bucket { bucket, prefix }) => Ok((bucket, prefix)),
+        Some(Storage::Bucket { bucket, prefix, settings }) => {
+            let prefix = format!("{prefix}/bench-{}", std::process::id());
+            ObjectConfig::s3(&bucket, &prefix, &settings)
+                .map_err(|error| CliError::from_usage_error(&error))
+        }
         _ => Err(CliError::usage(format!("--s3 {url} names no bucket"))
             .with_hint("write s3://BUCKET/PREFIX; a folder is named with --directory")),
     }

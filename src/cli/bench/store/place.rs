@@ -93,13 +93,12 @@ impl Place {
         Ok(Place { kind, tier, unverified, raw })
     }
 
-    pub(super) fn bucket(bucket: &str, prefix: &str) -> Result<Place, CliError> {
+    pub(super) fn bucket(config: &ObjectConfig) -> Result<Place, CliError> {
         let failed = |error: ObjectError| CliError::from_usage_error(&error);
-        let config = ObjectConfig::s3(bucket, prefix).map_err(failed)?;
         let expected = expected()?;
-        let tier = || ObjectTier::open(&config, Arc::clone(&expected), clock()).map_err(failed);
+        let tier = || ObjectTier::open(config, Arc::clone(&expected), clock()).map_err(failed);
         let (tier, unverified) = (Box::new(tier()?), Box::new(tier()?.unverified()));
-        let inventory = BucketInventory::open(&config).map_err(failed)?;
+        let inventory = BucketInventory::open(config).map_err(failed)?;
         let raw = Raw::Objects { inventory, items: Vec::new() };
         Ok(Place { kind: Kind::Bucket, tier, unverified, raw })
     }
