@@ -1,8 +1,9 @@
 //! KV in a bucket, behind the command: over a real S3 server in a process of its own.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::command::{family, kvasir_with};
+use crate::command::{ByteModel, family, kvasir_with};
+use crate::running::{Running, serve_model};
 use crate::server::{ACCESS_KEY, SECRET_KEY, Server};
 
 /// Runs the command with what the environment says of the server; its standard output and error.
@@ -68,4 +69,51 @@ fn a_bucket_is_measured_and_left_empty() {
         assert!(path.is_dir(), "{} stays", path.display());
         left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
     }
+}
+
+#[test]
+fn a_server_finds_in_the_bucket_what_another_computed_and_outlives_it() {
+    let (_root, mut bucket) = start();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("kv.yaml");
+    // No variable: the file alone says how the bucket is reached.
+    let text = format!(
+        "chunk_size: 32\nlocal_host: cpu\nmax_host_size: 100MB\nmax_cache_size: 1GB\n\
+        storage_path: s3://kv-chunks/served?endpoint_url={}&region=us-east-1\n\
+        s3_access_key_id: {ACCESS_KEY}\ns3_secret_access_key: {SECRET_KEY}\n",
+        bucket.endpoint
+    );
+    std::fs::write(&config, text).unwrap();
+    let model = ByteModel::new();
+    let sizes = ["--max-model-len", "128", "--kv-cache-memory-bytes", "2000000"];
+    let with_store = ["--kv-config", config.to_str().unwrap()];
+    let serve = |store: &[&str]| serve_model(model.path(), &[&sizes[..], store].concat());
+    let ask = |server: &Running, first: u32| {
+        let tokens: Vec<u32> = (first..first + 100).map(|i| i * 7 % 250).collect();
+        let body = json!({
+            "prompt": tokens, "max_tokens": 4, "temperature": 0, "ignore_eos": true, "logprobs": 1,
+        });
+        let answer = server.post("/v1/completions", &body).ok();
+        let details = &answer["usage"]["prompt_tokens_details"];
+        (answer["choices"].clone(), details["cached_tokens"].as_u64().unwrap())
+    };
+    let alone = serve(&[]);
+    let expected = [0, 1, 2].map(|first| ask(&alone, first).0);
+    drop(alone);
+    let mut computing = serve(&with_store);
+    for first in [0, 1] {
+        assert_eq!(ask(&computing, first as u32), (expected[first].clone(), 0), "nothing is there");
+    }
+    // What is still being written then is written before it ends.
+    computing.terminate();
+    assert!(computing.wait().success());
+    let loading = serve(&with_store);
+    assert_eq!(ask(&loading, 0), (expected[0].clone(), 96));
+    bucket.kill();
+    // It is known to be there, and does not come; and it was never there.
+    for first in [1, 2] {
+        assert_eq!(ask(&loading, first as u32), (expected[first].clone(), 0), "it is computed");
+    }
+    assert_eq!(loading.get("/health").status, 200);
+    assert!(!loading.has_panicked());
 }

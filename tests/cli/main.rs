@@ -17,6 +17,9 @@ mod logs;
 mod manual;
 mod plan;
 mod presets;
+#[path = "../server/running.rs"]
+#[allow(dead_code, reason = "most of what can be asked is asked by the server's own tests")]
+mod running;
 #[path = "../../crates/kv-store-object/tests/bucket/server.rs"]
 #[allow(dead_code, reason = "a server in trouble is for the tier's own tests")]
 mod server;

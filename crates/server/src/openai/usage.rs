@@ -16,9 +16,12 @@ impl Usage {
     /// Adds what a request took.
     pub(super) fn add(&mut self, output: &RequestOutput) {
         let lengths = output.outputs.iter().map(|completion| completion.token_ids.len());
-        self.num_prompt_tokens += output.prompt_token_ids.len();
+        let num_prompt_tokens = output.prompt_token_ids.len();
+        // As vLLM counts: found on the device, or by its connector elsewhere. After a preemption it is loaded again.
+        let num_found = output.metrics.num_cached_tokens + output.metrics.num_loaded_tokens.total();
+        self.num_prompt_tokens += num_prompt_tokens;
         self.num_completion_tokens += lengths.sum::<usize>();
-        self.num_cached_tokens += output.metrics.num_cached_tokens;
+        self.num_cached_tokens += num_found.min(num_prompt_tokens);
         self.num_lossy_tokens += output.metrics.num_lossy_tokens;
     }
 
