@@ -60,6 +60,13 @@ fn what_is_served_can_be_asked() {
     assert_eq!(server.get("/health").status, 200);
     assert_eq!(server.get("/version").ok()["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(server.get("/load").ok()["server_load"], 0);
+    let document = server.get("/openapi.json").ok();
+    assert_eq!(document["openapi"], "3.1.0");
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let is_asked = methods.get("get").is_some() && !path.contains('{');
+        assert!(!is_asked || server.get(path).status == 200, "{path}");
+        assert!(methods.get("post").is_some() || server.post(path, &json!({})).status == 405);
+    }
     let text = "Héllo, wörld";
     let tokens = server.post("/tokenize", &json!({ "prompt": text })).ok();
     assert_eq!(tokens["count"], tokens["tokens"].as_array().unwrap().len());

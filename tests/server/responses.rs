@@ -83,6 +83,13 @@ fn a_response_is_whole_or_events_that_add_up_to_it() {
     );
 }
 
+/// An answer as a client sends it back.
+fn with_logprobs(logprobs: Value) -> Value {
+    let part =
+        json!({ "type": "output_text", "text": "Hi", "annotations": [], "logprobs": logprobs });
+    json!({ "role": "assistant", "content": [part] })
+}
+
 #[test]
 fn what_a_response_cannot_have_is_refused_by_name() {
     let server = serve(&[]);
@@ -93,6 +100,7 @@ fn what_a_response_cannot_have_is_refused_by_name() {
         (json!({ "background": true }), "background"),
         (json!({ "input": [] }), "at least one message"),
         (json!({ "input": 5 }), "`input` must be"),
+        (json!({ "input": [with_logprobs(json!([{}]))] }), "`input` must be"),
         (json!({ "truncation": "auto" }), "truncation"),
         (json!({ "max_tokens": 5 }), "did you mean"),
         (json!({ "stream": true, "temperature": -1 }), "temperature"),

@@ -69,7 +69,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "clients",
-        about: "OpenAI's Python package against kvasir serve",
+        about: "OpenAI's Python package and schemathesis against kvasir serve",
         run: clients::check,
     },
     Part {

@@ -7,7 +7,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware;
-use axum::routing::{get, post};
 use engine::{AsyncLlm, Llm, SamplingParams};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -15,10 +14,10 @@ use crate::auth::{self, ApiKeys};
 use crate::config::ServerConfig;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
-use crate::openai::{chat, completions, models, responses};
+use crate::request_id;
+use crate::routes::{Route, routes};
 use crate::server::ServeError;
 use crate::tools::ToolCallParser;
-use crate::{operations, request_id};
 
 /// What all requests share.
 pub(crate) struct App {
@@ -90,23 +89,12 @@ pub(crate) fn unix_time() -> u64 {
 
 /// Every path of the server.
 pub(crate) fn router(app: &Arc<App>) -> Result<Router, ServeError> {
-    let guarded = Router::new()
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{model}", get(models::one))
-        .route("/v1/chat/completions", post(chat::answer))
-        .route("/v1/completions", post(completions::answer))
-        .route("/v1/responses", post(responses::answer))
-        .route("/v1/embeddings", post(operations::embeddings))
-        .route("/tokenize", post(operations::tokenize))
-        .route("/detokenize", post(operations::detokenize))
-        .route("/reset_prefix_cache", post(operations::reset_prefix_cache))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(app), auth::check));
-    let open = Router::new()
-        .route("/health", get(operations::health))
-        .route("/ping", get(operations::health).post(operations::health))
-        .route("/version", get(operations::version))
-        .route("/load", get(operations::load))
-        .route("/metrics", get(operations::metrics));
+    let (mut guarded, mut open) = (Router::new(), Router::new());
+    for Route { path, handler, is_guarded, .. } in routes() {
+        let router = if is_guarded { &mut guarded } else { &mut open };
+        *router = std::mem::take(router).route(path, handler);
+    }
+    let guarded = guarded.route_layer(middleware::from_fn_with_state(Arc::clone(app), auth::check));
     let router = guarded
         .merge(open)
         .fallback(unknown_path)

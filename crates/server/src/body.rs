@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, rejection::BytesRejection};
 use engine::hub::nearest_name;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -17,7 +18,7 @@ use crate::error::ApiError;
 pub(crate) struct Body<T>(pub(crate) T);
 
 /// Fields that requests may have: those of the type itself, so that no list of them can drift from it.
-pub(crate) trait Record: Default + Serialize + DeserializeOwned {
+pub(crate) trait Record: Default + Serialize + DeserializeOwned + JsonSchema {
     /// Fields that a client may know from elsewhere, and that there is no code for: each with the reason.
     const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[];
 }
@@ -30,6 +31,8 @@ pub(crate) trait Fields: Sized {
     fn unsupported() -> Vec<(&'static str, &'static str)>;
     /// Reads the fields that are its own.
     fn read(fields: &Map<String, Value>) -> Result<Self, ApiError>;
+    /// What the fields may be, for who asks before.
+    fn schema(generator: &mut SchemaGenerator) -> Schema;
 }
 
 impl<T: Record> Fields for T {
@@ -51,6 +54,12 @@ impl<T: Record> Fields for T {
             ApiError::bad_field(field, format!("{path}: {}", error.inner()))
         })
     }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = T::json_schema(generator);
+        schema.insert("additionalProperties".to_owned(), Value::Bool(false));
+        schema
+    }
 }
 
 impl<A: Fields, B: Fields> Fields for (A, B) {
@@ -64,6 +73,17 @@ impl<A: Fields, B: Fields> Fields for (A, B) {
 
     fn read(fields: &Map<String, Value>) -> Result<Self, ApiError> {
         Ok((A::read(fields)?, B::read(fields)?))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let (mut schema, mut other) = (A::schema(generator), B::schema(generator));
+        let properties = |schema: &mut Schema| schema.remove("properties");
+        let (mut all, others) = (properties(&mut schema), properties(&mut other));
+        if let (Some(Value::Object(all)), Some(Value::Object(others))) = (&mut all, others) {
+            all.extend(others);
+        }
+        schema.insert("properties".to_owned(), all.unwrap_or_default());
+        schema
     }
 }
 
@@ -117,7 +137,7 @@ fn refuse_strangers<T: Fields>(fields: &Map<String, Value>) -> Result<(), ApiErr
 mod tests {
     use super::*;
 
-    #[derive(Debug, Default, serde::Deserialize, Serialize)]
+    #[derive(Debug, Default, serde::Deserialize, Serialize, JsonSchema)]
     #[serde(default)]
     struct Place {
         name: Option<String>,
@@ -128,7 +148,7 @@ mod tests {
         const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[("depth", "it is unknown")];
     }
 
-    #[derive(Debug, Default, serde::Deserialize, Serialize)]
+    #[derive(Debug, Default, serde::Deserialize, Serialize, JsonSchema)]
     #[serde(default)]
     struct Owner {
         owner: Option<Vec<u8>>,

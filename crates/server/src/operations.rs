@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::Prompt;
 use engine::text::Message;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -54,13 +55,16 @@ pub(crate) async fn embeddings() -> ApiError {
 }
 
 /// `/tokenize`: a text or a conversation.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct TokenizeRequest {
     model: Option<String>,
     prompt: Option<String>,
     messages: Option<Vec<Message>>,
 }
+
+/// What a body has.
+pub(crate) type ToTokenize = (TokenizeRequest, ToolFields);
 
 impl Record for TokenizeRequest {
     const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
@@ -71,7 +75,7 @@ impl Record for TokenizeRequest {
 
 pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
-    Body((request, tools)): Body<(TokenizeRequest, ToolFields)>,
+    Body((request, tools)): Body<ToTokenize>,
 ) -> Result<Json<Value>, ApiError> {
     app.check_model(request.model.as_deref())?;
     let tools = tools.into_tools()?;
@@ -94,7 +98,7 @@ pub(crate) async fn tokenize(
 }
 
 /// `/detokenize`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct DetokenizeRequest {
     model: Option<String>,

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use engine::output::RequestOutput;
 use engine::{Prompt, RequestOptions, RequestStream, RequestUpdate, SamplingParams};
 use futures_util::stream::{self, Stream, StreamExt};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{self, Instant};
@@ -19,7 +20,7 @@ use crate::metrics::InProgress;
 use crate::request_log::RequestLog;
 
 /// What comes besides the answer in a stream.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct StreamOptions {
     /// Ends with a chunk that has the usage.

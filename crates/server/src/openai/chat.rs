@@ -10,6 +10,7 @@ use engine::output::{CompletionOutput, RequestOutput, StopReason};
 use engine::text::Message;
 use engine::{Prompt, RequestUpdate};
 use futures_util::stream::{self, StreamExt};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -27,7 +28,7 @@ use crate::tools::{Reader, ToolFields, ToolUse};
 const MAX_TOP_LOGPROBS: usize = 20;
 
 /// A conversation to go on with.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct ChatRequest {
     model: Option<String>,
@@ -41,6 +42,9 @@ pub(crate) struct ChatRequest {
     /// Whether the answer is to be kept; it never is.
     store: Option<bool>,
 }
+
+/// What a body has.
+pub(crate) type Asked = ((ChatRequest, ToolFields), SamplingFields);
 
 impl Record for ChatRequest {
     const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
@@ -98,7 +102,7 @@ impl ChatRequest {
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    Body(((request, tools), sampling)): Body<((ChatRequest, ToolFields), SamplingFields)>,
+    Body(((request, tools), sampling)): Body<Asked>,
 ) -> Result<Response, ApiError> {
     app.check_model(request.model.as_deref())?;
     request.check()?;

@@ -10,6 +10,7 @@ use engine::output::{CompletionOutput, Logprob, RequestOutput};
 use engine::{Prompt, RequestUpdate};
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt, select_all};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -30,7 +31,7 @@ const DEFAULT_MAX_TOKENS: usize = 16;
 const MAX_NUM_PROMPTS: usize = 1024;
 
 /// Texts to go on with.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct CompletionRequest {
     model: Option<String>,
@@ -41,6 +42,9 @@ pub(crate) struct CompletionRequest {
     stream_options: Option<StreamOptions>,
     request_id: Option<String>,
 }
+
+/// What a body has.
+pub(crate) type Asked = (CompletionRequest, SamplingFields);
 
 impl Record for CompletionRequest {
     const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
@@ -53,7 +57,7 @@ impl Record for CompletionRequest {
 }
 
 /// One prompt or several, in text or tokens.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "`prompt` must be a text, a list of token ids, or a list of either")]
 enum Prompts {
     Text(String),
@@ -77,7 +81,7 @@ impl Prompts {
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    Body((request, sampling)): Body<(CompletionRequest, SamplingFields)>,
+    Body((request, sampling)): Body<Asked>,
 ) -> Result<Response, ApiError> {
     app.check_model(request.model.as_deref())?;
     let prompts = request.prompt.map(Prompts::into_list).unwrap_or_default();

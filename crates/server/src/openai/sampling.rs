@@ -1,6 +1,7 @@
 //! Fields that both kinds of request have: how to choose tokens, and when to stop.
 
 use engine::{RequestOptions, SamplingParams, StructuredOutputs, TokenId, request_json};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::body::Record;
 use crate::error::ApiError;
 
 /// OpenAI's and vLLM's fields; none of them must be given.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct SamplingFields {
     pub(super) n: Option<usize>,
@@ -42,7 +43,7 @@ pub(crate) struct SamplingFields {
 }
 
 /// A text or several.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a text or a list of texts")]
 pub(super) enum OneOrMany {
     One(String),
@@ -50,17 +51,17 @@ pub(super) enum OneOrMany {
 }
 
 /// What form the answer must have, in OpenAI's words.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum ResponseFormat {
     Text,
     JsonObject,
-    JsonSchema { json_schema: JsonSchema },
+    JsonSchema { json_schema: NamedSchema },
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct JsonSchema {
+pub(super) struct NamedSchema {
     #[serde(default)]
     pub(super) name: Option<String>,
     #[serde(default)]

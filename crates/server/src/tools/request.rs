@@ -2,6 +2,7 @@
 
 use engine::text::ToolKind;
 use engine::{SamplingParams, StructuredOutputs};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,7 @@ use crate::error::ApiError;
 const MAX_NUM_TOOLS: usize = 128;
 
 /// OpenAI's fields; none of them must be given.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct ToolFields {
     tools: Option<Vec<Tool>>,
@@ -33,7 +34,7 @@ impl Record for ToolFields {
 }
 
 /// A tool. What is written of it is what chat templates get.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Tool {
     #[serde(rename = "type")]
@@ -41,7 +42,7 @@ struct Tool {
     function: Function,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Function {
     name: String,
@@ -53,7 +54,7 @@ struct Function {
     strict: Option<bool>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "it must be \"none\", \"auto\", \"required\", or {\"type\": \"function\", \"function\": {\"name\": NAME}}"
@@ -63,7 +64,7 @@ enum ToolChoice {
     Named(Named),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Mode {
     None,
@@ -71,7 +72,7 @@ enum Mode {
     Required,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Named {
     #[serde(rename = "type")]
@@ -79,7 +80,7 @@ struct Named {
     function: FunctionName,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FunctionName {
     name: String,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use minijinja::Value;
+use schemars::JsonSchema;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use super::json::from_json;
 
 /// One message: who says what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Given")]
 pub struct Message {
     /// `system`, `user`, `assistant`, `tool`, or what else the template knows.
@@ -30,7 +31,7 @@ pub struct Message {
 }
 
 /// A call of a tool, as the OpenAI API has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolCall {
     /// What the tool's answer refers to.
@@ -43,7 +44,7 @@ pub struct ToolCall {
 }
 
 /// What a tool is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ToolKind {
@@ -53,7 +54,7 @@ pub enum ToolKind {
 }
 
 /// A function and its arguments.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionCall {
     /// Its name.
@@ -63,7 +64,7 @@ pub struct FunctionCall {
 }
 
 /// A message as a request has it. Clients send back what they got, with its empty fields.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Given {
     role: String,
@@ -119,7 +120,7 @@ impl FunctionCall {
 }
 
 /// The content of a message: a text, or a list of texts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Content {
     /// A text.
@@ -129,7 +130,7 @@ pub enum Content {
 }
 
 /// One part of a content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum ContentPart {

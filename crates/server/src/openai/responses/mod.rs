@@ -13,7 +13,7 @@ use engine::output::RequestOutput;
 use engine::{FinishReason, Prompt};
 use events::Events;
 use futures_util::stream::{self, StreamExt};
-use request::ResponseRequest;
+pub(crate) use request::ResponseRequest;
 use serde_json::{Value, json};
 
 use super::answer::{Heading, Running, named_events};

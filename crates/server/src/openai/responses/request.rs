@@ -1,15 +1,16 @@
 //! What `/v1/responses` is asked.
 
 use engine::text::{Content, ContentPart, Message};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::body::Record;
 use crate::error::ApiError;
-use crate::openai::sampling::{JsonSchema, ResponseFormat, SamplingFields};
+use crate::openai::sampling::{NamedSchema, ResponseFormat, SamplingFields};
 
 /// A conversation to answer.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct ResponseRequest {
     pub(super) model: Option<String>,
@@ -51,7 +52,7 @@ impl Record for ResponseRequest {
     ];
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "`input` must be a text, or a list of messages with `role` and `content`"
@@ -62,7 +63,7 @@ enum Input {
 }
 
 /// A message.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Item {
     #[serde(rename = "type", default)]
@@ -76,21 +77,21 @@ struct Item {
     status: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ItemKind {
     #[default]
     Message,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum ItemContent {
     Text(String),
     Parts(Vec<Part>),
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum Part {
     InputText {
@@ -98,22 +99,23 @@ enum Part {
     },
     OutputText {
         text: String,
+        // Empty, as they were got.
         #[serde(default)]
-        annotations: Vec<()>,
+        annotations: [(); 0],
         #[serde(default)]
-        logprobs: Vec<()>,
+        logprobs: [(); 0],
     },
 }
 
 /// What form the answer must have.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Text {
     #[serde(default)]
     format: Format,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum Format {
     #[default]
@@ -129,7 +131,7 @@ enum Format {
     },
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Truncation {
     Disabled,
@@ -158,7 +160,7 @@ impl ResponseRequest {
                 Format::JsonObject => ResponseFormat::JsonObject,
                 Format::JsonSchema { name, schema, description, strict } => {
                     let name = Some(name);
-                    let json_schema = JsonSchema { name, description, schema, strict };
+                    let json_schema = NamedSchema { name, description, schema, strict };
                     ResponseFormat::JsonSchema { json_schema }
                 }
             }),
