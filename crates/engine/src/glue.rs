@@ -5,8 +5,11 @@ use crate::text::{ChatTemplate, GgufVocab, Tokenizer};
 use crate::weights::Model;
 use crate::weights::gguf::{Metadata, MetadataError, OptionalKey};
 
-/// The model's tokenizer; `None` for a directory without one.
-pub(crate) fn tokenizer(model: &Model) -> Result<Option<Tokenizer>, LlmError> {
+/// The model's tokenizer; `None` for a model without one.
+///
+/// # Errors
+/// What is wrong with the tokenizer.
+pub fn tokenizer(model: &Model) -> Result<Option<Tokenizer>, LlmError> {
     if let Some(metadata) = model.gguf_metadata() {
         return match metadata.str("tokenizer.ggml.model").optional()? {
             None | Some("none" | "no_vocab") => Ok(None),

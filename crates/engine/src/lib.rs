@@ -41,7 +41,7 @@ pub use engine_core::sampling::LogprobsMode;
 pub use engine_core::scheduler::{Refusal, SchedulerConfig, SchedulerStats, SchedulingPolicy};
 pub use engine_core::speculative::NgramConfig;
 pub use error::LlmError;
-pub use glue::encode;
+pub use glue::{encode, tokenizer};
 pub use kernels_cpu::CpuIsa;
 pub use kv_cache::{KvCacheDType, UnknownKvCacheDType};
 pub use kv_memory::{host_act_size_bytes, host_memory_bytes};
