@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::command::{ByteModel, kvasir};
+use crate::page::Report;
 
 fn ttft(more: &[&str]) -> crate::command::Run {
     let model = ByteModel::new();
@@ -15,7 +16,11 @@ fn a_kept_prefix_comes_from_each_place_and_is_compared_with_the_machine() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().to_str().unwrap();
     let args = ["--repeats", "2", "--directory", directory, "--json"];
+    let page = tempfile::NamedTempFile::new().unwrap();
+    let args = [&args[..], &["--html", page.path().to_str().unwrap()]].concat();
     let report: Value = serde_json::from_str(&ttft(&args).ok()).unwrap();
+    let page = Report::read(page.path());
+    assert!(page.num_pictures == 2 && page.says("KV from host memory"));
     let tokens = report["num_prompt_tokens"].as_u64().unwrap();
     assert!((60..=110).contains(&tokens), "{report}");
     let kv_bytes = report["kv_bytes"].as_u64().unwrap();
@@ -51,8 +56,12 @@ fn store(more: &[&str]) -> crate::command::Run {
 fn each_tier_is_measured_beside_what_the_machine_does() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().to_str().unwrap();
-    let run = store(&["--depth", "1,2", "--directory", directory, "--json"]);
+    let page = tempfile::NamedTempFile::new().unwrap();
+    let args = ["--depth", "1,2", "--directory", directory, "--json", "--html"];
+    let run = store(&[&args[..], &[page.path().to_str().unwrap()]].concat());
     let report: Value = serde_json::from_str(&run.ok()).unwrap();
+    let page = Report::read(page.path());
+    assert!(page.num_pictures == 2 && page.says("files, direct"));
     let rows = report["rows"].as_array().unwrap();
     let kinds: Vec<_> = rows
         .iter()

@@ -1,6 +1,7 @@
 //! The `kvasir` command, run as a user runs it.
 
 mod bench;
+mod bench_serve;
 mod bucket;
 mod calibrate;
 mod command;
@@ -15,6 +16,7 @@ mod kernels;
 mod kv_store;
 mod logs;
 mod manual;
+mod page;
 mod plan;
 mod presets;
 #[path = "../server/running.rs"]

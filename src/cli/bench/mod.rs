@@ -1,5 +1,10 @@
 //! `kvasir bench`: what things take on this machine, beside what the machine allows.
 
+mod load;
+mod memory;
+mod output;
+mod report;
+mod serve;
 mod spread;
 mod store;
 mod ttft;
@@ -18,6 +23,8 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
+    /// Load on an OpenAI endpoint, this engine's or another's: throughput and latencies, as `vllm bench serve`
+    Serve(Box<serve::ServeArgs>),
     /// Time to first token of a long prompt: computed, and with its KV from each place that can keep it
     Ttft(Box<ttft::TtftArgs>),
     /// GB/s of the KV store's tiers by chunk size and depth, with verification and without, beside raw copies and reads
@@ -26,6 +33,7 @@ enum BenchCommand {
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     match &args.command {
+        BenchCommand::Serve(args) => serve::run(args),
         BenchCommand::Ttft(args) => ttft::run(args),
         BenchCommand::Store(args) => store::run(args),
     }

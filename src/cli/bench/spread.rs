@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::cli::error::CliError;
+
 /// Seconds of several runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Spread {
@@ -20,6 +22,27 @@ impl Spread {
         let (&min_s, &max_s) = (sorted.first()?, sorted.last()?);
         Some(Spread { min_s, median_s: quantile(&sorted, 0.5), max_s })
     }
+}
+
+/// The same of seconds.
+///
+/// # Errors
+/// If there are none: our fault.
+pub(super) fn spread_of(times_s: &[f64]) -> Result<Spread, CliError> {
+    let times = times_s.iter().map(|&time_s| Duration::from_secs_f64(time_s)).collect();
+    Spread::of(times).ok_or_else(|| CliError::internal("nothing was measured"))
+}
+
+/// Of none, NaN.
+pub(super) fn mean(figures: &[f64]) -> f64 {
+    figures.iter().sum::<f64>() / figures.len() as f64
+}
+
+/// Standard deviation of these figures, not an estimate of others'.
+pub(super) fn deviation(figures: &[f64]) -> f64 {
+    let mean = mean(figures);
+    let squares: f64 = figures.iter().map(|figure| (figure - mean).powi(2)).sum();
+    (squares / figures.len() as f64).sqrt()
 }
 
 /// What most runs came to.
@@ -40,7 +63,7 @@ impl Quantiles {
 }
 
 /// Between the two figures that are nearest to this part of all.
-fn quantile(sorted: &[f64], part: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let at = sorted.len().saturating_sub(1) as f64 * part;
     let get = |at: f64| sorted.get(at as usize).copied().unwrap_or(f64::NAN);
     get(at.floor()) + (get(at.ceil()) - get(at.floor())) * at.fract()

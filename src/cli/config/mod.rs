@@ -25,12 +25,13 @@ pub(crate) use show::Shown;
 const SECTIONS: [&str; 4] = ["generate", "serve", "plan", "bench"];
 
 /// Options that are of one run, and no configuration.
-const OF_ONE_RUN: [&str; 11] = [
+const OF_ONE_RUN: [&str; 12] = [
     "config",
     "show-config",
     "help",
     "version",
     "json",
+    "html",
     "input",
     "output",
     "record",

@@ -15,9 +15,10 @@ use clap::{Args, value_parser};
 use kv_store::config::{KvConfig, Overrides, Place as Storage, Source, ThisMachine};
 use kv_store_object::ObjectConfig;
 
+use super::memory::MemorySampler;
+use super::output::OutputArgs;
 use super::progress;
 use crate::cli::error::CliError;
-use crate::cli::output;
 use chunks::Chunks;
 use place::Place;
 use report::Report;
@@ -55,17 +56,17 @@ pub(crate) struct StoreArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u32,
 
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(super) fn run(args: &StoreArgs) -> Result<(), CliError> {
     let report = measure(args)?;
-    if args.json { output::json(&report) } else { output::text(&report.to_string()) }
+    args.output.give(&report, &report.to_string(), || report.page())
 }
 
 fn measure(args: &StoreArgs) -> Result<Report, CliError> {
+    let sampler = MemorySampler::start();
     let folder = tempfile::Builder::new().prefix("kvasir-bench-").tempdir_in(&args.directory);
     let folder = folder.map_err(|error| {
         CliError::output(&args.directory.display().to_string(), &error)
@@ -97,7 +98,8 @@ fn measure(args: &StoreArgs) -> Result<Report, CliError> {
     bar.finish_and_clear();
     fallbacks.sort();
     fallbacks.dedup();
-    Ok(Report { bytes_per_token: chunks::BYTES_PER_TOKEN, fallbacks, rows })
+    let bytes_per_token = chunks::BYTES_PER_TOKEN;
+    Ok(Report { bytes_per_token, fallbacks, rows, memory: sampler.stop() })
 }
 
 fn places(

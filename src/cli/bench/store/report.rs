@@ -5,7 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::place::Kind;
+use crate::cli::bench::memory::MemoryUse;
+use crate::cli::bench::report::{Page, bars};
 use crate::cli::bench::spread::Quantiles;
+use crate::cli::error::CliError;
 
 /// What the machine does with the same bytes by itself, in the same turns.
 #[derive(Debug, Serialize)]
@@ -38,6 +41,55 @@ pub(super) struct Report {
     /// Why files were not read as they should be, if they were not.
     pub fallbacks: Vec<String>,
     pub rows: Vec<Row>,
+    pub memory: MemoryUse,
+}
+
+impl Report {
+    pub(super) fn page(&self) -> Result<Page, CliError> {
+        let mut page = Page::new("Tiers of the KV store");
+        let row = |row: &Row| {
+            [
+                row.tier_text().to_owned(),
+                row.op.to_owned(),
+                row.chunk_tokens.to_string(),
+                row.depth.to_string(),
+                format!("{:.2}", row.gb_s.median),
+                row.beside.as_ref().map_or(String::new(), Beside::text),
+            ]
+        };
+        page.table(
+            "Chunks as those of SmolLM2-135M",
+            ["tier", "op", "tokens of a chunk", "threads", "GB/s", "of what the machine does"],
+            self.rows.iter().map(row).collect(),
+        );
+        let speed = |row: &Row| {
+            let Row { op, chunk_tokens, depth, .. } = row;
+            let name = format!("{}: {op}, {chunk_tokens} tokens, {depth} threads", row.tier_text());
+            let Quantiles { p10, median, p90 } = row.gb_s;
+            (name, [p10, median, p90])
+        };
+        let rows: Vec<_> = self.rows.iter().map(speed).collect();
+        page.figure("Speed: median, and from 10 % to 90 % of turns", bars("GB/s", &rows))?;
+        page.memory(&self.memory)?;
+        Ok(page)
+    }
+}
+
+impl Beside {
+    fn text(&self) -> String {
+        format!("{:.0} % of {} {:.2}", self.ratio.median * 100.0, self.what, self.gb_s.median)
+    }
+}
+
+impl Row {
+    fn tier_text(&self) -> &'static str {
+        match self.tier {
+            Kind::Host => "host memory",
+            Kind::PageCache => "files, page cache",
+            Kind::Disk => "files, direct",
+            Kind::Bucket => "bucket",
+        }
+    }
 }
 
 impl fmt::Display for Report {
@@ -61,19 +113,11 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tier = match self.tier {
-            Kind::Host => "host memory",
-            Kind::PageCache => "files, page cache",
-            Kind::Disk => "files, direct",
-            Kind::Bucket => "bucket",
-        };
+        let tier = self.tier_text();
         let chunk = format!("{} tokens", self.chunk_tokens);
         let Quantiles { p10, median, p90 } = self.gb_s;
         let rate = format!("{median:.2} ({p10:.2} to {p90:.2})");
-        let beside = self.beside.as_ref().map_or_else(String::new, |beside| {
-            let (part, gb_s) = (beside.ratio.median * 100.0, beside.gb_s.median);
-            format!("{part:.0} % of {} {gb_s:.2}", beside.what)
-        });
+        let beside = self.beside.as_ref().map_or_else(String::new, Beside::text);
         let verification = self.verification.as_ref();
         let verification = verification.map(|part| format!("{:.1} %", part.median * 100.0));
         write!(

@@ -17,13 +17,14 @@ use engine::kv_store::store::StoreConfig;
 use engine::{DirectoryConfig, HostConfig, Llm, LlmBuilder, LogprobsMode};
 use engine_core::limits::MAX_BLOCK_SIZE;
 
+use super::memory::MemorySampler;
+use super::output::OutputArgs;
 use super::progress;
 use super::spread::Spread;
 use crate::cli::args::EngineArgs;
 use crate::cli::engine_setup::{self, EngineSetup, engine_error};
 use crate::cli::error::CliError;
 use crate::cli::kv_store_args::KvStoreArgs;
-use crate::cli::output;
 use crate::cli::scheduler_args::SchedulerArgs;
 use limits::Limits;
 use report::{Method, Report, Row};
@@ -48,14 +49,12 @@ pub(crate) struct TtftArgs {
     #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
     directory: PathBuf,
 
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
     scheduler: SchedulerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Tiers keep one prompt, and room enough that none of it has to leave.
@@ -67,10 +66,11 @@ pub(super) fn run(args: &TtftArgs) -> Result<(), CliError> {
         engine.model.clone_from(model);
     }
     let report = measure(args, &engine)?;
-    if args.json { output::json(&report) } else { output::text(&report.to_string()) }
+    args.output.give(&report, &report.to_string(), || report.page())
 }
 
 fn measure(args: &TtftArgs, engine: &EngineArgs) -> Result<Report, CliError> {
+    let sampler = MemorySampler::start();
     let folder = tempfile::Builder::new().prefix("kvasir-bench-").tempdir_in(&args.directory);
     let folder = folder.map_err(|error| {
         CliError::output(&args.directory.display().to_string(), &error)
@@ -120,6 +120,7 @@ fn measure(args: &TtftArgs, engine: &EngineArgs) -> Result<Report, CliError> {
             row(Method::Disk, disk, Some(limits.with_read_s())),
         ],
         limits,
+        memory: sampler.stop(),
     })
 }
 

@@ -5,7 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::limits::Limits;
+use crate::cli::bench::memory::MemoryUse;
+use crate::cli::bench::report::{Page, bars};
 use crate::cli::bench::spread::Spread;
+use crate::cli::error::CliError;
 
 /// Where a prompt's KV came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -68,6 +71,7 @@ pub(super) struct Report {
     pub kv_bytes: u64,
     pub rows: Vec<Row>,
     pub limits: Limits,
+    pub memory: MemoryUse,
 }
 
 impl fmt::Display for Report {
@@ -94,6 +98,39 @@ impl fmt::Display for Report {
             rate(read)
         )?;
         read_fallbacks.iter().try_for_each(|why| writeln!(f, "raw reads: {why}"))
+    }
+}
+
+impl Report {
+    pub(super) fn page(&self) -> Result<Page, CliError> {
+        let mut page =
+            Page::new(format!("Time to first token of {} on {}", self.model, self.device));
+        let row = |row: &Row| {
+            [
+                row.method.text().to_owned(),
+                format!("{:.1}", row.ttft.median_s * 1e3),
+                format!("{:.1}", row.improvement),
+                row.limit_s.map_or(String::new(), |limit_s| format!("{:.1}", limit_s * 1e3)),
+                row.method.limit_text().to_owned(),
+            ]
+        };
+        page.table(
+            &format!(
+                "{} prompt tokens, {:.1} MB of KV",
+                self.num_prompt_tokens,
+                self.kv_bytes as f64 / 1e6
+            ),
+            ["", "median (ms)", "times faster", "this machine's limit (ms)", "which is"],
+            self.rows.iter().map(row).collect(),
+        );
+        let ttft = |row: &Row| {
+            let Spread { min_s, median_s, max_s } = row.ttft;
+            (row.method.text().to_owned(), [min_s, median_s, max_s].map(|time| time * 1e3))
+        };
+        let rows: Vec<_> = self.rows.iter().map(ttft).collect();
+        page.figure("Time to first token: median, least and most", bars("milliseconds", &rows))?;
+        page.memory(&self.memory)?;
+        Ok(page)
     }
 }
 
