@@ -75,6 +75,14 @@ impl CliError {
         self
     }
 
+    /// What is wrong, without what to do.
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            CliError::Usage { message, .. } | CliError::Internal { message, .. } => message,
+            CliError::OutputClosed => "nobody reads the output",
+        }
+    }
+
     /// A file that the user named cannot be read or written.
     pub(crate) fn file(action: &str, path: &Path, error: &io::Error) -> CliError {
         CliError::usage(format!("cannot {action} {}: {error}", path.display()))

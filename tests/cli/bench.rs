@@ -37,6 +37,114 @@ fn a_kept_prefix_comes_from_each_place_and_is_compared_with_the_machine() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "what was written is removed");
 }
 
+/// What a bench found on the small model, and its page, which must have so many pictures and these texts.
+fn measured(bench: &str, more: &[&str], num_pictures: usize, texts: &[&str]) -> Value {
+    let model = ByteModel::new();
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    let args = ["bench", bench, model.arg(), "--json", "--html", page.to_str().unwrap()];
+    let found: Value = serde_json::from_str(&kvasir(&[&args[..], more].concat()).ok()).unwrap();
+    let report = Report::read(&page);
+    assert_eq!(report.num_pictures, num_pictures, "{bench}");
+    for text in [texts, &["Memory over time", "Processor", bench]].concat() {
+        assert!(report.says(text), "{bench}: no {text}");
+    }
+    let samples = found["memory"]["samples"].as_array().unwrap();
+    let peak = samples.iter().map(|sample| sample["host_bytes"].as_u64().unwrap()).max().unwrap();
+    assert!(peak > 1 << 20 && found["memory"]["host_peak_bytes"] == peak, "{}", found["memory"]);
+    found
+}
+
+fn number(value: &Value, pointer: &str) -> f64 {
+    value.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer}: {value}"))
+}
+
+/// A least, a median and a most.
+fn is_spread(value: &Value, pointer: &str) {
+    let times =
+        ["min_s", "median_s", "max_s"].map(|key| number(value, &format!("{pointer}/{key}")));
+    assert!(times[0] > 0.0 && times.is_sorted(), "{pointer}: {value}");
+}
+
+#[test]
+fn a_batch_has_vllms_figures() {
+    let lengths = ["--input-len", "20", "--output-len", "5", "--batch-size", "3"];
+    let runs = ["--num-iters", "4", "--num-iters-warmup", "1"];
+    let args = [&lengths[..], &runs].concat();
+    let found = measured("latency", &args, 3, &["3 prompts of 20 tokens, answers of 5"]);
+    let latencies: Vec<f64> = found["latencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|value| value.as_f64().unwrap())
+        .collect();
+    assert_eq!(latencies.len(), 4);
+    let mean = latencies.iter().sum::<f64>() / 4.0;
+    assert!((number(&found, "/avg_latency") / mean - 1.0).abs() < 1e-9, "{found}");
+    assert!(number(&found, "/percentiles/99") <= latencies.iter().copied().fold(0.0, f64::max));
+    assert_eq!(number(&found, "/percentiles/50"), number(&found, "/spread/median_s"));
+    is_spread(&found, "/spread");
+    is_spread(&found, "/ttft");
+    let model = ByteModel::new();
+    let long = ["bench", "latency", model.arg(), "--input-len", "120"];
+    kvasir(&[&long[..], &["--output-len", "20"]].concat()).usage_error(&["128", "--input-len"]);
+}
+
+#[test]
+fn throughput_counts_all_tokens_over_the_median() {
+    let args = ["--input-len", "12", "--output-len", "6", "--num-prompts", "15"];
+    let found = measured("throughput", &args, 3, &["15 prompts of 12 tokens"]);
+    assert_eq!(number(&found, "/total_num_tokens"), 15.0 * 18.0);
+    let elapsed = number(&found, "/elapsed_time");
+    for (key, num) in [
+        ("/requests_per_second", 15.0),
+        ("/tokens_per_second", 270.0),
+        ("/output_tokens_per_second", 90.0),
+    ] {
+        assert!((number(&found, key) * elapsed / num - 1.0).abs() < 1e-9, "{key}: {found}");
+    }
+    is_spread(&found, "/spread");
+}
+
+#[test]
+fn contexts_grow_until_one_does_not_fit() {
+    let args = ["--context-sizes", "32,64,4096", "--output-len", "8", "--num-iters", "2"];
+    let found = measured("context-scaling", &args, 2, &["Latency by context"]);
+    let results = found["results"].as_array().unwrap();
+    let statuses: Vec<_> = results.iter().map(|row| row["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["SUCCESS", "SUCCESS", "FAILED"]);
+    assert_eq!(
+        (number(&results[1], "/prompt_tokens"), number(&results[1], "/context_size")),
+        (32.0, 64.0)
+    );
+    let rate = number(&results[0], "/throughput_tok_per_sec") * number(&results[0], "/latency_sec");
+    assert!((rate - 8.0).abs() < 1e-9, "{found}");
+    is_spread(&results[0], "/ttft");
+    assert!(results[2]["error"].as_str().unwrap().contains("128"), "{found}");
+    let model = ByteModel::new();
+    let args = ["bench", "context-scaling", model.arg(), "--context-sizes", "4096"];
+    let run = kvasir(&args);
+    assert!(run.code == Some(2) && run.stderr.contains("no context"), "{}", run.stderr);
+}
+
+#[test]
+fn users_of_a_document_find_its_kv() {
+    let documents = ["--num-documents", "2", "--document-len", "64", "--num-users", "6"];
+    let lengths =
+        ["--question-len", "9", "--output-len", "4", "--num-iters", "2", "--block-size", "8"];
+    // One user's prompt a step, so that the next finds it.
+    let steps = ["--max-num-batched-tokens", "80", "--max-num-seqs", "1"];
+    let args = [&documents[..], &lengths, &steps].concat();
+    let found = measured("multi-user", &args, 2, &["shared, documents there"]);
+    let part = |row: usize| number(&found["rows"][row], "/part_found");
+    // Of 6 prompts of 73 tokens, those of 4 users find the 64 of their document; then all of them their own 72.
+    assert_eq!(part(0), 0.0);
+    assert!((part(1) - 4.0 * 64.0 / (6.0 * 73.0)).abs() < 1e-9, "{found}");
+    assert!((part(2) - 72.0 / 73.0).abs() < 1e-9, "{found}");
+    assert_eq!(number(&found["rows"][0], "/ttft_improvement"), 1.0);
+    (0..3).for_each(|row| is_spread(&found["rows"][row], "/elapsed"));
+}
+
 #[test]
 fn the_table_has_the_recipes_columns() {
     let table = ttft(&["--repeats", "1"]).ok();
