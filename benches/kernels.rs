@@ -9,20 +9,16 @@
 
 use std::env;
 use std::error::Error;
-use std::time::Instant;
 
-use engine_core::dtype::DType;
-use kernels_cpu::{CpuIsa, KernelsCpu};
 use kernels_hip::{Device, Runtime, registry};
 use kvasir::kernels::{
-    Clock, Comparison, Measure, Measured, Plain, Spread, Subject, Timing, Workload,
-    compare_variants, measured_line, subjects,
+    Comparison, CpuReport, CpuRuns, Measure, Plain, Subject, Timing, Workload, compare_variants,
+    measured_line, subjects, time_cpu,
 };
 use serde_json::{Value, json};
 
-/// Runs of a CPU kernel, the first few for warming up.
-const NUM_RUNS: usize = 12;
-const NUM_WARM_UPS: usize = 2;
+/// Of a CPU kernel.
+const RUNS: CpuRuns = CpuRuns { num_warm_ups: 2, num_runs: 12 };
 
 /// What the command line asks for.
 struct Args {
@@ -126,35 +122,18 @@ fn hip(device: &Device, subject: &Subject, args: &Args) -> Result<Comparison, Bo
 
 /// The CPU kernels on a workload; nothing of one that they do not serve.
 fn cpu(workload: &Workload, args: &Args) -> Result<Option<Value>, Box<dyn Error>> {
-    let isa = CpuIsa::detect();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut ops = KernelsCpu::new(isa, DType::BF16, threads)?;
-    let label = format!("{} by kernels-cpu ({}, {threads} threads)", workload.op, isa.name());
-    let mut bound = match workload.bind(&mut ops, 0) {
-        Ok(bound) => bound,
-        Err(error) => {
-            args.say(&format!("{label}, {}: {error}", workload.name()));
-            return Ok(None);
-        }
+    let report = time_cpu(workload, RUNS)?;
+    let CpuReport { op, kernels_cpu, num_threads, workload, refused, measured } = report;
+    let label = format!("{op} by kernels-cpu ({kernels_cpu}, {num_threads} threads)");
+    let Some(measured) = measured else {
+        args.say(&format!("{label}, {workload}: {}", refused.unwrap_or_default()));
+        return Ok(None);
     };
-    let mut times = Vec::with_capacity(NUM_RUNS);
-    for run in 0..NUM_WARM_UPS + NUM_RUNS {
-        let start = Instant::now();
-        bound.run(&mut ops)?;
-        if run >= NUM_WARM_UPS {
-            times.push(start.elapsed().as_secs_f64() * 1e6);
-        }
-    }
-    let verdict = bound.check(&mut ops)?;
-    if verdict.num_failures > 0 {
-        return Err(format!("{label} is wrong on {}: {verdict:?}", workload.name()).into());
-    }
-    let measured = Measured::new(Clock::Cpu, Spread::of(times), workload);
-    args.say(&format!("{label}, {}\n  {}", workload.name(), measured_line(&measured)));
+    args.say(&format!("{label}, {workload}\n  {}", measured_line(&measured)));
     Ok(Some(json!({
-        "op": workload.op,
-        "kernels_cpu": isa.name(),
-        "workload": workload.name(),
+        "op": op,
+        "kernels_cpu": kernels_cpu,
+        "workload": workload,
         "measured": measured,
     })))
 }

@@ -49,6 +49,9 @@ pub enum CompareError {
     /// The device failed.
     #[error(transparent)]
     Hip(#[from] kernels_hip::Error),
+    /// The CPU kernels cannot start.
+    #[error(transparent)]
+    Cpu(#[from] kernels_cpu::StartError),
     /// The backend failed.
     #[error(transparent)]
     Op(#[from] OpError),

@@ -3,10 +3,11 @@
 //! [`compare`] drives every variant that is compiled in through the op's shared cases against the oracle, then runs it on
 //! a few workloads: in the emulator it counts what the machine code does and gives the bounds of
 //! [`kernels_hip::time_model`]; on a GPU it measures, on larger ones. Each figure says which. `benches/kernels.rs` is the
-//! same as a bench.
+//! same as a bench. [`time_cpu`] measures the CPU kernels on the same workloads.
 
 mod comparison;
 mod counted;
+mod cpu;
 mod measure;
 mod peaks;
 mod roofline;
@@ -20,6 +21,7 @@ pub use comparison::{
     WorkloadReport,
 };
 pub use counted::{Counted, Cycles, Instructions, L2, LoadsInFlight, Memory, Traffic};
+pub use cpu::{CpuReport, CpuRuns, time_cpu};
 pub use measure::{CompareError, Measure, compare, compare_variants};
 pub use peaks::Peaks;
 pub use roofline::roofline;

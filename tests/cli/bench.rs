@@ -146,6 +146,33 @@ fn users_of_a_document_find_its_kv() {
 }
 
 #[test]
+fn kernels_are_timed_on_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    let runs = ["--num-iters", "3", "--num-iters-warmup", "0"];
+    let files = ["--json", "--html", page.to_str().unwrap()];
+    let run = kvasir(&[&["bench", "kernels", "rms_norm", "silu_mul"], &runs[..], &files].concat());
+    let found: Value = serde_json::from_str(&run.ok()).unwrap();
+    let ops: std::collections::BTreeSet<_> =
+        found["cpu"].as_array().unwrap().iter().map(|row| row["op"].as_str().unwrap()).collect();
+    assert_eq!(ops, ["rms_norm", "silu_mul"].into());
+    for row in found["cpu"].as_array().unwrap() {
+        let measured = &row["measured"];
+        assert_eq!(
+            (&measured["clock"], &measured["num_runs"]),
+            (&"cpu".into(), &3.into()),
+            "{row}"
+        );
+        assert!(number(measured, "/p10_us") <= number(measured, "/median_us"), "{row}");
+    }
+    // With no GPU there is a reason; with one there are variants.
+    let is_told = found["no_device"].is_string();
+    assert_eq!(is_told, found["hip"].as_array().unwrap().is_empty(), "{}", found["no_device"]);
+    assert!(Report::read(&page).says("CPU kernels"));
+    kvasir(&["bench", "kernels", "rms_nrom"]).usage_error(&["rms_nrom", "rms_norm"]);
+}
+
+#[test]
 fn the_table_has_the_recipes_columns() {
     let table = ttft(&["--repeats", "1"]).ok();
     for text in

@@ -1,5 +1,6 @@
 //! `kvasir bench`: what things take on this machine, beside what the machine allows.
 
+mod kernels;
 mod load;
 mod memory;
 mod offline;
@@ -36,6 +37,8 @@ enum BenchCommand {
     MultiUser(Box<offline::multi_user::MultiUserArgs>),
     /// Time to first token of a long prompt: computed, and with its KV from each place that can keep it
     Ttft(Box<ttft::TtftArgs>),
+    /// Times of the CPU kernels, and of the HIP kernels where there is a GPU
+    Kernels(kernels::KernelsArgs),
     /// GB/s of the KV store's tiers by chunk size and depth, with verification and without, beside raw copies and reads
     Store(store::StoreArgs),
 }
@@ -48,6 +51,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         BenchCommand::ContextScaling(args) => offline::context_scaling::run(args),
         BenchCommand::MultiUser(args) => offline::multi_user::run(args),
         BenchCommand::Ttft(args) => ttft::run(args),
+        BenchCommand::Kernels(args) => kernels::run(args),
         BenchCommand::Store(args) => store::run(args),
     }
 }
