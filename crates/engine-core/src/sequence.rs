@@ -221,6 +221,16 @@ impl Sequence {
         self.ahead.as_ref().is_some_and(|ahead| !ahead.is_loaded)
     }
 
+    /// The kv_blocks that somebody is writing to.
+    pub(crate) fn loading_blocks(&self) -> &[BlockId] {
+        match &self.ahead {
+            Some(ahead) if !ahead.is_loaded => {
+                &self.block_table[ahead.tokens.start / self.block_size..]
+            }
+            _ => &[],
+        }
+    }
+
     /// There is nothing to compute before its load ends.
     pub(crate) fn awaits_load(&self) -> bool {
         self.is_loading() && self.num_next_rows() == 0

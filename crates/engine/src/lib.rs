@@ -6,6 +6,7 @@ extern crate self as engine;
 
 mod async_llm;
 mod bad_words;
+mod block_map;
 mod builder;
 mod calibrate;
 mod convert;
@@ -31,6 +32,7 @@ pub mod text;
 pub mod weights;
 
 pub use async_llm::{AsyncLlm, RequestStream};
+pub use block_map::{BlockMap, BlockState};
 pub use builder::{Backend, LlmBuilder};
 pub use calibrate::{CalibrateProgress, Calibration, calibrate};
 pub use convert::convert_to_hf_dir;
@@ -51,7 +53,7 @@ pub use kv_store::config::KvConfig;
 pub use kv_store::store::StoreConfig as KvStoreConfig;
 pub use kv_store::tier::{DirectoryConfig, HostConfig};
 pub use kv_tier::{
-    KvStoreUse, KvTierStats, LoadPolicy, LoadedTokens, OpenKvStore, OpenKvStoreError,
+    KvStoreUse, KvTierStats, LoadPolicy, LoadedTokens, OpenKvStore, OpenKvStoreError, TierReport,
 };
 pub use llm::{AttachedPrefix, Llm, RequestId, RequestOptions, RequestUpdate};
 pub use output::RequestOutput;

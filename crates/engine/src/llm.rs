@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine_core::config::ModelConfig;
 use engine_core::request::{FinishReason, SamplingParams, SeqId, StopRules, TokenId};
@@ -11,9 +11,10 @@ use engine_core::scheduler::{FinishedSeq, Refusal, SchedulerConfig, SchedulerSta
 use serde::{Deserialize, Serialize};
 
 use crate::bad_words::bad_word_tokens;
+use crate::block_map::BlockMap;
 use crate::builder::LlmBuilder;
 use crate::error::LlmError;
-use crate::kv_tier::{KvTierStats, LoadedTokens};
+use crate::kv_tier::{KvTierStats, LoadedTokens, TierReport};
 use crate::output::{Logprob, RequestOutput, StopReason};
 use crate::prompt::Prompt;
 use crate::record::RecordedRequest;
@@ -118,6 +119,8 @@ pub struct Llm {
     live: BTreeMap<RequestId, RequestState>,
     /// Whose each live sequence is, and its place among the sequences of its request.
     owners: BTreeMap<SeqId, (RequestId, usize)>,
+    last_step_time: Duration,
+    total_step_time: Duration,
 }
 
 /// What [`LlmBuilder`] puts together.
@@ -167,6 +170,8 @@ impl Llm {
             num_sequences: 0,
             live: BTreeMap::new(),
             owners: BTreeMap::new(),
+            last_step_time: Duration::ZERO,
+            total_step_time: Duration::ZERO,
         }
     }
 
@@ -431,6 +436,8 @@ impl Llm {
     pub fn step(&mut self) -> Vec<RequestUpdate> {
         let step_start = Instant::now();
         let report = self.run_loop.step();
+        self.last_step_time = step_start.elapsed();
+        self.total_step_time += self.last_step_time;
         let mut finished: BTreeMap<SeqId, FinishedSeq> =
             report.finished.into_iter().map(|seq| (seq.sequence.seq_id(), seq)).collect();
         let mut updates = Vec::with_capacity(report.updates.len());
@@ -606,8 +613,21 @@ impl Llm {
     pub fn status(&self) -> EngineStatus {
         EngineStatus {
             has_kv_store: self.run_loop.kv_tier_stats().is_some(),
+            last_step_time: self.last_step_time,
+            total_step_time: self.total_step_time,
             ..EngineStatus::of(self.run_loop.scheduler())
         }
+    }
+
+    /// The pool of kv_blocks as at most `max_num_cells` cells, of as many blocks each, and one at least. Looks at
+    /// every block: about 10 ns for each.
+    pub fn block_map(&self, max_num_cells: usize) -> BlockMap {
+        BlockMap::of(&self.run_loop.scheduler().block_states(), max_num_cells)
+    }
+
+    /// The tiers of the KV store from the nearest on, how full each is and what it has done; none without a store.
+    pub fn kv_store_stats(&self) -> Vec<TierReport> {
+        self.run_loop.kv_store_stats()
     }
 
     /// Bounds of steps and memory, as they were worked out at the start.

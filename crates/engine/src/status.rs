@@ -1,5 +1,7 @@
 //! How busy the engine is, at one moment between two steps.
 
+use std::time::Duration;
+
 use engine_core::scheduler::{Scheduler, SchedulerStats};
 
 /// Queues, memory and totals between two steps.
@@ -19,6 +21,10 @@ pub struct EngineStatus {
     pub num_blocks: usize,
     /// Totals since the start.
     pub stats: SchedulerStats,
+    /// What the last step took.
+    pub last_step_time: Duration,
+    /// What all steps took.
+    pub total_step_time: Duration,
 }
 
 impl EngineStatus {
@@ -28,10 +34,10 @@ impl EngineStatus {
             num_running: scheduler.running().len(),
             num_waiting: scheduler.waiting().len(),
             num_loading: scheduler.loading().len(),
-            has_kv_store: false,
             num_used_blocks: pool.num_used(),
             num_blocks: pool.num_blocks(),
             stats: scheduler.stats(),
+            ..EngineStatus::default()
         }
     }
 

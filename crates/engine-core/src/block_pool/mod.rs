@@ -107,7 +107,8 @@ impl BlockPool {
         self.prefix_cache.as_ref().map_or(Lookup::Miss, lookup)
     }
 
-    fn is_published(&self, block: BlockId) -> bool {
+    /// Whether the KV of `block` can be found.
+    pub(crate) fn is_published(&self, block: BlockId) -> bool {
         self.prefix_cache.as_ref().is_some_and(|cache| cache.hash_of(block).is_some())
     }
 

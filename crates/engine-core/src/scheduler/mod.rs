@@ -21,6 +21,7 @@
 //! into, which nobody can be made to give back, the first running one waits for them.
 
 mod batch;
+mod block_states;
 mod commit;
 mod config;
 mod cost;
@@ -35,6 +36,7 @@ mod waiting;
 use alloc::collections::VecDeque;
 use alloc::vec::{self, Vec};
 
+pub use block_states::BlockState;
 pub use config::{ConfigError, Refusal, SchedulerConfig, SchedulingPolicy};
 pub use step::{
     BlockCopy, CommitError, CommittedToken, CopyDirection, FinishedSeq, SampledRuns, ScheduledSeq,

@@ -35,7 +35,7 @@ pub(crate) use save::{Computed, read_until};
 pub(crate) use source::KvStoreSetup;
 pub use source::{KvStoreUse, LoadPolicy, OpenKvStore, OpenKvStoreError};
 use source::{KvTierSettings, OpenedKvStore};
-pub use stats::{KvTierStats, LoadedTokens};
+pub use stats::{KvTierStats, LoadedTokens, TierReport};
 
 /// A load that takes longer is given up.
 pub(crate) const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -173,6 +173,12 @@ impl KvTier {
     /// What was done.
     pub(crate) fn stats(&self) -> KvTierStats {
         self.stats
+    }
+
+    /// What the store's tiers did, for all that use them.
+    pub(crate) fn store_stats(&self) -> Vec<TierReport> {
+        let reports = self.store.stats().into_iter();
+        reports.map(|(kind, usage, stats)| TierReport { kind, usage, stats }).collect()
     }
 
     /// Waits until all that was given to the store is stored.

@@ -1,6 +1,8 @@
 //! What became of KV outside the device.
 
+use kv_store::counters::TierStats;
 use kv_store::outcome::TierKind;
+use kv_store::tier::Usage;
 
 /// Tokens whose KV was loaded instead of computed, by the tier that had it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,17 @@ impl LoadedTokens {
         self.disk += other.disk;
         self.object += other.object;
     }
+}
+
+/// A tier of the KV store, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TierReport {
+    /// What it is.
+    pub kind: TierKind,
+    /// How full it is.
+    pub usage: Usage,
+    /// What it has done.
+    pub stats: TierStats,
 }
 
 /// What an engine did with its KV store.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Event, Header, RecordedRequest};
 use crate::error::LlmError;
-use crate::kv_tier::KvTierStats;
+use crate::kv_tier::{KvTierStats, TierReport};
 use crate::run_loop::{Observed, RunLoop, StepReport};
 use crate::sampler::SeqRequest;
 
@@ -97,6 +97,10 @@ impl RunLoop for Recorder {
 
     fn device_name(&self) -> String {
         self.inner.device_name()
+    }
+
+    fn kv_store_stats(&self) -> Vec<TierReport> {
+        self.inner.kv_store_stats()
     }
 
     fn kv_tier_stats(&self) -> Option<KvTierStats> {

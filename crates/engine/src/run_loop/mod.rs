@@ -25,7 +25,7 @@ use engine_core::scheduler::{
 };
 
 use crate::error::LlmError;
-use crate::kv_tier::{KvTier, KvTierStats, LoadedTokens};
+use crate::kv_tier::{KvTier, KvTierStats, LoadedTokens, TierReport};
 use crate::sampler::{RowSampler, SampledToken, SeqRequest, SeqSampler};
 use crate::structured::StructuredError;
 use host_swap::HostSwap;
@@ -96,6 +96,8 @@ pub(crate) trait RunLoop: Send {
     fn device_name(&self) -> String;
     /// What was done with the KV store, if there is one.
     fn kv_tier_stats(&self) -> Option<KvTierStats>;
+    /// What the tiers of the KV store did; none without a store.
+    fn kv_store_stats(&self) -> Vec<TierReport>;
     /// Waits until all that was given to the KV store is stored.
     fn flush_kv_store(&self);
     /// Whether what goes on is recorded as it is to be.
@@ -425,6 +427,10 @@ where
 
     fn kv_tier_stats(&self) -> Option<KvTierStats> {
         self.kv_tier.as_ref().map(KvTier::stats)
+    }
+
+    fn kv_store_stats(&self) -> Vec<TierReport> {
+        self.kv_tier.as_ref().map(KvTier::store_stats).unwrap_or_default()
     }
 
     fn flush_kv_store(&self) {

@@ -3,11 +3,13 @@
 use crate::sim::driver::{Call, Driver};
 use crate::sim::violation::{Verdict, ensure};
 use engine_core::block_pool::BlockId;
+use engine_core::scheduler::BlockState;
 
 impl Driver<'_> {
     /// Invariants 1–5 and 16.
     pub(super) fn check_pool(&mut self, call: Call) -> Verdict {
         self.check_refs()?;
+        self.check_block_states()?;
         self.check_free_list()?;
         self.check_eviction_order(call)?;
         self.follow_free_list();
@@ -31,6 +33,38 @@ impl Driver<'_> {
         ensure!("1", found == num_used, "{found} blocks are used, but {num_used} are in tables");
         let num_blocks = self.ref_counts.len();
         ensure!("1", num_free + num_used == num_blocks, "{num_free} free, {num_used} used");
+        Ok(())
+    }
+
+    /// What is shown of the pool is what tables, loads and the prefix cache make of it.
+    fn check_block_states(&self) -> Verdict {
+        let block_size = self.world.config.block_size;
+        let loading = self.live.iter().filter(|seq| seq.is_loading()).flat_map(|seq| {
+            let ahead = seq.ahead.as_ref().map_or(0, |ahead| ahead.tokens.start);
+            &seq.table[ahead / block_size..]
+        });
+        let pinned: Vec<u32> =
+            loading.chain(self.draining.iter().flat_map(|drain| &drain.table)).copied().collect();
+        let cache = self.scheduler.block_pool().prefix_cache();
+        let states = self.scheduler.block_states();
+        for (block, (&found, &num_refs)) in states.iter().zip(&self.ref_counts).enumerate() {
+            let block = block as u32;
+            let is_published = cache.is_some_and(|cache| cache.hash_of(BlockId(block)).is_some());
+            let expected = match num_refs {
+                _ if pinned.contains(&block) => BlockState::Pinned,
+                0 if is_published => BlockState::Cached,
+                0 => BlockState::Free,
+                1 => BlockState::Active,
+                _ => BlockState::Shared,
+            };
+            ensure!(
+                "2",
+                found == expected,
+                "block {block} is shown as {found:?}, not {expected:?}"
+            );
+        }
+        let (found, expected) = (states.len(), self.ref_counts.len());
+        ensure!("1", found == expected, "{found} blocks are shown of {expected}");
         Ok(())
     }
 
