@@ -96,6 +96,10 @@ struct HttpArgs {
     /// Give answers the X-Request-Id of their request, or one of their own
     #[arg(long)]
     enable_request_id_headers: bool,
+
+    /// Serve no page at /
+    #[arg(long)]
+    disable_page: bool,
 }
 
 /// How many clients there may be, and how long they may take.
@@ -126,6 +130,7 @@ const SERVE_HELP: &str = "\
     curl http://localhost:8000/v1/chat/completions -H 'Content-Type: application/json' \\
         -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}]}'
 
+A browser finds a chat, and a view of the scheduler and of the KV blocks, at http://localhost:8000.
 /metrics has vLLM's names. Ctrl-C takes no more requests, and ends when those in progress are answered.";
 
 pub(crate) fn run(mut args: ServeArgs) -> Result<(), CliError> {
@@ -180,6 +185,7 @@ impl HttpArgs {
         config.limits.request_timeout = self.limits.request_timeout;
         config.tls = self.ssl_certfile.zip(self.ssl_keyfile).map(|(c, k)| TlsFiles::new(c, k));
         config.enable_request_id_headers = self.enable_request_id_headers;
+        config.serves_page = !self.disable_page;
         config
     }
 }

@@ -5,6 +5,7 @@ mod golden_model;
 mod limits;
 mod listening;
 mod logs;
+mod page;
 mod responses;
 mod running;
 mod soak;
@@ -355,6 +356,20 @@ fn metrics_are_the_sum_of_the_requests() {
     let whole = server.metric("vllm:e2e_request_latency_seconds_sum");
     assert!((parts[0] + parts[1] + parts[2] - whole).abs() < 1e-6, "{parts:?} of {whole}");
     assert!((parts[0] + parts[3] - whole).abs() < 1e-6, "{parts:?} of {whole}");
+}
+
+#[test]
+fn who_has_another_salt_finds_nothing_of_others() {
+    let server = serve(&[]);
+    let num_cached = |salt: Value| {
+        let request = with(question("Whose are these tokens?"), json!({ "cache_salt": salt }));
+        let usage = server.post(CHAT, &request).ok()["usage"].clone();
+        usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    for salt in [json!("one"), json!("two"), Value::Null] {
+        assert_eq!(num_cached(salt.clone()), 0, "{salt} is the first of its kind");
+        assert!(num_cached(salt.clone()) > 0, "{salt} finds its own");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Project tasks, run as `cargo xtask TASK`.
 #![forbid(unsafe_code)]
 
+mod chromium;
 mod context;
 mod hip_toolchain;
 mod peers;

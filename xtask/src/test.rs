@@ -5,7 +5,9 @@ mod fuzz;
 mod hip;
 mod nightly;
 mod oracles;
+mod page;
 mod rust;
+mod served;
 mod summary;
 
 use std::process::ExitCode;
@@ -72,6 +74,7 @@ const PARTS: &[Part] = &[
         about: "OpenAI's Python package and schemathesis against kvasir serve",
         run: clients::check,
     },
+    Part { name: "page", about: "the server's page in a headless Chromium", run: page::check },
     Part {
         name: "fuzz",
         about: "a bounded run of every fuzz target, and a canary that must crash",

@@ -14,6 +14,7 @@ use crate::auth::{self, ApiKeys};
 use crate::config::ServerConfig;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
+use crate::page;
 use crate::request_id;
 use crate::routes::{Route, routes};
 use crate::server::ServeError;
@@ -95,6 +96,9 @@ pub(crate) fn router(app: &Arc<App>) -> Result<Router, ServeError> {
         *router = std::mem::take(router).route(path, handler);
     }
     let guarded = guarded.route_layer(middleware::from_fn_with_state(Arc::clone(app), auth::check));
+    if app.config.serves_page {
+        open = open.merge(page::routes());
+    }
     let router = guarded
         .merge(open)
         .fallback(unknown_path)

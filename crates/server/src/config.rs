@@ -27,6 +27,8 @@ pub struct ServerConfig {
     pub tls: Option<TlsFiles>,
     /// Answers have an `X-Request-Id` header: the request's, or one of their own.
     pub enable_request_id_headers: bool,
+    /// There is a page at `/`; everybody can read it, with a key or without, and it shows nothing without.
+    pub serves_page: bool,
     /// How the model writes calls of tools; `None`: as its chat template does.
     pub tool_call_parser: Option<ToolCallParser>,
     /// Requests may leave it to the model whether it calls a tool.
@@ -77,6 +79,7 @@ impl ServerConfig {
             limits: Limits::default(),
             tls: None,
             enable_request_id_headers: false,
+            serves_page: true,
             tool_call_parser: None,
             enable_auto_tool_choice: false,
         }

@@ -11,6 +11,7 @@ use crate::body::Fields;
 use crate::openai::{chat, completions, models, responses};
 use crate::openapi;
 use crate::operations;
+use crate::state;
 
 /// A method of a path.
 pub(crate) struct Route {
@@ -74,6 +75,10 @@ impl Route {
 
     fn open(self) -> Route {
         Route { is_guarded: false, ..self }
+    }
+
+    fn guarded(self) -> Route {
+        Route { is_guarded: true, ..self }
     }
 }
 
@@ -139,6 +144,14 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::get("/version", operations::version, "The server's version", Object(&["version"])),
         Route::get("/load", operations::load, "Requests in progress", Object(&["server_load"])),
         Route::get("/metrics", operations::metrics, "For Prometheus", Text),
+        Route::get(
+            "/kvasir/state",
+            state::answer,
+            "Scheduler, KV blocks and tiers at one moment",
+            Object(&["model", "version", "scheduler", "kv_blocks", "prompt_tokens", "kv_store"]),
+        )
+        .guarded()
+        .errors(&[503]),
         Route::get(
             "/openapi.json",
             openapi::answer,
