@@ -132,18 +132,20 @@ impl Place {
     /// Starts a server, a single command, on a free port.
     fn serve(&self, command: &str) -> Result<Serving, String> {
         let mut shell = self.shell(&format!("exec {command}"));
-        let mut process = shell.env("KVASIR_PORT", "0").stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap());
+        let process = shell.env("KVASIR_PORT", "0").stderr(Stdio::piped()).spawn().unwrap();
+        let mut serving = Serving { process, url: String::new() };
+        let mut lines = BufReader::new(serving.process.stderr.take().unwrap());
         let mut said = String::new();
         loop {
             let before = said.len();
             if lines.read_line(&mut said).unwrap() == 0 {
-                return Err(format!("{}\n{said}", process.wait().unwrap()));
+                return Err(said);
             }
             if let Some(url) = listening_on(said[before..].trim_end()) {
                 // Whatever else it says must not fill the pipe.
                 std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-                return Ok(Serving { process, url });
+                serving.url = url;
+                return Ok(serving);
             }
         }
     }
