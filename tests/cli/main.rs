@@ -14,6 +14,8 @@ mod generate;
 mod golden_model;
 mod kernels;
 mod kv_store;
+#[path = "../server/listening.rs"]
+mod listening;
 mod logs;
 mod manual;
 mod page;
