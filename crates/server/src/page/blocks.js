@@ -1,6 +1,7 @@
 // The pool of KV blocks, a cell for a block or for some neighbours.
 
 import { colourOf, prepare } from "./plots.js";
+import { bytes } from "./units.js";
 
 const STATES = ["free", "cached", "active", "shared", "pinned"];
 const MAX_CELL = 13;
@@ -30,8 +31,6 @@ function draw(canvas, map) {
   }
 }
 
-const mib = (bytes) => `${(bytes / 2 ** 20).toLocaleString("en", { maximumFractionDigits: 1 })} MiB`;
-
 /** Shows `kv_blocks` of the engine's state. */
 export function showBlocks(blocks) {
   const canvas = document.getElementById("blocks");
@@ -40,7 +39,7 @@ export function showBlocks(blocks) {
     count.textContent = blocks[STATES[i]].toLocaleString("en");
   });
   const cells = blocks.blocks_per_cell > 1 ? `, ${blocks.blocks_per_cell} in a cell` : "";
-  const note = `${blocks.total.toLocaleString("en")} of ${blocks.block_size} tokens, ${mib(blocks.total * blocks.block_bytes)}${cells}`;
+  const note = `${blocks.total.toLocaleString("en")} of ${blocks.block_size} tokens, ${bytes(blocks.total * blocks.block_bytes)}${cells}`;
   document.getElementById("blocks-note").textContent = note;
   const counts = STATES.map((state) => `${blocks[state]} ${state}`).join(", ");
   canvas.setAttribute("aria-label", `${blocks.total} KV blocks: ${counts}`);

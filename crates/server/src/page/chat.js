@@ -1,9 +1,9 @@
 // The conversation. Whatever the model writes is text, and is shown as nothing else.
 
 import { ask, events } from "./api.js";
+import { time } from "./units.js";
 
 const $ = (id) => document.getElementById(id);
-const seconds = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`);
 
 /** What was said, without the system prompt. */
 let messages = [];
@@ -68,7 +68,7 @@ function stats({ start, first, last, usage, reason }) {
     const item = line.appendChild(element("span", "", `${name} `));
     item.append(element("b", "", value));
   };
-  if (first) add("first token", seconds(first - start));
+  if (first) add("first token", time((first - start) / 1000));
   if (usage) {
     const numMore = usage.completion_tokens - 1;
     if (numMore > 0 && last > first) add("tokens/s", ((numMore * 1000) / (last - first)).toFixed(1));

@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { showBlocks } from "./blocks.js";
 import { parseMetrics, quantile } from "./histogram.js";
 import { colourOf, drawPlot, drawSpark } from "./plots.js";
+import { bytes, percent, time } from "./units.js";
 
 const PERIOD_MS = 1000;
 const NUM_POINTS = 120;
@@ -16,13 +17,6 @@ const history = Object.fromEntries(SERIES.map((name) => [name, []]));
 /** Earlier looks, the oldest about a minute old. */
 let looks = [];
 let shown = null;
-
-function time(s) {
-  if (s === null) return "–";
-  return s < 1 ? `${(s * 1000).toPrecision(3).replace(/\.0+$/, "")} ms` : `${s.toPrecision(3)} s`;
-}
-
-const percent = (part) => `${(100 * part).toFixed(part > 0 && part < 0.1 ? 1 : 0)} %`;
 
 /** A value with its unit, small. */
 function put(id, text) {
@@ -96,8 +90,6 @@ function showSources(tokens) {
   $("sources-bar").setAttribute("aria-label", SOURCES.map((source, i) => `${source} ${texts[i]}`).join(", "));
   $("sources-note").textContent = `${tokens.queried.toLocaleString("en")} tokens`;
 }
-
-const bytes = (n) => (n < 2 ** 30 ? `${(n / 2 ** 20).toFixed(1)} MiB` : `${(n / 2 ** 30).toFixed(1)} GiB`);
 
 function showStore(tiers) {
   $("store").hidden = tiers === null;

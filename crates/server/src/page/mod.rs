@@ -24,6 +24,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("/page/histogram.js", JAVASCRIPT, include_str!("histogram.js")),
     ("/page/blocks.js", JAVASCRIPT, include_str!("blocks.js")),
     ("/page/plots.js", JAVASCRIPT, include_str!("plots.js")),
+    ("/page/units.js", JAVASCRIPT, include_str!("units.js")),
 ];
 
 /// The page and its parts. They are open, as they hold no secret; what they ask for is not.

@@ -32,6 +32,8 @@ function line(context, values, { x, y }, fill) {
     } else if (start === null) {
       start = i;
       context.moveTo(x(i), y(value));
+      // One alone is a point.
+      if (!fill) context.lineTo(x(i), y(value));
     } else {
       context.lineTo(x(i), y(value));
     }
@@ -61,6 +63,7 @@ export function drawSpark(canvas, values, numPoints) {
   context.globalAlpha = 1;
   context.strokeStyle = colour;
   context.lineWidth = 1.25;
+  context.lineCap = "round";
   line(context, values, at, false);
 }
 
@@ -79,7 +82,7 @@ export function drawPlot(canvas, series, numPoints, format) {
   context.font = "11px system-ui, sans-serif";
   context.fillText(isEmpty ? "nothing yet" : format(max), 1, 10);
   context.lineWidth = 1.5;
-  context.lineJoin = "round";
+  context.lineJoin = context.lineCap = "round";
   for (const { values, colour } of series) {
     context.strokeStyle = colour;
     line(context, values, { x: (i) => x(i, values.length), y }, false);
