@@ -26,7 +26,10 @@ fn said(syntax: &Syntax, pieces: &[&str]) -> Said {
 
 fn check(syntax: &Syntax, text: &str, content: &str, calls: &[(&str, &str)]) {
     let calls = calls.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect();
-    assert_eq!(said(syntax, &[text]), (content.to_owned(), calls), "{syntax:?}: {text}");
+    let expected = (content.to_owned(), calls);
+    assert_eq!(said(syntax, &[text]), expected, "{syntax:?}: {text}");
+    let letters: Vec<&str> = text.split_inclusive(|_: char| true).chain([""]).collect();
+    assert_eq!(said(syntax, &letters), expected, "{syntax:?}, letter by letter: {text}");
 }
 
 #[test]
@@ -93,6 +96,9 @@ fn calls_in_llama_3_form() {
     }
     let quoted = format!("Say {one}");
     llama3(&quoted, &quoted, &[]);
+    // What stands between calls stands before none.
+    let between = format!("; {one}");
+    llama3(&between, &between, &[]);
     llama3(&format!("{one}{{\"a\": 1}}{one}"), &format!("{{\"a\": 1}}{one}"), &[call]);
 }
 
@@ -123,8 +129,10 @@ fn calls_in_mistral_form() {
     ] {
         mistral(text, text, &[]);
     }
-    let long = format!("[TOOL_CALLS]{}{{}}", "x".repeat(300));
-    mistral(&long, &long, &[]);
+    let longest = "x".repeat(256);
+    mistral(&format!("[TOOL_CALLS]{longest}{{}}"), "", &[(&longest, "{}")]);
+    let longer = format!("[TOOL_CALLS]{longest}x{{}}");
+    mistral(&longer, &longer, &[]);
 }
 
 #[test]
@@ -135,6 +143,7 @@ fn calls_that_a_schema_makes() {
     let one = r#"{"name": "f", "parameters": {}}"#;
     list(&format!("[{one}, {one}\n] "), "", &[("f", "{}"); 2]);
     list(&format!("[{one}, {{\"na"), ", {\"na", &[("f", "{}")]);
+    list(&format!("[{one}] {one}"), one, &[("f", "{}")]);
     let arguments = Syntax::Arguments("f".to_owned());
     check(&arguments, r#"{"a": 1}"#, "", &[("f", r#"{"a": 1}"#)]);
     check(&arguments, r#"{"a"#, "", &[("f", r#"{"a"#)]);
