@@ -101,6 +101,10 @@ fn what_a_response_cannot_have_is_refused_by_name() {
         (json!({ "input": [] }), "at least one message"),
         (json!({ "input": 5 }), "`input` must be"),
         (json!({ "input": [with_logprobs(json!([{}]))] }), "`input` must be"),
+        (
+            json!({ "input": [{ "role": "user", "content": [{ "type": 0, "text": "" }] }] }),
+            "`input` must be",
+        ),
         (json!({ "truncation": "auto" }), "truncation"),
         (json!({ "max_tokens": 5 }), "did you mean"),
         (json!({ "stream": true, "temperature": -1 }), "temperature"),

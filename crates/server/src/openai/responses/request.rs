@@ -91,20 +91,25 @@ enum ItemContent {
     Parts(Vec<Part>),
 }
 
+/// A text. No enum by its tag: within one of several forms, serde takes a number for a tag as well.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum Part {
-    InputText {
-        text: String,
-    },
-    OutputText {
-        text: String,
-        // Empty, as they were got.
-        #[serde(default)]
-        annotations: [(); 0],
-        #[serde(default)]
-        logprobs: [(); 0],
-    },
+#[serde(deny_unknown_fields)]
+struct Part {
+    #[serde(rename = "type")]
+    kind: PartKind,
+    text: String,
+    // Empty, as they were got.
+    #[serde(default)]
+    annotations: [(); 0],
+    #[serde(default)]
+    logprobs: [(); 0],
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum PartKind {
+    InputText,
+    OutputText,
 }
 
 /// What form the answer must have.
@@ -192,11 +197,7 @@ impl Item {
         let content = match &self.content {
             ItemContent::Text(text) => Content::Text(text.clone()),
             ItemContent::Parts(parts) => {
-                let text = |part: &Part| match part {
-                    Part::InputText { text } | Part::OutputText { text, .. } => {
-                        ContentPart::text(text)
-                    }
-                };
+                let text = |part: &Part| ContentPart::text(&part.text);
                 Content::Parts(parts.iter().map(text).collect())
             }
         };
