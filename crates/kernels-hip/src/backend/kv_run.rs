@@ -95,8 +95,8 @@ impl Staging {
         let first_place = places.start;
         let blocks = &run.block_table[places.clone()];
         run.pieces(&self.shape, places).enumerate().map(move |(piece_idx, piece)| {
-            // Piece after piece, a kv_block has one for each head.
-            let block_idx = piece_idx / num_kv_heads;
+            // Head after head, each has a piece in every kv_block.
+            let block_idx = piece_idx % blocks.len();
             debug_assert_eq!(blocks[block_idx], piece.block, "place {first_place} + {block_idx}");
             let row = (block_idx * num_kv_heads + piece.kv_head_idx) * block_size;
             let staged =

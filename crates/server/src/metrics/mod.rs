@@ -113,11 +113,11 @@ impl Metrics {
         let num_tokens: usize = output.outputs.iter().map(|output| output.token_ids.len()).sum();
         let longest = output.outputs.iter().map(|output| output.token_ids.len()).max();
         series.prompt_tokens.inc_by(num_prompt as u64);
-        series.prompt_tokens_cached.inc_by(metrics.num_cached_tokens as u64);
         // Several sequences may have found the same prompt, and each counts what it found.
         let num_found = metrics.num_cached_tokens.min(num_prompt);
         let num_loaded = metrics.num_loaded_tokens.total().min(num_prompt - num_found);
         let num_computed = num_prompt - num_found - num_loaded;
+        series.prompt_tokens_cached.inc_by((num_found + num_loaded) as u64);
         for (source, count) in [
             ("local_compute", num_computed),
             ("local_cache_hit", num_found),
