@@ -52,7 +52,7 @@ pub struct AttachedPrefix {
     /// Those whose KV was loaded, by tier; the others were computed.
     pub num_loaded_tokens: LoadedTokens,
     /// Those that were, or may be, rounded by a lossy store, as
-    /// [`RequestMetrics::num_lossy_tokens`](crate::RequestMetrics::num_lossy_tokens).
+    /// `num_lossy_tokens` of an answer's metrics.
     pub num_lossy_tokens: usize,
 }
 

@@ -114,6 +114,9 @@ pub(crate) struct Kernels {
     pub(crate) place_kv: Option<PlaceKv>,
 }
 
+/// A storage code of 16 bits.
+type Code = [u8; 2];
+
 /// Copies from canonical rows to a kv_block that go past the caches: what is written is much, and not read soon.
 /// Unsafe for the features of the path, and for what is written to: whole lines, aligned, inside the kv_block.
 #[derive(Clone, Copy)]
@@ -123,7 +126,7 @@ pub(crate) struct PlaceKv {
     pub(crate) keys:
         unsafe fn(rows: &[[u8; 4]], num_groups: usize, block_size: usize, head: *mut [u8; 4]),
     /// Two rows, of a multiple of 32 elements, by turns.
-    pub(crate) values: unsafe fn(first: &[[u8; 2]], second: &[[u8; 2]], out: *mut [u8; 2]),
+    pub(crate) values: unsafe fn(first: &[Code], second: &[Code], out: *mut Code),
     /// Behind the last copy: lets other threads see all.
     pub(crate) finish: fn(),
 }

@@ -88,6 +88,6 @@ mod tests {
             assert!(ASSETS.iter().any(|(path, _, _)| path == name), "{name}");
         }
         let is_named = |path: &&str| *path == "/" || named.iter().any(|name| name == path);
-        assert!(ASSETS.iter().map(|(path, _, _)| path).all(|path| is_named(&path)));
+        assert!(ASSETS.iter().map(|(path, _, _)| path).all(is_named));
     }
 }
