@@ -318,6 +318,30 @@ fn too_many_requests_are_asked_to_come_again() {
 }
 
 #[test]
+fn a_stream_counts_as_it_goes_on_if_asked() {
+    let server = serve(&[]);
+    for (path, asked) in [
+        (CHAT, question("Count on.")),
+        (COMPLETIONS, json!({ "prompt": "One, two,", "max_tokens": 12, "temperature": 0 })),
+    ] {
+        let options = json!({ "include_usage": true, "continuous_usage_stats": true });
+        let chunks =
+            server.stream(path, &with(asked, json!({ "stream": true, "stream_options": options })));
+        let counts: Vec<[u64; 3]> = chunks
+            .iter()
+            .map(|chunk| {
+                ["prompt_tokens", "completion_tokens", "total_tokens"]
+                    .map(|name| chunk["usage"][name].as_u64().unwrap_or_else(|| panic!("{chunk}")))
+            })
+            .collect();
+        assert!(counts.is_sorted_by_key(|&[_, completion, _]| completion), "{counts:?}");
+        assert!(counts.iter().all(|[prompt, new, all]| *prompt > 0 && prompt + new == *all));
+        assert!(counts[0][1] < counts[counts.len() - 1][1], "{counts:?}");
+        assert_eq!(counts[counts.len() - 1][1], 12);
+    }
+}
+
+#[test]
 fn metrics_are_the_sum_of_the_requests() {
     let server = serve(&[]);
     let (mut prompt, mut generated, mut cached) = (0, 0, 0);

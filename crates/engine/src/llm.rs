@@ -63,6 +63,8 @@ pub struct RequestUpdate {
     pub id: RequestId,
     /// Which of its `n` sequences.
     pub index: usize,
+    /// Tokens of its prompt.
+    pub num_prompt_tokens: usize,
     /// Text that is new and final.
     pub text_delta: String,
     /// Tokens that are new.
@@ -458,7 +460,9 @@ impl Llm {
         let seq_id = update.seq_id;
         let &(id, index) = self.owners.get(&seq_id)?;
         let error = update.error.take();
-        let state = self.live.get_mut(&id)?.sequence_mut(index)?;
+        let request = self.live.get_mut(&id)?;
+        let num_prompt_tokens = request.num_prompt_tokens();
+        let state = request.sequence_mut(index)?;
         let (text_delta, num_new) = state.update(update, step_start, self.tokenizer.as_ref());
         let new_token_ids = state.last_token_ids(num_new).to_vec();
         let new_logprobs = state.last_logprobs(num_new);
@@ -469,6 +473,7 @@ impl Llm {
         let mut update = RequestUpdate {
             id,
             index,
+            num_prompt_tokens,
             text_delta,
             new_token_ids,
             new_logprobs,

@@ -31,6 +31,11 @@ impl RequestState {
         }
     }
 
+    /// Tokens of the prompt.
+    pub(crate) fn num_prompt_tokens(&self) -> usize {
+        self.prompt_token_ids.len()
+    }
+
     /// A sequence, until it ends.
     pub(crate) fn sequence_mut(&mut self, index: usize) -> Option<&mut SequenceState> {
         self.live.get_mut(index)?.as_mut()

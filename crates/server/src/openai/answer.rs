@@ -25,6 +25,8 @@ use crate::request_log::RequestLog;
 pub(super) struct StreamOptions {
     /// Ends with a chunk that has the usage.
     pub(super) include_usage: bool,
+    /// With it: every chunk has the usage of its sequence so far.
+    pub(super) continuous_usage_stats: bool,
 }
 
 /// What all chunks of an answer say of it.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Heading, Running, StreamOptions, events};
 use super::logprobs;
 use super::sampling::SamplingFields;
-use super::usage::Usage;
+use super::usage::{Usage, UsageSoFar};
 use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
@@ -124,8 +124,8 @@ pub(crate) async fn answer(
     };
     let running = Running::start(&app, &heading, prompt, params, options).await?;
     if request.stream == Some(true) {
-        let with_usage = request.stream_options.unwrap_or_default().include_usage;
-        let mut chunks = Chunks { heading, num_top, with_usage, tool_use, readers: Vec::new() };
+        let usage = UsageSoFar::new(request.stream_options.unwrap_or_default());
+        let mut chunks = Chunks { heading, num_top, usage, tool_use, readers: Vec::new() };
         let updates = running.updates();
         return Ok(events(updates.flat_map(move |update| stream::iter(chunks.of(update)))));
     }
@@ -192,7 +192,7 @@ pub(super) fn stop_reason(reason: Option<&StopReason>) -> Value {
 struct Chunks {
     heading: Heading,
     num_top: Option<usize>,
-    with_usage: bool,
+    usage: UsageSoFar,
     tool_use: ToolUse,
     /// One for each sequence whose first chunk, with the role, has been written.
     readers: Vec<Option<Reader>>,
@@ -206,22 +206,21 @@ impl Chunks {
             Err(error) => return vec![error.body()],
         };
         let mut chunks = Vec::new();
+        let so_far = self.usage.add(update.index, &update);
         self.readers.resize(self.readers.len().max(update.index + 1), None);
         if self.readers[update.index].is_none() {
             self.readers[update.index] = Some(self.tool_use.reader());
             let delta = json!({ "role": "assistant", "content": "" });
             let choice = json!({ "index": update.index, "delta": delta, "logprobs": null, "finish_reason": null });
-            chunks.push(self.chunk(vec![choice]));
+            chunks.push(self.chunk(vec![choice], so_far.clone()));
         }
         if let Some(choice) = self.choice(&update) {
-            chunks.push(self.chunk(vec![choice]));
+            chunks.push(self.chunk(vec![choice], so_far));
         }
-        if let Some(output) = update.finished.filter(|_| self.with_usage) {
+        if let Some(output) = update.finished.filter(|_| self.usage.is_told()) {
             let mut usage = Usage::default();
             usage.add(&output);
-            let mut chunk = self.chunk(Vec::new());
-            chunk["usage"] = usage.json();
-            chunks.push(chunk);
+            chunks.push(self.chunk(Vec::new(), Some(usage.json())));
         }
         chunks
     }
@@ -255,7 +254,7 @@ impl Chunks {
         Some(choice)
     }
 
-    fn chunk(&self, choices: Vec<Value>) -> Value {
+    fn chunk(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
         let mut chunk = json!({
             "id": self.heading.id,
             "object": "chat.completion.chunk",
@@ -263,8 +262,8 @@ impl Chunks {
             "model": self.heading.model,
             "choices": choices,
         });
-        if self.with_usage {
-            chunk["usage"] = Value::Null;
+        if let Some(usage) = usage {
+            chunk["usage"] = usage;
         }
         chunk
     }

@@ -18,7 +18,7 @@ use super::answer::{Heading, Running, StreamOptions, events};
 use super::chat::stop_reason;
 use super::logprobs;
 use super::sampling::SamplingFields;
-use super::usage::Usage;
+use super::usage::{Usage, UsageSoFar};
 use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
@@ -101,11 +101,10 @@ pub(crate) async fn answer(
     let start = |prompt| Running::start(&app, &heading, prompt, params.clone(), options.clone());
     let running = try_join_all(prompts.into_iter().map(start)).await?;
     if request.stream == Some(true) {
-        let with_usage = request.stream_options.unwrap_or_default().include_usage;
         let chunks = Chunks {
             heading,
             num_top: request.logprobs,
-            with_usage,
+            so_far: UsageSoFar::new(request.stream_options.unwrap_or_default()),
             num_unfinished: running.len(),
             usage: Usage::default(),
             text_offsets: vec![0; running.len() * n],
@@ -181,7 +180,7 @@ fn stream(running: Vec<Running>, n: usize, mut chunks: Chunks) -> Response {
 struct Chunks {
     heading: Heading,
     num_top: Option<usize>,
-    with_usage: bool,
+    so_far: UsageSoFar,
     num_unfinished: usize,
     usage: Usage,
     /// Where each sequence's next token begins in its text.
@@ -195,6 +194,7 @@ impl Chunks {
             Err(error) => return vec![error.body()],
         };
         let index = first_index + update.index;
+        let so_far = self.so_far.add(index, &update);
         let logprobs = match (self.num_top, update.new_logprobs.as_deref()) {
             (Some(num_top), Some(tokens)) => {
                 Some(logprobs::completion(tokens, num_top, &mut self.text_offsets[index]))
@@ -204,27 +204,26 @@ impl Chunks {
         let mut chunks = Vec::new();
         let is_silent = update.text_delta.is_empty() && update.finish_reason.is_none();
         if !is_silent || logprobs.is_some() {
-            chunks.push(self.chunk(vec![json!({
+            let choice = json!({
                 "index": index,
                 "text": update.text_delta,
                 "logprobs": logprobs,
                 "finish_reason": update.finish_reason.map(engine::FinishReason::name),
                 "stop_reason": stop_reason(update.stop_reason.as_ref()),
-            })]));
+            });
+            chunks.push(self.chunk(vec![choice], so_far));
         }
         if let Some(output) = &update.finished {
             self.usage.add(output);
             self.num_unfinished -= 1;
-            if self.with_usage && self.num_unfinished == 0 {
-                let mut chunk = self.chunk(Vec::new());
-                chunk["usage"] = self.usage.json();
-                chunks.push(chunk);
+            if self.so_far.is_told() && self.num_unfinished == 0 {
+                chunks.push(self.chunk(Vec::new(), Some(self.usage.json())));
             }
         }
         chunks
     }
 
-    fn chunk(&self, choices: Vec<Value>) -> Value {
+    fn chunk(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
         let mut chunk = json!({
             "id": self.heading.id,
             "object": "text_completion",
@@ -232,8 +231,8 @@ impl Chunks {
             "model": self.heading.model,
             "choices": choices,
         });
-        if self.with_usage {
-            chunk["usage"] = Value::Null;
+        if let Some(usage) = usage {
+            chunk["usage"] = usage;
         }
         chunk
     }

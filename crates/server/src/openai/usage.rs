@@ -1,7 +1,10 @@
 //! How many tokens a request took.
 
+use engine::RequestUpdate;
 use engine::output::RequestOutput;
 use serde_json::{Value, json};
+
+use super::answer::StreamOptions;
 
 /// Tokens of prompts and answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +56,40 @@ impl Usage {
             details["lossy_tokens"] = self.num_lossy_tokens.into();
         }
         details
+    }
+}
+
+/// What the chunks of a stream say of usage before its end.
+#[derive(Debug)]
+pub(super) struct UsageSoFar {
+    options: StreamOptions,
+    /// Of each sequence.
+    num_completion_tokens: Vec<usize>,
+}
+
+impl UsageSoFar {
+    pub(super) fn new(options: StreamOptions) -> Self {
+        UsageSoFar { options, num_completion_tokens: Vec::new() }
+    }
+
+    /// Whether the stream ends with its usage.
+    pub(super) fn is_told(&self) -> bool {
+        self.options.include_usage
+    }
+
+    /// Counts what came of sequence `index`, and gives the field `usage` of its chunks, if they have one.
+    pub(super) fn add(&mut self, index: usize, update: &RequestUpdate) -> Option<Value> {
+        let num_sequences = self.num_completion_tokens.len().max(index + 1);
+        self.num_completion_tokens.resize(num_sequences, 0);
+        self.num_completion_tokens[index] += update.new_token_ids.len();
+        self.is_told().then(|| match self.options.continuous_usage_stats {
+            false => Value::Null,
+            true => json!({
+                "prompt_tokens": update.num_prompt_tokens,
+                "total_tokens": update.num_prompt_tokens + self.num_completion_tokens[index],
+                "completion_tokens": self.num_completion_tokens[index],
+            }),
+        })
     }
 }
 
