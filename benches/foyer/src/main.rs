@@ -16,6 +16,7 @@ mod ours;
 mod theirs;
 mod turns;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, value_parser};
@@ -54,8 +55,10 @@ fn main() {
         for place in ["memory", "disk, page cache", "disk, direct"] {
             let folder = tempfile::tempdir_in(&args.directory).expect("the folder can be written");
             let Some(contenders) = contenders(place, &chunks, folder.path()) else { continue };
+            let opened = File::open(folder.path()).expect("the folder can be opened");
             for &depth in &args.depth {
-                let rows = turns::measure(&contenders, &chunks, depth as usize, args.rounds);
+                let depth = depth as usize;
+                let rows = turns::measure(&contenders, &chunks, &opened, depth, args.rounds);
                 rows.iter().for_each(|row| println!("{place:<17}{row}"));
             }
         }

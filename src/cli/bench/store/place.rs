@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use host_io::AlignedBuffer;
 use kv_store::clock::{Clock, SystemClock};
 use kv_store::disk::{DirectDisk, Disk, LocalDisk};
-use kv_store::inventory::{Inventory, Item};
+use kv_store::inventory::{DirectoryInventory, Inventory, Item};
 use kv_store::keys::ChunkKey;
 use kv_store::tier::{Chunk, DirectoryConfig, DirectoryTier, HostConfig, HostTier, Tier};
 use kv_store_object::{BucketInventory, ObjectConfig, ObjectError, ObjectTier};
@@ -50,8 +50,9 @@ pub(super) struct Place {
 enum Raw {
     /// The tier's own memory.
     Memory(Vec<Arc<Chunk>>),
-    /// Files beside the tier's.
-    Files { folder: PathBuf, disk: Option<Arc<DirectDisk>> },
+    /// The tier's own files, for a disk may be twice as fast in one place as in another; those that are written lie
+    /// beside them.
+    Files { records: DirectoryInventory, folder: PathBuf, disk: Option<Arc<DirectDisk>> },
     /// The tier's own objects.
     Objects { inventory: BucketInventory, items: Vec<Item> },
 }
@@ -60,6 +61,9 @@ enum Raw {
 type Job = (usize, Vec<u8>);
 
 const CAP_BYTES: u64 = 1 << 50;
+
+/// Where a chunk's bytes are in its record.
+const PAYLOAD_OFFSET: u64 = kv_store::record::ALIGNMENT as u64;
 
 fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
@@ -89,7 +93,8 @@ impl Place {
         };
         let (tier, unverified) = (Box::new(tier()?), Box::new(tier()?.unverified()));
         let kind = if is_direct { Kind::Disk } else { Kind::PageCache };
-        let raw = Raw::Files { folder: folder.join("raw"), disk: direct };
+        let records = DirectoryInventory::open(&folder.join("kv")).map_err(failed)?;
+        let raw = Raw::Files { records, folder: folder.join("raw"), disk: direct };
         Ok(Place { kind, tier, unverified, raw })
     }
 
@@ -143,7 +148,7 @@ impl Place {
     }
 
     pub(super) fn fill(&mut self, chunks: &Chunks) -> Result<(), CliError> {
-        for (i, key) in chunks.keys().iter().enumerate() {
+        for key in chunks.keys() {
             let chunk = chunks.seal(key, chunks.bytes().to_vec())?;
             self.put(&chunk)?;
             match &mut self.raw {
@@ -151,12 +156,7 @@ impl Place {
                     self.unverified.put(&chunk);
                     raw.push(chunk);
                 }
-                Raw::Files { folder, .. } => {
-                    let path = raw_path(folder, i);
-                    std::fs::write(&path, chunk.bytes())
-                        .map_err(|error| CliError::file("write", &path, &error))?;
-                }
-                Raw::Objects { .. } => {}
+                Raw::Files { .. } | Raw::Objects { .. } => {}
             }
         }
         if let Raw::Objects { inventory, items } = &mut self.raw {
@@ -265,12 +265,18 @@ impl Place {
         let out = &mut buffer[..num_bytes];
         match &self.raw {
             Raw::Memory(raw) => out.copy_from_slice(raw[i].bytes()),
-            Raw::Files { folder, disk } => {
-                let path = raw_path(folder, i);
-                let done = match work {
-                    Work::RawWrite => std::fs::write(&path, chunks.bytes()),
+            Raw::Files { records, folder, disk } => {
+                let (path, done) = match work {
+                    Work::RawWrite => {
+                        let path = raw_path(folder, i);
+                        let written = std::fs::write(&path, chunks.bytes());
+                        (path, written)
+                    }
                     _ => {
-                        open(&path, disk.is_some()).and_then(|file| read(&file, buffer, num_bytes))
+                        let path = records.path(&chunks.keys()[i]);
+                        let file = open(&path, disk.is_some());
+                        let done = file.and_then(|file| read_payload(&file, buffer, num_bytes));
+                        (path, done)
                     }
                 };
                 done.map_err(|error| CliError::file("reach", &path, &error))?;
@@ -278,7 +284,7 @@ impl Place {
             Raw::Objects { inventory, items } => {
                 let read = inventory.open(&items[i]).and_then(|object| {
                     let object = object.ok_or(io::ErrorKind::NotFound)?;
-                    object.read_at(kv_store::record::ALIGNMENT as u64, out)
+                    object.read_at(PAYLOAD_OFFSET, out)
                 });
                 let num_bytes = read.map_err(|error| no_answer(&error))?;
                 if num_bytes != out.len() {
@@ -312,10 +318,10 @@ fn open(path: &Path, is_direct: bool) -> io::Result<File> {
 }
 
 /// In one piece, as far as the system pleases: a direct read wants room for whole blocks.
-fn read(file: &File, buffer: &mut [u8], num_bytes: usize) -> io::Result<()> {
+fn read_payload(file: &File, buffer: &mut [u8], num_bytes: usize) -> io::Result<()> {
     let mut done = 0;
     while done < num_bytes {
-        match file.read_at(&mut buffer[done..], done as u64)? {
+        match file.read_at(&mut buffer[done..], PAYLOAD_OFFSET + done as u64)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             more => done += more,
         }

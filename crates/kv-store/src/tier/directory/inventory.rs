@@ -52,6 +52,11 @@ impl DirectoryInventory {
         })
     }
 
+    /// The file that the record of `key` is, if it is there.
+    pub fn path(&self, key: &ChunkKey) -> PathBuf {
+        self.layout.record(key)
+    }
+
     fn aside(&self, key: &ChunkKey) -> PathBuf {
         let sequence = self.sequence.fetch_add(1, Relaxed);
         // Of no identity: no store takes it for its own.
