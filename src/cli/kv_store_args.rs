@@ -52,7 +52,10 @@ impl KvStoreArgs {
             // A place alone is a configuration too.
             read = self.read(Source::Text(""), &overrides)?;
         }
-        let Some(resolved) = read else { return Ok(builder) };
+        let Some(resolved) = read else {
+            warn_of_transport_alone();
+            return Ok(builder);
+        };
         for note in &resolved.notes {
             match note.level {
                 Level::Info => tracing::info!("kv store: {}", note.text),
@@ -77,6 +80,16 @@ impl KvStoreArgs {
             ConfigError::Read { .. } => CliError::from_usage_error(&error),
             error => CliError::from_usage_error(&error).at(&place),
         })
+    }
+}
+
+/// Of a variable that has no effect.
+fn warn_of_transport_alone() {
+    if std::env::var_os("NIXL_BACKEND").is_some() {
+        tracing::warn!(
+            "kv store: NIXL_BACKEND is set, but nothing says where KV is kept, so none is: set LMCACHE_CONFIG_FILE or \
+             LMCACHE_BACKEND, or name a place with --kv-config or --kv-storage-path"
+        );
     }
 }
 

@@ -170,7 +170,11 @@ fn vllms_flag_and_the_pods_variables_name_a_place() {
     let run = generate(&[], &pod);
     assert!(run.stderr.contains("libfabric is not in this build"), "{}", run.stderr);
     let (outputs, [_, disk]) = answer(run);
-    assert_eq!((outputs, disk), (expected, 96));
+    assert_eq!((outputs, disk), (expected.clone(), 96));
+    // A way without a place is none.
+    let run = generate(&[], &[("NIXL_BACKEND", "OFI")]);
+    assert!(run.stderr.contains("nothing says where KV is kept"), "{}", run.stderr);
+    assert_eq!(answer(run), (expected, [0, 0]));
     // For people, in a sentence.
     let prompt: String = (0..100).map(|i| char::from(b'a' + (i % 26) as u8)).collect();
     let model = ByteModel::new();
