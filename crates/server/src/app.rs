@@ -8,6 +8,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware;
 use engine::{AsyncLlm, Llm, SamplingParams};
+use tool_calls::ToolCallParser;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::auth::{self, ApiKeys};
@@ -17,8 +18,8 @@ use crate::metrics::Metrics;
 use crate::page;
 use crate::request_id;
 use crate::routes::{Route, routes};
+use crate::served_model::ServedModel;
 use crate::server::ServeError;
-use crate::tools::ToolCallParser;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -26,11 +27,7 @@ pub(crate) struct App {
     pub(crate) api_keys: ApiKeys,
     pub(crate) metrics: Metrics,
     pub(crate) config: ServerConfig,
-    /// How the checkpoint wants to be sampled from, over vLLM's defaults.
-    pub(crate) sampling_defaults: SamplingParams,
-    pub(crate) max_model_len: usize,
-    /// As told, or as the chat template shows.
-    pub(crate) tool_call_parser: Option<ToolCallParser>,
+    pub(crate) model: ServedModel,
     /// Seconds since 1970.
     pub(crate) started: u64,
 }
@@ -53,15 +50,20 @@ impl App {
         if config.enable_auto_tool_choice && tool_call_parser.is_none() {
             return Err(ServeError::ToolCallParser);
         }
-        let max_model_len = llm.scheduler_config().max_model_len;
+        let model = ServedModel {
+            names: config.served_model_names.clone(),
+            // How the checkpoint wants to be sampled from, over vLLM's defaults.
+            sampling_defaults,
+            max_model_len: llm.scheduler_config().max_model_len,
+            tool_call_parser,
+            enable_auto_tool_choice: config.enable_auto_tool_choice,
+        };
         let metrics = Metrics::new(&config.served_model_names[0]);
         Ok(App {
             llm: AsyncLlm::with_step_observer(llm, metrics.step_observer())?,
             api_keys: ApiKeys::new(&config.api_keys),
             metrics,
-            sampling_defaults,
-            max_model_len,
-            tool_call_parser,
+            model,
             started: unix_time(),
             config,
         })
@@ -69,17 +71,7 @@ impl App {
 
     /// The name that answers say.
     pub(crate) fn model_name(&self) -> &str {
-        &self.config.served_model_names[0]
-    }
-
-    /// Fails if `model` is another one than this server's; none is fine.
-    pub(crate) fn check_model(&self, model: Option<&str>) -> Result<(), ApiError> {
-        match model {
-            Some(model) if !self.config.served_model_names.iter().any(|name| name == model) => {
-                Err(ApiError::model_not_found(model, self.model_name()))
-            }
-            _ => Ok(()),
-        }
+        &self.model.names[0]
     }
 }
 

@@ -110,7 +110,7 @@ fn unread(rejection: BytesRejection) -> ApiError {
     }
 }
 
-fn parse<T: Fields>(bytes: &[u8]) -> Result<T, ApiError> {
+pub(crate) fn parse<T: Fields>(bytes: &[u8]) -> Result<T, ApiError> {
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::bad_request(format!("the body is not valid JSON: {error}")))?;
     let Value::Object(mut fields) = value else {

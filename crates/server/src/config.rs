@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use tool_calls::ToolCallParser;
+
 use crate::tls::TlsFiles;
-use crate::tools::ToolCallParser;
 
 /// Where the server listens, whom it answers, and its limits.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ const RETRY_AFTER_S: &str = "1";
 
 /// An error with its status.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct ApiError {
+pub struct ApiError {
     message: String,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -80,7 +80,7 @@ impl ApiError {
     }
 
     /// The body: `{"error": {…}}`.
-    pub(crate) fn body(&self) -> Value {
+    pub fn body(&self) -> Value {
         json!({ "error": self })
     }
 }

@@ -31,6 +31,7 @@ mod page;
 mod request_id;
 mod request_log;
 mod routes;
+mod served_model;
 mod server;
 mod state;
 mod tls;
@@ -38,6 +39,8 @@ mod tools;
 mod write_timeout;
 
 pub use config::{Limits, ServerConfig};
+pub use error::ApiError;
+pub use served_model::{Endpoint, EngineRequest, Generate, ServedModel};
 pub use server::{ServeError, Server};
 pub use tls::TlsFiles;
-pub use tools::ToolCallParser;
+pub use tool_calls::ToolCallParser;

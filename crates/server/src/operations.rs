@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
+use crate::served_model::ServedModel;
 use crate::tools::ToolFields;
 
 /// Whether the engine's thread works; does not wait for it.
@@ -73,25 +74,31 @@ impl Record for TokenizeRequest {
     ];
 }
 
+/// What is to be told the tokens of.
+pub(crate) fn prompt(
+    (request, tools): ToTokenize,
+    model: &ServedModel,
+) -> Result<Prompt, ApiError> {
+    model.check_name(request.model.as_deref())?;
+    let tools = tools.into_tools()?;
+    match (request.prompt, request.messages) {
+        (Some(text), None) if tools.is_empty() => Ok(Prompt::Text(text)),
+        (None, Some(messages)) => Ok(Prompt::MessagesWithTools { messages, tools }),
+        _ => Err(ApiError::bad_request(
+            "give `prompt` or `messages`, one of them; `tools` belong to `messages`",
+        )),
+    }
+}
+
 pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
-    Body((request, tools)): Body<ToTokenize>,
+    Body(body): Body<ToTokenize>,
 ) -> Result<Json<Value>, ApiError> {
-    app.check_model(request.model.as_deref())?;
-    let tools = tools.into_tools()?;
-    let prompt = match (request.prompt, request.messages) {
-        (Some(text), None) if tools.is_empty() => Prompt::Text(text),
-        (None, Some(messages)) => Prompt::MessagesWithTools { messages, tools },
-        _ => {
-            return Err(ApiError::bad_request(
-                "give `prompt` or `messages`, one of them; `tools` belong to `messages`",
-            ));
-        }
-    };
+    let prompt = prompt(body, &app.model)?;
     let token_ids = app.llm.with(move |llm| llm.encode(&prompt)).await??;
     Ok(Json(json!({
         "count": token_ids.len(),
-        "max_model_len": app.max_model_len,
+        "max_model_len": app.model.max_model_len,
         "tokens": token_ids,
         "token_strs": null,
     })))
@@ -107,12 +114,20 @@ pub(crate) struct DetokenizeRequest {
 
 impl Record for DetokenizeRequest {}
 
+/// What is to be told the text of.
+pub(crate) fn token_ids(
+    request: DetokenizeRequest,
+    model: &ServedModel,
+) -> Result<Vec<u32>, ApiError> {
+    model.check_name(request.model.as_deref())?;
+    request.tokens.ok_or_else(|| ApiError::bad_field("tokens", "give `tokens`"))
+}
+
 pub(crate) async fn detokenize(
     State(app): State<Arc<App>>,
     Body(request): Body<DetokenizeRequest>,
 ) -> Result<Json<Value>, ApiError> {
-    app.check_model(request.model.as_deref())?;
-    let tokens = request.tokens.ok_or_else(|| ApiError::bad_field("tokens", "give `tokens`"))?;
+    let tokens = token_ids(request, &app.model)?;
     let text = app.llm.with(move |llm| llm.decode(&tokens)).await??;
     Ok(Json(json!({ "prompt": text })))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use engine::output::RequestOutput;
-use engine::{Prompt, RequestOptions, RequestStream, RequestUpdate, SamplingParams};
+use engine::{RequestStream, RequestUpdate};
 use futures_util::stream::{self, Stream, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use crate::app::{App, unix_time};
 use crate::error::ApiError;
 use crate::metrics::InProgress;
 use crate::request_log::RequestLog;
+use crate::served_model::Generate;
 
 /// What comes besides the answer in a stream.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -59,10 +60,9 @@ impl Running {
     pub(super) async fn start(
         app: &Arc<App>,
         heading: &Heading,
-        prompt: Prompt,
-        params: SamplingParams,
-        options: RequestOptions,
+        generate: Generate,
     ) -> Result<Running, ApiError> {
+        let Generate { prompt, params, options } = generate;
         let mut log = RequestLog::new(&heading.id);
         let (n, max_tokens) = (params.n, params.max_tokens);
         let limit = app.config.limits.request_timeout;

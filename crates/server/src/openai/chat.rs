@@ -1,5 +1,6 @@
 //! `/v1/chat/completions`.
 
+use std::mem;
 use std::sync::Arc;
 
 use axum::Json;
@@ -22,6 +23,7 @@ use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
 use crate::request_id;
+use crate::served_model::{Generate, ServedModel};
 use crate::tools::{Reader, ToolFields, ToolUse};
 
 /// Most candidates for each token, as in OpenAI's API.
@@ -99,30 +101,50 @@ impl ChatRequest {
     }
 }
 
+/// What a body means.
+pub(crate) struct Chat {
+    /// Without its messages, which are the prompt.
+    request: ChatRequest,
+    pub(crate) generate: Generate,
+    num_top: Option<usize>,
+    tool_use: ToolUse,
+}
+
+impl Chat {
+    pub(crate) fn new(
+        ((mut request, tools), sampling): Asked,
+        model: &ServedModel,
+    ) -> Result<Chat, ApiError> {
+        model.check_name(request.model.as_deref())?;
+        request.check()?;
+        let num_top = request.num_top_logprobs()?;
+        // Unless the request says so, an answer ends where the model ends it, or where its context is full.
+        let max_tokens = request.max_completion_tokens.unwrap_or(model.max_model_len);
+        let mut params = sampling.params(model, max_tokens)?;
+        if request.max_completion_tokens.is_some() {
+            params.max_tokens = max_tokens;
+        }
+        params.logprobs = num_top.map(|num_top| num_top as i32);
+        let mut tool_use = tools.into_use(model)?;
+        tool_use.apply(&mut params)?;
+        let messages = mem::take(&mut request.messages);
+        let prompt = match mem::take(&mut tool_use.tools) {
+            tools if tools.is_empty() => Prompt::Messages(messages),
+            tools => Prompt::MessagesWithTools { messages, tools },
+        };
+        let generate = Generate { prompt, params, options: sampling.options() };
+        Ok(Chat { request, generate, num_top, tool_use })
+    }
+}
+
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    Body(((request, tools), sampling)): Body<Asked>,
+    Body(asked): Body<Asked>,
 ) -> Result<Response, ApiError> {
-    app.check_model(request.model.as_deref())?;
-    request.check()?;
-    let num_top = request.num_top_logprobs()?;
-    // Unless the request says so, an answer ends where the model ends it, or where its context is full.
-    let max_tokens = request.max_completion_tokens.unwrap_or(app.max_model_len);
-    let mut params = sampling.params(&app, max_tokens)?;
-    if request.max_completion_tokens.is_some() {
-        params.max_tokens = max_tokens;
-    }
-    params.logprobs = num_top.map(|num_top| num_top as i32);
-    let mut tool_use = tools.into_use(&app)?;
-    tool_use.apply(&mut params)?;
-    let options = sampling.options();
+    let Chat { request, generate, num_top, tool_use } = Chat::new(asked, &app.model)?;
     let heading = Heading::new(&app, "chatcmpl", request_id::of(&headers, request.request_id)?);
-    let prompt = match std::mem::take(&mut tool_use.tools) {
-        tools if tools.is_empty() => Prompt::Messages(request.messages),
-        tools => Prompt::MessagesWithTools { messages: request.messages, tools },
-    };
-    let running = Running::start(&app, &heading, prompt, params, options).await?;
+    let running = Running::start(&app, &heading, generate).await?;
     if request.stream == Some(true) {
         let usage = UsageSoFar::new(request.stream_options.unwrap_or_default());
         let mut chunks = Chunks { heading, num_top, usage, tool_use, readers: Vec::new() };

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
 use crate::request_id;
+use crate::served_model::{Generate, ServedModel};
 
 /// OpenAI's default.
 const DEFAULT_MAX_TOKENS: usize = 16;
@@ -78,13 +79,13 @@ impl Prompts {
     }
 }
 
-pub(crate) async fn answer(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Body((request, sampling)): Body<Asked>,
-) -> Result<Response, ApiError> {
-    app.check_model(request.model.as_deref())?;
-    let prompts = request.prompt.map(Prompts::into_list).unwrap_or_default();
+/// What the engine is asked, for each prompt.
+pub(crate) fn generate(
+    (request, sampling): &Asked,
+    model: &ServedModel,
+) -> Result<Vec<Generate>, ApiError> {
+    model.check_name(request.model.as_deref())?;
+    let prompts = request.prompt.clone().map(Prompts::into_list).unwrap_or_default();
     if prompts.is_empty() || prompts.len() > MAX_NUM_PROMPTS {
         let message = format!("`prompt` has {} texts; give 1 to {MAX_NUM_PROMPTS}", prompts.len());
         return Err(ApiError::bad_field("prompt", message));
@@ -93,12 +94,23 @@ pub(crate) async fn answer(
         let message = "`stream_options` needs `stream`: true";
         return Err(ApiError::bad_field("stream_options", message));
     }
-    let mut params = sampling.params(&app, DEFAULT_MAX_TOKENS)?;
+    let mut params = sampling.params(model, DEFAULT_MAX_TOKENS)?;
     params.logprobs = request.logprobs.map(|num_top| i32::try_from(num_top).unwrap_or(i32::MAX));
     params.prompt_logprobs = request.prompt_logprobs;
-    let (n, options) = (sampling.n(), sampling.options());
+    let options = sampling.options();
+    let generate = |prompt| Generate { prompt, params: params.clone(), options: options.clone() };
+    Ok(prompts.into_iter().map(generate).collect())
+}
+
+pub(crate) async fn answer(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Body(asked): Body<Asked>,
+) -> Result<Response, ApiError> {
+    let prompts = generate(&asked, &app.model)?;
+    let (request, n) = (asked.0, asked.1.n());
     let heading = Heading::new(&app, "cmpl", request_id::of(&headers, request.request_id)?);
-    let start = |prompt| Running::start(&app, &heading, prompt, params.clone(), options.clone());
+    let start = |generate| Running::start(&app, &heading, generate);
     let running = try_join_all(prompts.into_iter().map(start)).await?;
     if request.stream == Some(true) {
         let chunks = Chunks {

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    let names = app.config.served_model_names.iter();
+    let names = app.model.names.iter();
     let models: Vec<Value> = names.map(|name| card(&app, name)).collect();
     Json(json!({ "object": "list", "data": models }))
 }
@@ -19,7 +19,7 @@ pub(crate) async fn one(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    app.check_model(Some(&model))?;
+    app.model.check_name(Some(&model))?;
     Ok(Json(card(&app, &model)))
 }
 
@@ -31,6 +31,6 @@ fn card(app: &App, name: &str) -> Value {
         "owned_by": "kvasir",
         "root": app.model_name(),
         "parent": null,
-        "max_model_len": app.max_model_len,
+        "max_model_len": app.model.max_model_len,
     })
 }

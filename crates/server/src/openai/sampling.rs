@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::app::App;
 use crate::body::Record;
 use crate::error::ApiError;
+use crate::served_model::ServedModel;
 
 /// OpenAI's and vLLM's fields; none of them must be given.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -99,10 +99,10 @@ impl SamplingFields {
     /// `default_max_tokens`.
     pub(super) fn params(
         &self,
-        app: &App,
+        model: &ServedModel,
         default_max_tokens: usize,
     ) -> Result<SamplingParams, ApiError> {
-        let base = app.sampling_defaults.clone();
+        let base = model.sampling_defaults.clone();
         let tokens = |ids: &Vec<u32>| ids.iter().map(|&id| TokenId(id)).collect::<Vec<_>>();
         let logit_bias = self.logit_bias.as_ref().map(request_json::logit_bias).transpose();
         Ok(SamplingParams {

@@ -1,9 +1,8 @@
 //! What of an answer a client is told, and how.
 
 use serde_json::{Value, json};
+use tool_calls::{Parser, Part, Syntax};
 use uuid::Uuid;
-
-use super::parser::{Parser, Part, Syntax};
 
 /// Reads one answer, whole or piece by piece.
 #[derive(Clone, Debug)]
@@ -94,5 +93,59 @@ impl Reader {
     pub(crate) fn finish_reason(&self, reason: &'static str) -> &'static str {
         let has_called = self.num_calls > 0 && !self.is_named;
         if has_called && reason == "stop" { "tool_calls" } else { reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Chunks as a client puts them together.
+    fn joined(deltas: &[Value]) -> Vec<Value> {
+        let mut calls: Vec<Value> = Vec::new();
+        for delta in deltas {
+            let index = delta["index"].as_u64().unwrap() as usize;
+            if index == calls.len() {
+                calls.push(delta.clone());
+                continue;
+            }
+            let arguments = &mut calls[index]["function"]["arguments"];
+            let more = delta["function"]["arguments"].as_str().unwrap();
+            *arguments = Value::from(format!("{}{more}", arguments.as_str().unwrap()));
+        }
+        calls
+    }
+
+    #[test]
+    fn chunks_add_up_to_calls_with_an_id_each() {
+        let named = Some(Syntax::Arguments("f".to_owned()));
+        let mut reader = Reader::new(named, true, false);
+        let mut deltas = Vec::new();
+        for (text, is_last) in [("", false), ("{\"a\"", false), ("", false), (": 1}", true)] {
+            deltas.extend(reader.read(text, is_last).calls);
+        }
+        let calls = joined(&deltas);
+        assert_eq!(calls[0]["function"], json!({ "name": "f", "arguments": "{\"a\": 1}" }));
+        assert!(calls[0]["id"].as_str().unwrap().starts_with("chatcmpl-tool-"));
+        assert_eq!(
+            (reader.finish_reason("stop"), reader.finish_reason("length")),
+            ("stop", "length")
+        );
+    }
+
+    #[test]
+    fn one_call_is_told_where_one_is_wanted() {
+        let text = r#"[{"name": "f", "parameters": {}}, {"name": "g", "parameters": {"a": 1}}]"#;
+        for (is_parallel, expected) in [(true, vec!["f", "g"]), (false, vec!["f"])] {
+            let mut reader = Reader::new(Some(Syntax::List), is_parallel, true);
+            let delta = reader.read(text, true);
+            let names: Vec<_> =
+                delta.calls.iter().map(|call| call["function"]["name"].clone()).collect();
+            assert_eq!(names, expected);
+            assert_eq!(delta.calls[0]["id"].as_str().unwrap().len(), 9);
+            assert_eq!(delta.calls.len(), expected.len(), "no arguments without a call");
+            assert_eq!(reader.finish_reason("stop"), "tool_calls");
+            assert_eq!(reader.finish_reason("length"), "length");
+        }
     }
 }

@@ -5,13 +5,12 @@ use engine::{SamplingParams, StructuredOutputs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tool_calls::{Syntax, ToolCallParser};
 
-use super::ToolCallParser;
-use super::parser::Syntax;
 use super::reader::Reader;
-use crate::app::App;
 use crate::body::Record;
 use crate::error::ApiError;
+use crate::served_model::ServedModel;
 
 /// Most tools of a request, as in OpenAI's API.
 const MAX_NUM_TOOLS: usize = 128;
@@ -108,7 +107,7 @@ impl ToolFields {
         tools.into_iter().map(|tool| serde_json::to_value(tool).map_err(unwritten)).collect()
     }
 
-    pub(crate) fn into_use(self, app: &App) -> Result<ToolUse, ApiError> {
+    pub(crate) fn into_use(self, model: &ServedModel) -> Result<ToolUse, ApiError> {
         let tools = self.tools.as_deref().unwrap_or_default();
         check(tools)?;
         let default = if tools.is_empty() { Mode::None } else { Mode::Auto };
@@ -120,7 +119,7 @@ impl ToolFields {
         let is_parallel = self.parallel_tool_calls.unwrap_or(true);
         let (syntax, form) = match &choice {
             ToolChoice::Mode(Mode::None) => (None, None),
-            ToolChoice::Mode(Mode::Auto) => (Some(auto(app, tools)?.syntax()), None),
+            ToolChoice::Mode(Mode::Auto) => (Some(auto(model, tools)?.syntax()), None),
             ToolChoice::Mode(Mode::Required) => {
                 (Some(Syntax::List), Some(schema(list_schema(tools, is_parallel)?)))
             }
@@ -134,7 +133,7 @@ impl ToolFields {
                 (Some(Syntax::Arguments(name.clone())), Some(schema(parameters(tool))))
             }
         };
-        let has_short_ids = app.tool_call_parser == Some(ToolCallParser::Mistral);
+        let has_short_ids = model.tool_call_parser == Some(ToolCallParser::Mistral);
         Ok(ToolUse { syntax, form, is_parallel, has_short_ids, tools: self.into_tools()? })
     }
 }
@@ -183,7 +182,7 @@ fn check(tools: &[Tool]) -> Result<(), ApiError> {
 }
 
 /// How calls are read that the model makes of its own accord.
-fn auto(app: &App, tools: &[Tool]) -> Result<ToolCallParser, ApiError> {
+fn auto(model: &ServedModel, tools: &[Tool]) -> Result<ToolCallParser, ApiError> {
     let refused = |message| Err(ApiError::bad_field("tool_choice", message));
     let strict = tools.iter().position(|tool| tool.function.strict == Some(true));
     if let Some(index) = strict {
@@ -192,8 +191,8 @@ fn auto(app: &App, tools: &[Tool]) -> Result<ToolCallParser, ApiError> {
         );
         return Err(ApiError::bad_field("tools", message));
     }
-    match app.tool_call_parser {
-        Some(parser) if app.config.enable_auto_tool_choice => Ok(parser),
+    match model.tool_call_parser {
+        Some(parser) if model.enable_auto_tool_choice => Ok(parser),
         _ => refused(
             "\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set; `tool_choice` may be \"none\", \"required\" or a function's name",
         ),

@@ -22,21 +22,32 @@ use crate::app::App;
 use crate::body::Body;
 use crate::error::ApiError;
 use crate::request_id;
+use crate::served_model::{Generate, ServedModel};
+
+/// What the engine is asked.
+pub(crate) fn generate(
+    request: &ResponseRequest,
+    model: &ServedModel,
+) -> Result<Generate, ApiError> {
+    model.check_name(request.model.as_deref())?;
+    request.check()?;
+    let sampling = request.sampling();
+    let max_tokens = request.max_output_tokens.unwrap_or(model.max_model_len);
+    let params = sampling.params(model, max_tokens)?;
+    let prompt = Prompt::Messages(request.messages()?);
+    Ok(Generate { prompt, params, options: sampling.options() })
+}
 
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     Body(request): Body<ResponseRequest>,
 ) -> Result<Response, ApiError> {
-    app.check_model(request.model.as_deref())?;
-    request.check()?;
-    let sampling = request.sampling();
-    let params = sampling.params(&app, request.max_output_tokens.unwrap_or(app.max_model_len))?;
-    let messages = request.messages()?;
+    let generate = generate(&request, &app.model)?;
     let heading = Heading::new(&app, "resp", request_id::of(&headers, request.request_id.clone())?);
-    let shown = Shown { request, heading, temperature: params.temperature, top_p: params.top_p };
-    let prompt = Prompt::Messages(messages);
-    let running = Running::start(&app, &shown.heading, prompt, params, sampling.options()).await?;
+    let (temperature, top_p) = (generate.params.temperature, generate.params.top_p);
+    let shown = Shown { request, heading, temperature, top_p };
+    let running = Running::start(&app, &shown.heading, generate).await?;
     if shown.request.stream == Some(true) {
         let mut events = Events::new(shown);
         let begin = stream::iter(events.begin());

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::scan::{Scan, Scanner};
+use crate::scan::{Scan, Scanner};
 
 /// Longest name of a function in Mistral's form, which only has what follows to tell where it ends.
 const MAX_NAME_BYTES: usize = 256;
@@ -21,7 +21,7 @@ const MISTRAL_ARGUMENTS: &str = "[ARGS]";
 
 /// How calls are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Syntax {
+pub enum Syntax {
     /// `<tool_call>{"name": …, "arguments": …}</tool_call>`, anywhere in the text.
     Hermes,
     /// `{"name": …, "parameters": …}`, more of them after semicolons; text only behind them.
@@ -36,7 +36,7 @@ pub(crate) enum Syntax {
 
 /// What is new in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// Text that belongs to no call.
     Text(String),
     /// A call of this function begins.
@@ -47,7 +47,7 @@ pub(crate) enum Part {
 
 /// Reads one answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Parser {
+pub struct Parser {
     syntax: Syntax,
     state: State,
     /// Text that nothing has been said of.
@@ -82,7 +82,8 @@ struct Written<'a> {
 }
 
 impl Parser {
-    pub(crate) fn new(syntax: Syntax) -> Self {
+    /// Before the first word of an answer.
+    pub fn new(syntax: Syntax) -> Self {
         let state = match syntax {
             Syntax::Hermes | Syntax::Mistral => State::Text,
             Syntax::Llama3Json | Syntax::List => State::Before { at: 0 },
@@ -92,7 +93,7 @@ impl Parser {
     }
 
     /// What is known with `text`, which follows what came before. `is_last`: nothing will follow.
-    pub(crate) fn read(&mut self, text: &str, is_last: bool) -> Vec<Part> {
+    pub fn read(&mut self, text: &str, is_last: bool) -> Vec<Part> {
         let mut parts = Vec::new();
         if let Syntax::Arguments(name) = &mut self.syntax {
             if !name.is_empty() {
@@ -238,14 +239,15 @@ impl Parser {
     }
 
     fn close(&mut self) -> bool {
-        let rest = self.buffer.trim_start();
-        let is_closed = rest.starts_with(HERMES_CLOSE);
-        if !is_closed && HERMES_CLOSE.starts_with(rest) {
+        // Not kept, so that no white space is looked at twice.
+        let num_spaces = self.buffer.len() - self.buffer.trim_start().len();
+        self.buffer.drain(..num_spaces);
+        let is_closed = self.buffer.starts_with(HERMES_CLOSE);
+        if !is_closed && HERMES_CLOSE.starts_with(&self.buffer) {
             return false;
         }
         if is_closed {
-            let end = self.buffer.len() - rest.len() + HERMES_CLOSE.len();
-            self.buffer.drain(..end);
+            self.buffer.drain(..HERMES_CLOSE.len());
         }
         self.state = State::Text;
         true
@@ -291,15 +293,21 @@ fn calls(json: &str, name: Option<&str>) -> Option<Vec<(String, String)>> {
         let arguments: &RawValue = serde_json::from_str(json).ok()?;
         return Some(vec![(name.to_owned(), arguments.get().to_owned())]);
     }
-    let written: Vec<Written<'_>> = if json.starts_with('[') {
+    let written: Vec<&RawValue> = if json.starts_with('[') {
         serde_json::from_str(json).ok()?
     } else {
         vec![serde_json::from_str(json).ok()?]
     };
-    let call = |written: Written<'_>| {
-        let arguments = written.arguments.map_or("{}", RawValue::get);
-        let is_call = !written.name.is_empty() && arguments.starts_with('{');
-        is_call.then(|| (written.name, arguments.to_owned()))
-    };
-    written.into_iter().map(call).collect()
+    let calls: Vec<_> = written.into_iter().map(call).collect::<Option<_>>()?;
+    (!calls.is_empty()).then_some(calls)
+}
+
+/// A function and its arguments, if that is what `json` says. A list of the two says nothing, whatever serde makes of it.
+fn call(json: &RawValue) -> Option<(String, String)> {
+    let json = json.get();
+    let Written { name, arguments } =
+        json.starts_with('{').then(|| serde_json::from_str(json).ok())??;
+    let arguments = arguments.map_or("{}", RawValue::get);
+    let is_call = !name.is_empty() && arguments.starts_with('{');
+    is_call.then(|| (name, arguments.to_owned()))
 }

@@ -1,6 +1,6 @@
 //! How a model writes the calls that it makes of its own accord.
 
-use super::parser::Syntax;
+use crate::parser::Syntax;
 
 /// How a model writes calls of tools: vLLM's `--tool-call-parser`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,8 @@ impl ToolCallParser {
         }
     }
 
-    pub(super) fn syntax(self) -> Syntax {
+    /// How its calls are read.
+    pub fn syntax(self) -> Syntax {
         match self {
             ToolCallParser::Hermes => Syntax::Hermes,
             ToolCallParser::Llama3Json => Syntax::Llama3Json,

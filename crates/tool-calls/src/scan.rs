@@ -5,7 +5,7 @@ const MAX_DEPTH: usize = 100;
 
 /// What a byte means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scan {
+pub(crate) enum Scan {
     /// The value goes on.
     More,
     /// It is whole with this byte.
@@ -30,7 +30,7 @@ enum Expect {
 /// Follows one object or list, byte by byte. It lets through whatever begins a JSON value, and some that
 /// does not, such as numbers with two points: whoever reads the whole value finds that out.
 #[derive(Clone, Debug)]
-pub(super) struct Scanner {
+pub(crate) struct Scanner {
     /// Whether each open bracket is an object's.
     open: Vec<bool>,
     expect: Expect,
@@ -47,12 +47,12 @@ struct Text {
 
 impl Scanner {
     /// Before the opening bracket.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Scanner { open: Vec::new(), expect: Expect::Value, in_string: None, in_word: false }
     }
 
     /// Takes the next byte.
-    pub(super) fn take(&mut self, byte: u8) -> Scan {
+    pub(crate) fn take(&mut self, byte: u8) -> Scan {
         if let Some(text) = self.in_string {
             return self.take_in_string(text, byte);
         }

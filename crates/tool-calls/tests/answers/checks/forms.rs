@@ -1,10 +1,6 @@
-//! Calls are found in each form, and a stream tells what the whole answer does.
+//! Answers of which somebody has said what is a call.
 
-use proptest::prelude::*;
-use serde_json::{Value, json};
-
-use super::parser::{Parser, Part, Syntax};
-use super::reader::Reader;
+use tool_calls::{Parser, Part, Syntax};
 
 /// Text, and each call's function and arguments.
 type Said = (String, Vec<(String, String)>);
@@ -32,8 +28,7 @@ fn check(syntax: &Syntax, text: &str, content: &str, calls: &[(&str, &str)]) {
     assert_eq!(said(syntax, &letters), expected, "{syntax:?}, letter by letter: {text}");
 }
 
-#[test]
-fn calls_in_hermes_form() {
+pub fn calls_in_hermes_form() {
     let hermes = |text: &str, content: &str, calls: &[(&str, &str)]| {
         check(&Syntax::Hermes, text, content, calls)
     };
@@ -70,8 +65,7 @@ fn calls_in_hermes_form() {
     hermes(&format!("{bad}{one}"), bad, &[("f", arguments)]);
 }
 
-#[test]
-fn calls_in_llama_3_form() {
+pub fn calls_in_llama_3_form() {
     let llama3 = |text: &str, content: &str, calls: &[(&str, &str)]| {
         check(&Syntax::Llama3Json, text, content, calls)
     };
@@ -81,6 +75,7 @@ fn calls_in_llama_3_form() {
     llama3(&format!(" <|python_tag|> {one}; {one} ;{one}"), "", &[call; 3]);
     llama3(&format!("{one}\n Hello "), "Hello ", &[call]);
     llama3(r#"{"type": "function", "name": "f", "arguments": {}}"#, "", &[("f", "{}")]);
+    llama3(r#"{"name": "f", "parameters": {"a": "\\"}} x"#, "x", &[("f", r#"{"a": "\\"}"#)]);
     for text in [
         " ",
         "I say ",
@@ -102,8 +97,7 @@ fn calls_in_llama_3_form() {
     llama3(&format!("{one}{{\"a\": 1}}{one}"), &format!("{{\"a\": 1}}{one}"), &[call]);
 }
 
-#[test]
-fn calls_in_mistral_form() {
+pub fn calls_in_mistral_form() {
     let mistral = |text: &str, content: &str, calls: &[(&str, &str)]| {
         check(&Syntax::Mistral, text, content, calls)
     };
@@ -120,6 +114,8 @@ fn calls_in_mistral_form() {
     for text in [
         "[TOOL_CALLS",
         "[TOOL_CALLS]",
+        "[TOOL_CALLS] [ ]",
+        r#"[TOOL_CALLS] [["f", {}]]"#,
         "[TOOL_CALLS] é",
         "[TOOL_CALLS] f[ARG]{}",
         "[TOOL_CALLS] f x",
@@ -135,8 +131,7 @@ fn calls_in_mistral_form() {
     mistral(&longer, &longer, &[]);
 }
 
-#[test]
-fn calls_that_a_schema_makes() {
+pub fn calls_that_a_schema_makes() {
     let list = |text: &str, content: &str, calls: &[(&str, &str)]| {
         check(&Syntax::List, text, content, calls)
     };
@@ -150,113 +145,21 @@ fn calls_that_a_schema_makes() {
     check(&arguments, "", "", &[("f", "")]);
 }
 
-fn syntaxes() -> impl Strategy<Value = Syntax> {
-    prop::sample::select(vec![
-        Syntax::Hermes,
-        Syntax::Llama3Json,
-        Syntax::Mistral,
-        Syntax::List,
-        Syntax::Arguments("f".to_owned()),
-    ])
-}
-
-/// What answers with calls are made of, whole, broken and in any order.
-fn answers() -> impl Strategy<Value = String> {
-    let fragments = vec![
-        "<tool_call>",
-        "</tool_call>",
-        "<tool_",
-        "[TOOL_CALLS]",
-        "[TOOL",
-        "[ARGS]",
-        "<|python_tag|>",
-        "<|py",
-        r#"{"name": "f", "arguments": {"a": "é\"}"}}"#,
-        r#"{"name": "g", "parameters": {}}"#,
-        "[",
-        "]",
-        ",",
-        r#"[{"name": "h", "arguments": {}}]"#,
-        "{",
-        "}",
-        "\"",
-        "\\",
-        ";",
-        " ",
-        "\n",
-        "name",
-        "1",
-        "é",
-        "😀 text",
-    ];
-    prop::collection::vec(prop::sample::select(fragments), 0..14).prop_map(|list| list.concat())
-}
-
-proptest! {
-    #[test]
-    fn a_stream_says_what_the_whole_answer_says(
-        syntax in syntaxes(),
-        text in answers(),
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
-    ) {
-        let whole = said(&syntax, &[&text]);
-        let letters: Vec<&str> = text.split_inclusive(|_: char| true).collect();
-        prop_assert_eq!(&said(&syntax, &[&letters[..], &[""]].concat()), &whole);
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(letters.len() + 1)).collect();
-        cuts.extend([0, letters.len()]);
-        cuts.sort();
-        let pieces: Vec<String> = cuts.windows(2).map(|cut| letters[cut[0]..cut[1]].concat()).collect();
-        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
-        prop_assert_eq!(&said(&syntax, &pieces), &whole);
-        // Nothing is lost but tags, brackets and white space.
-        if whole.1.is_empty() && syntax != Syntax::List {
-            prop_assert_eq!(whole.0, text);
-        }
+pub fn what_is_known_is_told_at_once() {
+    for (syntax, text, told) in [
+        (Syntax::Hermes, "Wait <", "Wait "),
+        (Syntax::Hermes, "Wait <t>", "Wait <t>"),
+        (Syntax::Hermes, "<tool_call>{bad", "<tool_call>{bad"),
+        (Syntax::Llama3Json, " I", " I"),
+        (Syntax::Mistral, "Now: [TOOL_CALLS", "Now: "),
+        (Syntax::Mistral, "[TOOL_CALLS] f x", "[TOOL_CALLS] f x"),
+    ] {
+        let parts = Parser::new(syntax.clone()).read(text, false);
+        assert_eq!(parts, [Part::Text(told.to_owned())], "{syntax:?}: {text}");
     }
-}
-
-/// Chunks as a client puts them together.
-fn joined(deltas: &[Value]) -> Vec<Value> {
-    let mut calls: Vec<Value> = Vec::new();
-    for delta in deltas {
-        let index = delta["index"].as_u64().unwrap() as usize;
-        if index == calls.len() {
-            calls.push(delta.clone());
-            continue;
-        }
-        let arguments = &mut calls[index]["function"]["arguments"];
-        let more = delta["function"]["arguments"].as_str().unwrap();
-        *arguments = Value::from(format!("{}{more}", arguments.as_str().unwrap()));
-    }
-    calls
-}
-
-#[test]
-fn chunks_add_up_to_calls_with_an_id_each() {
-    let named = Some(Syntax::Arguments("f".to_owned()));
-    let mut reader = Reader::new(named, true, false);
-    let mut deltas = Vec::new();
-    for (text, is_last) in [("", false), ("{\"a\"", false), ("", false), (": 1}", true)] {
-        deltas.extend(reader.read(text, is_last).calls);
-    }
-    let calls = joined(&deltas);
-    assert_eq!(calls[0]["function"], json!({ "name": "f", "arguments": "{\"a\": 1}" }));
-    assert!(calls[0]["id"].as_str().unwrap().starts_with("chatcmpl-tool-"));
-    assert_eq!((reader.finish_reason("stop"), reader.finish_reason("length")), ("stop", "length"));
-}
-
-#[test]
-fn one_call_is_told_where_one_is_wanted() {
-    let text = r#"[{"name": "f", "parameters": {}}, {"name": "g", "parameters": {"a": 1}}]"#;
-    for (is_parallel, expected) in [(true, vec!["f", "g"]), (false, vec!["f"])] {
-        let mut reader = Reader::new(Some(Syntax::List), is_parallel, true);
-        let delta = reader.read(text, true);
-        let names: Vec<_> =
-            delta.calls.iter().map(|call| call["function"]["name"].clone()).collect();
-        assert_eq!(names, expected);
-        assert_eq!(delta.calls[0]["id"].as_str().unwrap().len(), 9);
-        assert_eq!(delta.calls.len(), expected.len(), "no arguments without a call");
-        assert_eq!(reader.finish_reason("stop"), "tool_calls");
-        assert_eq!(reader.finish_reason("length"), "length");
-    }
+    let mut parser = Parser::new(Syntax::Hermes);
+    let parts = parser.read("<tool_call>{\"name\": \"f\"}", false);
+    assert_eq!(parts, [Part::Call("f".to_owned()), Part::Arguments("{}".to_owned())]);
+    let mut parser = Parser::new(Syntax::Arguments("f".to_owned()));
+    assert_eq!(parser.read("{\"a", false)[1], Part::Arguments("{\"a".to_owned()));
 }
