@@ -1,5 +1,6 @@
 //! Bodies of requests: JSON objects whose every field is known.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -48,11 +49,16 @@ impl<T: Record> Fields for T {
     }
 
     fn read(fields: &Map<String, Value>) -> Result<Self, ApiError> {
-        serde_path_to_error::deserialize(Value::Object(fields.clone())).map_err(|error| {
-            let path = error.path().to_string();
-            let field = path.split(['.', '[']).next().unwrap_or(&path);
-            ApiError::bad_field(field, format!("{path}: {}", error.inner()))
-        })
+        let fields = Value::Object(fields.clone());
+        let record: T = serde_path_to_error::deserialize(&fields)
+            .map_err(|error| bad_place(&error.path().to_string(), error.inner()))?;
+        let written = serde_json::to_value(&record);
+        let written = written.map_err(|error| ApiError::internal(error.to_string()))?;
+        if let Some(path) = list_for_object(&fields, &written) {
+            let what = "invalid type: a list, expected an object";
+            return Err(bad_place(path.trim_start_matches('.'), what));
+        }
+        Ok(record)
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -133,6 +139,30 @@ fn refuse_strangers<T: Fields>(fields: &Map<String, Value>) -> Result<(), ApiErr
     Err(ApiError::bad_field(name, format!("`{name}` is not a field of this request{hint}")))
 }
 
+/// An error at a path such as `messages[0].content`.
+fn bad_place(path: &str, what: impl Display) -> ApiError {
+    let field = path.split(['.', '[']).next().unwrap_or(path);
+    ApiError::bad_field(field, format!("{path}: {what}"))
+}
+
+/// The path of a list where an object belongs: serde reads it as the object's fields in order. What was read, written
+/// again, has an object there.
+fn list_for_object(given: &Value, written: &Value) -> Option<String> {
+    match (given, written) {
+        (Value::Array(_), Value::Object(_)) => Some(String::new()),
+        (Value::Array(given), Value::Array(written)) => {
+            let mut both = given.iter().zip(written).enumerate();
+            both.find_map(|(idx, (given, written))| {
+                Some(format!("[{idx}]{}", list_for_object(given, written)?))
+            })
+        }
+        (Value::Object(given), Value::Object(written)) => given.iter().find_map(|(name, given)| {
+            Some(format!(".{name}{}", list_for_object(given, written.get(name)?)?))
+        }),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +182,26 @@ mod tests {
     #[serde(default)]
     struct Owner {
         owner: Option<Vec<u8>>,
+        houses: Option<Vec<House>>,
+    }
+
+    #[derive(Debug, serde::Deserialize, Serialize, JsonSchema)]
+    struct House {
+        doors: Doors,
+    }
+
+    #[derive(Debug, serde::Deserialize, Serialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Doors {
+        Number(u8),
+        Size(Size),
+        Colours(Vec<String>),
+    }
+
+    #[derive(Debug, serde::Deserialize, Serialize, JsonSchema)]
+    struct Size {
+        width: u8,
+        height: u8,
     }
 
     impl Record for Owner {}
@@ -166,6 +216,19 @@ mod tests {
         let (place, owner) = parse::<(Place, Owner)>(body).unwrap();
         assert_eq!((place.name.as_deref(), place.height), (Some("x"), None));
         assert_eq!(owner.owner, Some(vec![1]));
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        for (houses, place) in
+            [(r#"[[5]]"#, "houses[0]"), (r#"[{"doors": 1}, {"doors": [1, 2]}]"#, "houses[1].doors")]
+        {
+            let message = message(&format!(r#"{{"houses": {houses}}}"#));
+            assert!(message.contains(&format!("{place}: ")), "{message}");
+            assert!(message.contains("expected an object"), "{message}");
+        }
+        let body = r#"{"houses": [{"doors": {"width": 1, "height": 2}}, {"doors": ["red"]}]}"#;
+        assert!(parse::<Owner>(body.as_bytes()).is_ok());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use serde_json::Value;
 use server::Endpoint;
 
 /// Bodies of the fuzzer, by their names.
@@ -45,6 +46,52 @@ fn every_path_understands_the_seeds_that_are_meant_for_it() {
             "{name} without its first byte"
         );
     }
+}
+
+/// `body` with a list of its values in place of each object, one at a time, but for those with fields of the client's own.
+fn with_lists(value: &Value) -> Vec<Value> {
+    const FREE: [&str; 3] = ["schema", "metadata", "parameters"];
+    let within = |inner: &Value| -> Vec<Value> {
+        let list = inner.as_object().map(|fields| fields.values().cloned().collect());
+        list.map(Value::Array).into_iter().chain(with_lists(inner)).collect()
+    };
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, _)| !FREE.contains(&name.as_str()));
+            let changed = fields.flat_map(|(name, inner)| {
+                within(inner).into_iter().map(move |inner| {
+                    let mut value = value.clone();
+                    value[name] = inner;
+                    value
+                })
+            });
+            changed.collect()
+        }
+        Value::Array(items) => {
+            let changed = items.iter().enumerate().flat_map(|(idx, inner)| {
+                within(inner).into_iter().map(move |inner| {
+                    let mut value = value.clone();
+                    value[idx] = inner;
+                    value
+                })
+            });
+            changed.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_list_is_no_object() {
+    let mut num_bodies = 0;
+    for (name, body) in seeds() {
+        for body in with_lists(&serde_json::from_str(&body).unwrap()) {
+            let body = body.to_string();
+            assert_eq!(invariants::request_body(body.as_bytes()), [], "{name}: {body}");
+            num_bodies += 1;
+        }
+    }
+    assert!(num_bodies > 20, "{num_bodies}");
 }
 
 fn spliced(body: &str, at: Index, num_bytes: usize, with: &str) -> String {
