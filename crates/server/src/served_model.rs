@@ -112,7 +112,8 @@ impl ServedModel {
     pub(crate) fn check_name(&self, name: Option<&str>) -> Result<(), ApiError> {
         match name {
             Some(name) if !self.names.iter().any(|own| own == name) => {
-                Err(ApiError::model_not_found(name, &self.names[0]))
+                let own = self.names.first().map_or("", String::as_str);
+                Err(ApiError::model_not_found(name, own))
             }
             _ => Ok(()),
         }
