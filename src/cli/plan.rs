@@ -23,8 +23,12 @@ use super::{output, presets};
 #[derive(Args, Debug)]
 #[command(after_help = PLAN_HELP)]
 pub(crate) struct PlanArgs {
+    /// The model: as --model, which it replaces
+    #[arg(value_name = "MODEL", conflicts_with_all = ["model", "recipe"])]
+    model_name: Option<String>,
+
     /// A known name, a GGUF file, a model directory, a config.json, or hf:ORG/MODEL[@REVISION][:FILE.gguf]
-    #[arg(required_unless_present_any = ["recipe", "show_config"], conflicts_with = "recipe")]
+    #[arg(long, conflicts_with = "recipe")]
     model: Option<String>,
 
     /// Print the figures of the recipe beside those of this planner, and where it errs
@@ -84,7 +88,14 @@ Memory is what the engine itself would allocate. Times are a model: what must be
 kernels reach, without communication between devices; kvasir bench measures.";
 
 pub(crate) fn run(args: &PlanArgs) -> Result<(), CliError> {
-    let Some(model) = &args.model else { return recipe(args.json) };
+    if args.recipe {
+        return recipe(args.json);
+    }
+    let Some(model) = args.model_name.as_ref().or(args.model.as_ref()) else {
+        return Err(CliError::usage("no model is named").with_hint(
+            "name one: kvasir plan MODEL, KVASIR_MODEL, or model = \"…\" in kvasir.toml",
+        ));
+    };
     let config = model_config(model)?;
     let request = PlanRequest {
         context: args.context.unwrap_or_else(|| config.default_max_model_len()),
@@ -127,8 +138,7 @@ fn model_config(model: &str) -> Result<ModelConfig, CliError> {
     let path = Path::new(model);
     let is_config = path.extension().is_some_and(|extension| extension == "json");
     if is_config {
-        let bytes = std::fs::read(path)
-            .map_err(|error| CliError::usage(format!("cannot read {model}: {error}")))?;
+        let bytes = std::fs::read(path).map_err(|error| CliError::file("read", path, &error))?;
         let config = HfConfig::from_bytes(&bytes);
         return config
             .map(|config| config.model)

@@ -8,7 +8,7 @@ use engine_core::limits::MAX_NUM_BLOCKS;
 use kvasir::plan::{DeviceProfile, Plan, PlanRequest};
 use serde_json::{Value, json};
 
-use crate::command::{Run, family, kvasir};
+use crate::command::{Run, family, kvasir, kvasir_in};
 
 /// A configuration of Llama 3.1's, with what its sizes differ in.
 fn llama(hidden: usize, intermediate: usize, layers: usize, heads: usize) -> Value {
@@ -165,7 +165,36 @@ fn the_recipe_stands_beside_the_plan() {
     assert_eq!(json["examples"].as_array().unwrap().len(), 4);
     kvasir(&["plan", "--recipe", "smollm2-135m"]).usage_error(&["--recipe"]);
     kvasir(&["plan", "--recipe", "--device", "h100"]).usage_error(&["--recipe", "--device"]);
-    kvasir(&["plan"]).usage_error(&["MODEL"]);
+}
+
+#[test]
+fn the_model_comes_from_every_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, layers) in [("eight.json", 8), ("four.json", 4), ("two.json", 2), ("one.json", 1)] {
+        let config = llama(4096, 14_336, layers, 32).to_string();
+        fs::write(folder.path().join(name), config).unwrap();
+    }
+    let run = |args: &[&str], variables: &[(&str, &str)]| {
+        kvasir_in(folder.path(), &[&["plan"], args].concat(), variables, "")
+    };
+    run(&[], &[]).usage_error(&["no model is named", "plan MODEL", "KVASIR_MODEL", "kvasir.toml"]);
+    fs::write(folder.path().join("kvasir.toml"), "[plan]\nmodel = \"eight.json\"\n").unwrap();
+    let layers = |args: &[&str], variables: &[(&str, &str)]| {
+        let plan: Value =
+            serde_json::from_str(&run(&[args, &["--json"]].concat(), variables).ok()).unwrap();
+        // 2 (K, V) · 8 heads · 128 elements · 2 bytes
+        plan["kv_bytes_per_token"].as_u64().unwrap() / 4096
+    };
+    let variables = [("KVASIR_MODEL", "four.json")];
+    assert_eq!(layers(&[], &[]), 8);
+    assert_eq!(layers(&[], &variables), 4);
+    assert_eq!(layers(&["--model", "two.json"], &variables), 2);
+    assert_eq!(layers(&["one.json"], &variables), 1);
+    let shown = run(&["--show-config"], &variables).ok();
+    assert!(shown.contains("environment: KVASIR_MODEL"), "{shown}");
+    // The recipe brings its own models.
+    assert!(run(&["--recipe"], &variables).ok().contains("Llama-2-70B"));
+    run(&["one.json", "--model", "two.json"], &[]).usage_error(&["--model"]);
 }
 
 #[test]
@@ -177,7 +206,8 @@ fn what_cannot_be_planned_is_refused() {
         plan(&config, &[flag, "4000000000"]).usage_error(&[flag, "at most"]);
     }
     plan(&config, &["--batch", "0"]).usage_error(&["--batch"]);
-    kvasir(&["plan", "/nonexistent/config.json"]).usage_error(&["/nonexistent/config.json"]);
+    kvasir(&["plan", "/nonexistent/config.json"])
+        .usage_error(&["/nonexistent/config.json", "hint: check"]);
     plan(&json!({"model_type": "mamba"}), &[]).usage_error(&["mamba"]);
     // Nothing is left for KV.
     let none = planned(&llama(8192, 28_672, 80, 64), &["--device", "h100"]);
