@@ -21,7 +21,8 @@ An option of `generate`, `serve`, `bench` and `plan` comes from the first of the
 
 1. its flag;
 2. its variable: `KVASIR_` and the flag's name, so `KVASIR_BLOCK_SIZE` for `--block-size`, and `KVASIR_LOG` for
-   `--log-level`; a switch is `true` or `false`;
+   `--log-level`; a switch is `true` or `false`; a repeatable option has commas between its values, or is a JSON list
+   where they have commas themselves: `KVASIR_API_KEY=one,two`, `KVASIR_STOP='[\"a, b\", \"c\"]'`;
 3. `kvasir.toml` in this folder, or the file that `--config` or `KVASIR_CONFIG` names: in the command's section, else at
    the top for all commands;
 4. the preset that `--preset` names, a row of the recipe's context matrix;

@@ -128,6 +128,28 @@ fn keys_stay_secret() {
 }
 
 #[test]
+fn a_variable_can_have_several_values() {
+    let folder = Folder::with("stop = [\"x\"]\n");
+    let shown = |variable, value| folder.shown(&["generate"], &[(variable, value)]);
+    is(&shown("KVASIR_STOP", "a, b"), "stop", "a,b", "environment KVASIR_STOP");
+    is(&shown("KVASIR_STOP", "[\"a, b\", \"\\n\"]"), "stop", "a, b,\n", "environment KVASIR_STOP");
+    let ids = shown("KVASIR_STOP_TOKEN_IDS", "[1, 2]");
+    is(&ids, "stop-token-ids", "1,2", "environment KVASIR_STOP_TOKEN_IDS");
+    // An empty variable is none.
+    assert_eq!(of(&shown("KVASIR_STOP", ""), "stop").unwrap().0, "x");
+    let run = |variable, value| folder.run(&["serve", "--show-config"], &[(variable, value)]);
+    let stderr = run("KVASIR_API_KEY", "sesame,,other").stderr;
+    assert!(!stderr.contains("sesame"), "{stderr}");
+    run("KVASIR_API_KEY", "sesame,,other")
+        .usage_error(&["KVASIR_API_KEY: value 2 of 3 is empty", "take it out"]);
+    run("KVASIR_SERVED_MODEL_NAME", "[a]")
+        .usage_error(&["KVASIR_SERVED_MODEL_NAME: no JSON list", "[\"one\", \"two\"]"]);
+    folder
+        .run(&["generate", "hi"], &[("KVASIR_STOP_TOKEN_IDS", "1,two")])
+        .usage_error(&["KVASIR_STOP_TOKEN_IDS: invalid value 'two'"]);
+}
+
+#[test]
 fn mistakes_are_named_with_file_line_and_key() {
     for (config, words) in [
         (

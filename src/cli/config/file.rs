@@ -10,7 +10,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::layers::{Setting, Shape, Source, flag, settable, shape};
+use super::layers::{Setting, Shape, Source, flag, is_list, settable, shape};
 use super::{OF_ONE_RUN, SECTIONS};
 use crate::cli::error::CliError;
 
@@ -169,9 +169,8 @@ fn unknown(section: Option<&str>, name: &str, known: &Known<'_>) -> CliError {
 /// The words of the flag for a value of the file, or what it should be.
 fn values(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, &'static str> {
     let shape = shape(arg);
-    let is_list = matches!(arg.get_action(), clap::ArgAction::Append);
     match value {
-        DeValue::Array(items) if is_list && shape != Shape::Json => {
+        DeValue::Array(items) if is_list(arg) => {
             items.iter().map(|item| word(shape, item.get_ref())).collect()
         }
         value => word(shape, value).map(|word| vec![word]),

@@ -7,9 +7,8 @@ use std::num::NonZero;
 use clap::{Arg, ArgAction, ArgMatches, Command, Id};
 
 use super::file::ConfigFile;
-use super::{OF_ONE_RUN, preset};
+use super::{OF_ONE_RUN, environment, preset};
 use crate::cli::error::CliError;
-use crate::cli::log;
 
 /// What a layer below the flags says of an option.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +45,11 @@ pub(super) fn settable(options: &Command) -> impl Iterator<Item = (&str, &Arg)> 
     named.filter(|(name, _)| !OF_ONE_RUN.contains(name))
 }
 
+/// Whether an option is repeatable, one value each time. An object is one value.
+pub(super) fn is_list(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Append) && shape(arg) != Shape::Json
+}
+
 /// The shape of an option's values.
 pub(super) fn shape(arg: &Arg) -> Shape {
     if matches!(arg.get_action(), ArgAction::SetTrue) {
@@ -77,7 +81,7 @@ pub(super) fn settle(
     file: Option<&ConfigFile>,
     section: &str,
 ) -> Result<BTreeMap<Id, Setting>, CliError> {
-    let mut layers = vec![environment(options)?];
+    let mut layers = vec![environment::settings(options)?];
     if let Some(file) = file {
         layers.push(file.settings(options, Some(section)));
         layers.push(file.settings(options, None));
@@ -174,48 +178,5 @@ pub(super) fn flag<'a>(
     match opposite {
         Some(opposite) if !is_on => (opposite, true),
         _ => (arg, is_on),
-    }
-}
-
-/// The variable of an option.
-pub(super) fn variable(name: &str) -> String {
-    if name == "log-level" {
-        // As short as those of other programs.
-        return log::VARIABLE.to_owned();
-    }
-    format!("KVASIR_{}", name.to_uppercase().replace('-', "_"))
-}
-
-fn environment(options: &Command) -> Result<Vec<(&Arg, Setting)>, CliError> {
-    let mut settings = Vec::new();
-    for (name, arg) in settable(options) {
-        let variable = variable(name);
-        let Some(value) = std::env::var_os(&variable).filter(|value| !value.is_empty()) else {
-            continue;
-        };
-        let value =
-            value.into_string().map_err(|_| CliError::usage(format!("{variable} is not UTF-8")))?;
-        let (arg, value) = match shape(arg) {
-            Shape::Flag => {
-                let is_on = truth(&value).ok_or_else(|| {
-                    CliError::usage(format!("{variable} is {value:?}"))
-                        .with_hint("give true or false")
-                })?;
-                let (arg, is_on) = flag(options, name, arg, is_on);
-                (arg, is_on.to_string())
-            }
-            _ => (arg, value),
-        };
-        settings
-            .push((arg, Setting { values: vec![value], source: Source::Environment(variable) }));
-    }
-    Ok(settings)
-}
-
-fn truth(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Some(true),
-        "0" | "false" | "no" | "off" => Some(false),
-        _ => None,
     }
 }
