@@ -3,6 +3,7 @@
 mod clients;
 mod fuzz;
 mod hip;
+mod load;
 mod nightly;
 mod oracles;
 mod page;
@@ -33,7 +34,7 @@ pub struct Options {
     #[arg(long)]
     fail_fast: bool,
     /// Search longer: all golden rows where some stand for them, more property-test cases, minutes
-    /// instead of seconds per fuzz target.
+    /// instead of seconds per fuzz target, clients that take gigabytes.
     #[arg(long)]
     long: bool,
     /// Fail where there is no hipcc that targets gfx942, rather than skip what needs one.
@@ -71,7 +72,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "clients",
-        about: "OpenAI's Python package and schemathesis against kvasir serve",
+        about: "OpenAI's Python package, schemathesis and, with --long, guidellm against kvasir serve",
         run: clients::check,
     },
     Part { name: "page", about: "the server's page in a headless Chromium", run: page::check },

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::Options;
 use super::served::Served;
+use super::{Options, load};
 use crate::context::Context;
 use crate::{process, python};
 
@@ -25,7 +25,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
     unsupported_method,ignored_auth";
 
 /// Runs every client.
-pub fn check(context: &Context, _: &Options) -> Result<()> {
+pub fn check(context: &Context, options: &Options) -> Result<()> {
     let folder = context.root.join(FOLDER);
     let pins = folder.join("requirements.txt");
     let pins = fs::read_to_string(&pins).with_context(|| format!("no {}", pins.display()))?;
@@ -41,7 +41,8 @@ pub fn check(context: &Context, _: &Options) -> Result<()> {
     process::run(&mut client)?;
     drop(server);
     // Short answers: what is searched for is in the questions.
-    fuzz(context, &bin, &Served::start(context, 64, &args)?)
+    fuzz(context, &bin, &Served::start(context, 64, &args)?)?;
+    if options.long { load::check(context) } else { Ok(()) }
 }
 
 /// Asks whatever the server's own description allows, and what it does not, and holds the answers against it.
