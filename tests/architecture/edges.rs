@@ -123,6 +123,8 @@ fn a_forbidden_edge_is_seen() {
         ("reference-cpu", "kernels-cpu"),
         ("kernels-cpu", "reference-cpu"),
         ("host-io", "engine-core"),
+        // The tiers read by the transfer layer.
+        ("kv-store", "host-io"),
         ("engine", "kvasir"),
         ("xtask", "engine"),
     ] {

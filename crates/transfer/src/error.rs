@@ -103,4 +103,24 @@ impl TransferError {
     pub(crate) fn io(what: impl Into<String>, error: &io::Error) -> Self {
         TransferError::Io { what: what.into(), kind: error.kind(), message: error.to_string() }
     }
+    /// What it is to who knows the system's errors: the system's own kind, where there was one.
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            TransferError::Io { kind, .. } => *kind,
+            TransferError::NoBackend { .. }
+            | TransferError::NotRegistered { .. }
+            | TransferError::OutOfRange { .. }
+            | TransferError::Remote { .. } => io::ErrorKind::InvalidInput,
+            TransferError::TimedOut { .. } => io::ErrorKind::TimedOut,
+            TransferError::Wire { .. } => io::ErrorKind::InvalidData,
+            TransferError::Refused { .. } => io::ErrorKind::PermissionDenied,
+            TransferError::Dropped => io::ErrorKind::Other,
+        }
+    }
+}
+
+impl From<TransferError> for io::Error {
+    fn from(error: TransferError) -> Self {
+        io::Error::new(error.kind(), error)
+    }
 }

@@ -1,15 +1,15 @@
 //! Files by system calls, or read by `io_uring`.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use host_io::{DirectFile, DirectReader, Fallbacks};
+use host_io::{DirectReader, Fallbacks};
 
 use crate::backend::{Backend, Remote};
 use crate::error::TransferError;
+use crate::open_file::{OpenFile, Source};
 
 /// Files below a directory.
 pub struct Posix {
@@ -31,27 +31,47 @@ impl Posix {
         Posix { root, direct }
     }
 
-    /// Why files are not read directly or not by `io_uring`, where that was asked for.
-    pub fn fallbacks(&self) -> Option<&Fallbacks> {
-        self.direct.as_ref().map(|direct| direct.fallbacks())
+    /// Why files are not read directly or not by `io_uring`; nothing where that was not asked for.
+    pub fn fallbacks(&self) -> Fallbacks {
+        self.direct.as_ref().map(|direct| direct.fallbacks().clone()).unwrap_or_default()
+    }
+
+    /// Opens the file of that path below the directory, for reads that belong together.
+    ///
+    /// # Errors
+    /// [`TransferError::Remote`] if the path leaves the directory, [`TransferError::Io`] if there is no such file.
+    pub fn open(&self, path: &Path) -> Result<OpenFile, TransferError> {
+        let path = self.path(path)?;
+        let source = match &self.direct {
+            Some(direct) => direct.open(&path).map(Source::Direct),
+            None => File::open(&path).map(Source::Cached),
+        };
+        match source {
+            Ok(source) => Ok(OpenFile::new(path, source)),
+            Err(error) => Err(TransferError::io(format!("cannot open {}", path.display()), &error)),
+        }
     }
 
     /// No path leaves the directory.
-    fn path(&self, remote: &Remote) -> Result<(PathBuf, u64), TransferError> {
-        let refuse = |reason: &str| TransferError::Remote {
-            backend: self.name().to_owned(),
-            remote: remote.to_string(),
-            reason: reason.to_owned(),
-        };
-        let Remote::File { path, offset } = remote else { return Err(refuse("it has files only")) };
-        let is_below = |path: &Path| {
-            path.components().next().is_some()
-                && path.components().all(|part| matches!(part, Component::Normal(_)))
-        };
-        match is_below(path) {
-            true => Ok((self.root.join(path), *offset)),
-            false => Err(refuse("the path must be relative, without ..")),
+    fn path(&self, path: &Path) -> Result<PathBuf, TransferError> {
+        let is_below = path.components().next().is_some()
+            && path.components().all(|part| matches!(part, Component::Normal(_)));
+        if !is_below {
+            let reason = "the path must be relative, without ..";
+            return Err(self.refuse(path.display().to_string(), reason));
         }
+        Ok(self.root.join(path))
+    }
+
+    fn file<'a>(&self, remote: &'a Remote) -> Result<(&'a Path, u64), TransferError> {
+        match remote {
+            Remote::File { path, offset } => Ok((path, *offset)),
+            _ => Err(self.refuse(remote.to_string(), "it has files only")),
+        }
+    }
+
+    fn refuse(&self, remote: String, reason: &str) -> TransferError {
+        TransferError::Remote { backend: self.name().to_owned(), remote, reason: reason.to_owned() }
     }
 }
 
@@ -61,30 +81,16 @@ impl Backend for Posix {
     }
 
     fn read(&self, remote: &Remote, out: &mut [u8]) -> Result<(), TransferError> {
-        let (path, offset) = self.path(remote)?;
-        let read = match &self.direct {
-            Some(direct) => direct.open(&path).and_then(|file| fill(&file, offset, out)),
-            None => File::open(&path).and_then(|file| file.read_exact_at(out, offset)),
-        };
-        read.map_err(|error| TransferError::io(format!("cannot read {}", path.display()), &error))
+        let (path, offset) = self.file(remote)?;
+        self.open(path)?.read_exact_at(offset, out)
     }
 
     fn write(&self, remote: &Remote, bytes: &[u8]) -> Result<(), TransferError> {
-        let (path, offset) = self.path(remote)?;
+        let (path, offset) = self.file(remote)?;
+        let path = self.path(path)?;
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let written = file.and_then(|file| file.write_all_at(bytes, offset));
         written
             .map_err(|error| TransferError::io(format!("cannot write {}", path.display()), &error))
     }
-}
-
-fn fill(file: &DirectFile, offset: u64, out: &mut [u8]) -> io::Result<()> {
-    let mut done = 0;
-    while done < out.len() {
-        match file.read_at(offset.saturating_add(done as u64), &mut out[done..])? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            num_bytes => done += num_bytes,
-        }
-    }
-    Ok(())
 }

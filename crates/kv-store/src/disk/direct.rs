@@ -2,9 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use host_io::{DirectFile, DirectReader, Fallbacks};
+use transfer::{Fallbacks, OpenFile, Posix};
 
 use super::{Disk, DiskFile, Listed, LocalDisk};
 use crate::record::ReadAt;
@@ -13,27 +13,25 @@ use crate::record::ReadAt;
 /// What is read often lives in the tier of host memory, and not twice.
 pub struct DirectDisk {
     directory: PathBuf,
-    reader: OnceLock<Arc<DirectReader>>,
+    files: OnceLock<Posix>,
 }
-
-struct OpenFile(DirectFile);
 
 impl DirectDisk {
     /// For files below `directory`: with `io_uring` and `O_DIRECT`, or threads, or the page cache. What works there is
     /// tried when the first file is opened: the directory need not be there before.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        DirectDisk { directory: directory.into(), reader: OnceLock::new() }
+        DirectDisk { directory: directory.into(), files: OnceLock::new() }
     }
 
     /// What does not work, and why.
-    pub fn fallbacks(&self) -> &Fallbacks {
-        self.reader().fallbacks()
+    pub fn fallbacks(&self) -> Fallbacks {
+        self.files().fallbacks()
     }
 
-    fn reader(&self) -> &Arc<DirectReader> {
-        self.reader.get_or_init(|| {
-            let reader = Arc::new(DirectReader::probe(&self.directory));
-            let Fallbacks { no_ring, no_direct } = reader.fallbacks();
+    fn files(&self) -> &Posix {
+        self.files.get_or_init(|| {
+            let files = Posix::direct(&self.directory);
+            let Fallbacks { no_ring, no_direct } = files.fallbacks();
             let directory = self.directory.display();
             if let Some(why) = no_ring {
                 tracing::warn!(%directory, why, "the KV store's files are read by threads, not by io_uring");
@@ -41,7 +39,7 @@ impl DirectDisk {
             if let Some(why) = no_direct {
                 tracing::warn!(%directory, why, "the KV store's files are read through the page cache");
             }
-            reader
+            files
         })
     }
 }
@@ -56,7 +54,12 @@ impl Disk for DirectDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenFile(self.reader().open(path)?)))
+        let Ok(below) = path.strip_prefix(&self.directory) else {
+            let (path, directory) = (path.display(), self.directory.display());
+            let error = format!("{path} is not below {directory}, where this disk's files are");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        };
+        Ok(Box::new(self.files().open(below)?))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -86,7 +89,7 @@ impl Disk for DirectDisk {
 
 impl ReadAt for OpenFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(offset, out)
+        Ok(OpenFile::read_at(self, offset, out)?)
     }
 
     fn read_through(
@@ -95,11 +98,11 @@ impl ReadAt for OpenFile {
         out: &mut [u8],
         seen: &mut dyn FnMut(&[u8]),
     ) -> io::Result<usize> {
-        self.0.read_through(offset, out, seen)
+        Ok(OpenFile::read_through(self, offset, out, seen)?)
     }
 
     fn num_bytes(&self) -> io::Result<u64> {
-        self.0.num_bytes()
+        Ok(OpenFile::num_bytes(self)?)
     }
 }
 

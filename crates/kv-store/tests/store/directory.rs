@@ -1,11 +1,12 @@
 //! The directory tier on real files: restarts, damage, caps.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kv_store::clock::Clock;
-use kv_store::disk::DirectDisk;
+use kv_store::disk::{DirectDisk, Disk as _};
 use kv_store::keys::{ChunkOf, Salt};
 use kv_store::outcome::{Corruption, Lookup, Miss, Put, Reject, TierKind};
 use kv_store::store::{Store, StoreConfig, StoreError};
@@ -186,6 +187,22 @@ fn reads_past_the_page_cache_give_the_same() {
     fs::write(&path, &good[..5000]).unwrap();
     let num_hits = chunks.iter().filter(|chunk| get(&store, chunk).is_hit()).count();
     assert_eq!((num_hits, store.stats()[0].2.quarantined), (chunks.len() - 1, 1));
+}
+
+#[test]
+fn a_direct_disk_reads_its_own_directory_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (inside, outside) = (dir.path().join("kv/a"), dir.path().join("b"));
+    fs::create_dir(dir.path().join("kv")).unwrap();
+    fs::write(&inside, b"inside").unwrap();
+    fs::write(&outside, b"outside").unwrap();
+    let disk = DirectDisk::new(dir.path().join("kv"));
+    assert_eq!(disk.open(&inside).unwrap().num_bytes().unwrap(), 6);
+    let kind = |path: &Path| disk.open(path).err().map(|error| error.kind());
+    assert_eq!(kind(&inside.with_file_name("c")), Some(ErrorKind::NotFound));
+    for path in [outside, dir.path().join("kv/../b")] {
+        assert_eq!(kind(&path), Some(ErrorKind::InvalidInput), "{}", path.display());
+    }
 }
 
 #[test]
