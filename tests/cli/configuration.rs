@@ -125,6 +125,9 @@ fn keys_stay_secret() {
         let shown = folder.run(args, &[("KVASIR_API_KEY", "sesame-3")]).ok();
         assert!(!shown.contains("sesame") && shown.contains("KVASIR_API_KEY"), "{shown}");
     }
+    let header = ["bench", "serve", "--show-config", "--header", "Authorization=Bearer sesame-4"];
+    let shown = folder.run(&header, &[]).ok();
+    assert!(!shown.contains("sesame") && shown.contains("(hidden)"), "{shown}");
 }
 
 #[test]

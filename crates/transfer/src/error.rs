@@ -103,6 +103,7 @@ impl TransferError {
     pub(crate) fn io(what: impl Into<String>, error: &io::Error) -> Self {
         TransferError::Io { what: what.into(), kind: error.kind(), message: error.to_string() }
     }
+
     /// What it is to who knows the system's errors: the system's own kind, where there was one.
     pub fn kind(&self) -> io::ErrorKind {
         match self {

@@ -44,7 +44,7 @@ impl OpenFile {
     /// way.
     ///
     /// # Errors
-    /// [`TransferError::Io`]. What was shown is there all the same.
+    /// [`TransferError::Io`], and then nothing was shown.
     pub fn read_through(
         &self,
         offset: u64,

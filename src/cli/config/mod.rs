@@ -41,6 +41,9 @@ const OF_ONE_RUN: [&str; 12] = [
     "directory",
 ];
 
+/// Options whose values are nobody else's business.
+pub(crate) const SECRETS: [&str; 2] = ["api-key", "header"];
+
 /// Where options come from.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Configuration")]

@@ -7,13 +7,10 @@ use clap::builder::StyledStr;
 use clap::{Arg, ArgMatches, Command, Id};
 use serde::Serialize;
 
-use super::OF_ONE_RUN;
 use super::layers::{self, Setting, Source};
+use super::{OF_ONE_RUN, SECRETS};
 use crate::cli::error::CliError;
 use crate::cli::output;
-
-/// Options whose values are nobody else's business.
-const SECRET: [&str; 1] = ["api-key"];
 
 /// Every option of a command.
 #[derive(Debug)]
@@ -56,7 +53,7 @@ impl Shown {
                 None => ("default", None),
             };
             let mut values = values(matches, arg);
-            if SECRET.contains(&name.as_str()) {
+            if SECRETS.contains(&name.as_str()) {
                 values.fill("(hidden)".to_owned());
             }
             if values.is_empty() {

@@ -191,6 +191,15 @@ fn try_out(directory: &Path, reader: &Arc<DirectReader>) -> io::Result<Option<St
     result
 }
 
+/// As a system call answers: what came before an error was read, and who asks for the rest meets the error. A caller that
+/// tries again would digest twice what it was shown before.
+fn taken(streamed: io::Result<()>, num_done: usize) -> io::Result<usize> {
+    match streamed {
+        Err(error) if num_done == 0 => Err(error),
+        _ => Ok(num_done),
+    }
+}
+
 impl DirectFile {
     /// Reads up to `out.len()` bytes from `offset` on; fewer at the end.
     ///
@@ -204,7 +213,7 @@ impl DirectFile {
     /// then, and the next ones are on their way.
     ///
     /// # Errors
-    /// The system's. What was shown is there all the same.
+    /// The system's, and then nothing was shown.
     pub fn read_through(
         &self,
         offset: u64,
@@ -217,12 +226,12 @@ impl DirectFile {
         let window = Window::around(offset, out.len());
         let mut taker = Taker { skip: window.skip, out, num_done: 0, seen };
         let take = |piece: &[u8]| taker.take(piece);
-        match &self.reader.engine {
+        let streamed = match &self.reader.engine {
             #[cfg(target_os = "linux")]
             Engine::Rings(rings) => rings.stream(&self.file, window, take),
             Engine::Pool(pool) => pool.stream(&self.file, window, take),
-        }?;
-        Ok(taker.num_done)
+        };
+        taken(streamed, taker.num_done)
     }
 
     /// How long the file is now.
@@ -280,6 +289,14 @@ mod tests {
         let reader = DirectReader::threads("asked for");
         assert_eq!(reader.fallbacks().no_ring.as_deref(), Some("asked for"));
         check(reader);
+    }
+
+    #[test]
+    fn an_error_waits_behind_what_was_read() {
+        let failed = || Err(io::ErrorKind::Interrupted.into());
+        assert_eq!(taken(failed(), 0).unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(taken(failed(), 4096).unwrap(), 4096);
+        assert_eq!(taken(Ok(()), 0).unwrap(), 0);
     }
 
     #[test]

@@ -4,8 +4,7 @@ use std::fs;
 
 use chrono::Local;
 
-/// Options whose values nobody else is to read.
-const SECRETS: [&str; 2] = ["--api-key", "--header"];
+use crate::cli::config::SECRETS;
 
 /// The command line, for a shell, without secrets.
 pub(super) fn command(args: impl Iterator<Item = String>) -> String {
@@ -13,7 +12,7 @@ pub(super) fn command(args: impl Iterator<Item = String>) -> String {
     let mut is_secret = false;
     for (index, arg) in args.enumerate() {
         let option = arg.split_once('=').map_or(arg.as_str(), |(option, _)| option);
-        let names_secret = SECRETS.contains(&option);
+        let names_secret = option.strip_prefix("--").is_some_and(|name| SECRETS.contains(&name));
         words.push(match (index, is_secret) {
             // Where the program lies is this machine's business.
             (0, _) => "kvasir".to_owned(),
