@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use engine::LogprobsMode;
 use engine::text::ChatTemplate;
-use server::{Limits, ServeError, Server, ServerConfig, TlsFiles, ToolCallParser};
+use server::{Limits, Reserved, ServeError, ServerConfig, TlsFiles, ToolCallParser};
 use tokio::signal;
 
 use super::args::{EngineArgs, LogprobsModeArg};
@@ -140,6 +140,8 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<(), CliError> {
     let chat_template = args.http.chat_template.as_deref().map(ChatTemplate::from_file);
     let chat_template =
         chat_template.transpose().map_err(|error| CliError::from_usage_error(&error))?;
+    let reserved = Reserved::new(args.http.config(&args.engine.model));
+    let reserved = reserved.map_err(|error| serve_error(&error))?;
     let mut llm = engine_setup::load(&EngineSetup {
         engine: &args.engine,
         scheduler: &args.scheduler,
@@ -152,12 +154,11 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<(), CliError> {
         llm.set_chat_template(chat_template);
     }
     let device = llm.device_name();
-    let config = args.http.config(&args.engine.model);
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| CliError::internal(format!("cannot start threads: {error}")))?;
     runtime
         .block_on(async {
-            let server = Server::bind(llm, config).await?;
+            let server = reserved.listen(llm).await?;
             let url = server.url()?;
             tracing::info!(model = args.engine.model, device, "serving");
             tracing::info!("listening on {url}");

@@ -1,6 +1,7 @@
 //! What the user did wrong: exit code 2, an error that names it, and what to do.
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::Command;
 
 use crate::command::{ByteModel, family, kvasir, kvasir_with_input};
@@ -45,6 +46,25 @@ fn flags_are_checked() {
     ] {
         kvasir(args).usage_error(words);
     }
+}
+
+/// A large model takes minutes to load; what has nothing to do with it is said before. Here is none.
+#[test]
+fn a_server_looks_at_its_flags_before_the_model() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (args, words) in [
+        (&["--port", &port][..], &["cannot listen on 127.0.0.1:", "--port"][..]),
+        (&["--host", "192.0.2.1"], &["cannot listen on 192.0.2.1:", "--host"]),
+        (&["--ssl-certfile", "none", "--ssl-keyfile", "none"], &["cannot use none", "--ssl-cert"]),
+        (&["--api-key", ""], &["API key", "--api-key"]),
+        (&["--served-model-name", ""], &["name of the model", "--served-model-name"]),
+        (&["--allowed-origin", "https://a.org/"], &["`https://a.org/` is no origin"]),
+        (&["--max-connections", "0"], &["--max-connections"]),
+    ] {
+        kvasir(&[&["serve", "no-such-model"], args].concat()).usage_error(words);
+    }
+    kvasir(&["serve", "no-such-model", "--port", "0"]).usage_error(&["no-such-model"]);
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub(crate) fn unix_time() -> u64 {
 }
 
 /// Every path of the server.
-pub(crate) fn router(app: &Arc<App>) -> Result<Router, ServeError> {
+pub(crate) fn router(app: &Arc<App>, cors: Option<CorsLayer>) -> Router {
     let (mut guarded, mut open) = (Router::new(), Router::new());
     for Route { path, handler, is_guarded, .. } in routes() {
         let router = if is_guarded { &mut guarded } else { &mut open };
@@ -97,11 +97,11 @@ pub(crate) fn router(app: &Arc<App>) -> Result<Router, ServeError> {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.max_body_bytes))
         .layer(middleware::from_fn_with_state(Arc::clone(app), request_id::echo));
-    Ok(match cors(&app.config.allowed_origins)? {
+    let router = match cors {
         Some(cors) => router.layer(cors),
         None => router,
-    }
-    .with_state(Arc::clone(app)))
+    };
+    router.with_state(Arc::clone(app))
 }
 
 async fn unknown_path(uri: Uri) -> ApiError {
@@ -113,7 +113,7 @@ async fn wrong_method(method: Method, uri: Uri) -> ApiError {
 }
 
 /// Nothing unless origins are allowed.
-fn cors(origins: &[String]) -> Result<Option<CorsLayer>, ServeError> {
+pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, ServeError> {
     if origins.is_empty() {
         return Ok(None);
     }
@@ -123,10 +123,34 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, ServeError> {
     if origins.iter().any(|origin| origin == "*") {
         return Ok(Some(layer.allow_origin(Any)));
     }
-    let parse = |origin: &String| {
-        let value = HeaderValue::from_str(origin).ok().filter(|_| origin.contains("://"));
+    let value = |origin: &String| {
+        let value = HeaderValue::from_str(origin).ok().filter(|_| is_origin(origin));
         value.ok_or_else(|| ServeError::Origin(origin.clone()))
     };
-    let origins: Vec<HeaderValue> = origins.iter().map(parse).collect::<Result<_, _>>()?;
+    let origins: Vec<HeaderValue> = origins.iter().map(value).collect::<Result<_, _>>()?;
     Ok(Some(layer.allow_origin(AllowOrigin::list(origins))))
+}
+
+/// Whether a browser says so of a page: scheme and host, and never a path, be it a slash.
+fn is_origin(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else { return false };
+    let parts = uri.scheme_str().zip(uri.authority());
+    parts.is_some_and(|(scheme, authority)| text == format!("{scheme}://{authority}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for origin in ["https://example.org", "http://localhost:3000", "tauri://localhost"] {
+            assert!(cors(&[origin.to_owned()]).is_ok(), "{origin}");
+        }
+        for text in
+            ["", "example.org", "https://", "https://example.org/", "https://a.org/page", "null"]
+        {
+            assert!(matches!(cors(&[text.to_owned()]), Err(ServeError::Origin(_))), "{text}");
+        }
+    }
 }

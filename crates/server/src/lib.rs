@@ -1,12 +1,13 @@
 //! The OpenAI API over the engine, with vLLM's additions, by vLLM's names.
 //!
 //! ```no_run
-//! use engine::{AsyncLlm, Llm};
-//! use server::{Server, ServerConfig};
+//! use engine::Llm;
+//! use server::{Reserved, ServerConfig};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let reserved = Reserved::new(ServerConfig::new("my-model"))?;
 //! let llm = Llm::builder("model.gguf").build()?;
-//! let server = Server::bind(llm, ServerConfig::new("my-model")).await?;
+//! let server = reserved.listen(llm).await?;
 //! println!("http://{}", server.local_addr()?);
 //! server.serve(std::future::pending()).await?;
 //! # Ok(())
@@ -41,6 +42,6 @@ mod write_timeout;
 pub use config::{Limits, ServerConfig};
 pub use error::ApiError;
 pub use served_model::{Endpoint, EngineRequest, Generate, ServedModel};
-pub use server::{ServeError, Server};
+pub use server::{Reserved, ServeError, Server};
 pub use tls::TlsFiles;
 pub use tool_calls::ToolCallParser;

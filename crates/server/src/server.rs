@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::{Llm, LlmError};
-use tokio::net::TcpListener;
-
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
+use tower_http::cors::CorsLayer;
 
-use crate::app::{App, router};
+use crate::app::{App, cors, router};
 use crate::config::{Limits, ServerConfig};
 use crate::connections;
 
@@ -36,8 +36,8 @@ pub enum ServeError {
     /// A key that no header can carry, or an empty one.
     #[error("an API key must be at least one printable ASCII character; check --api-key")]
     ApiKey,
-    /// No name for the model.
-    #[error("the model has no name; give at least one --served-model-name")]
+    /// No name for the model, or an empty one.
+    #[error("a name of the model is empty; give one with --served-model-name")]
     NoModelName,
     /// Calls could not be told from text.
     #[error(
@@ -64,6 +64,57 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
+/// An address that is taken, for a configuration that can be: what may go wrong without an engine, before one takes
+/// minutes to load. Who connects is refused until there is a [`Server`].
+pub struct Reserved {
+    socket: TcpSocket,
+    tls: Option<TlsAcceptor>,
+    cors: Option<CorsLayer>,
+    config: ServerConfig,
+}
+
+impl Reserved {
+    /// Looks at the configuration and takes its address.
+    ///
+    /// # Errors
+    /// [`ServeError`] says what of the configuration cannot be.
+    pub fn new(config: ServerConfig) -> Result<Reserved, ServeError> {
+        check(&config)?;
+        let tls = config.tls.as_ref().map(crate::tls::TlsFiles::acceptor).transpose()?;
+        let cors = cors(&config.allowed_origins)?;
+        let address = config.address;
+        let socket = bind(address).map_err(|source| ServeError::Bind { address, source })?;
+        Ok(Reserved { socket, tls, cors, config })
+    }
+
+    /// Listens; connections are answered once [`Server::serve`] runs.
+    ///
+    /// # Errors
+    /// [`ServeError`] says what of the configuration this model does not allow.
+    // A listener belongs to a runtime, which only what is asynchronous is sure to have.
+    pub async fn listen(self, llm: Llm) -> Result<Server, ServeError> {
+        let Reserved { socket, tls, cors, config } = self;
+        let address = config.address;
+        let app = Arc::new(App::new(llm, config)?);
+        let router = router(&app, cors);
+        let listener = socket.listen(BACKLOG);
+        let listener = listener.map_err(|source| ServeError::Bind { address, source })?;
+        Ok(Server { listener, app, router, tls })
+    }
+}
+
+/// Connections that may wait to be accepted: as many as `TcpListener::bind` lets wait.
+const BACKLOG: u32 = 1024;
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server can be started again at once; elsewhere the option would let two have the same port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 /// A server that has its address and its engine.
 pub struct Server {
     listener: TcpListener,
@@ -73,21 +124,6 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens; connections are answered once [`Server::serve`] runs.
-    ///
-    /// # Errors
-    /// [`ServeError`] says what of the configuration cannot be.
-    pub async fn bind(llm: Llm, config: ServerConfig) -> Result<Server, ServeError> {
-        check(&config)?;
-        let tls = config.tls.as_ref().map(crate::tls::TlsFiles::acceptor).transpose()?;
-        let address = config.address;
-        let bound = TcpListener::bind(address).await;
-        let listener = bound.map_err(|source| ServeError::Bind { address, source })?;
-        let app = Arc::new(App::new(llm, config)?);
-        let router = router(&app)?;
-        Ok(Server { listener, app, router, tls })
-    }
-
     /// Where it listens: the port, if 0 was asked for.
     ///
     /// # Errors
@@ -124,7 +160,9 @@ impl Server {
 }
 
 fn check(config: &ServerConfig) -> Result<(), ServeError> {
-    if config.served_model_names.is_empty() {
+    if config.served_model_names.is_empty()
+        || config.served_model_names.iter().any(String::is_empty)
+    {
         return Err(ServeError::NoModelName);
     }
     let is_key = |key: &String| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -138,7 +176,6 @@ fn check(config: &ServerConfig) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// What [`Server::bind`] would need a socket for.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +188,9 @@ mod tests {
             let config = ServerConfig { api_keys: vec![key.to_owned()], ..config.clone() };
             assert!(matches!(check(&config), Err(ServeError::ApiKey)), "{key:?}");
         }
-        let nameless = ServerConfig { served_model_names: Vec::new(), ..config };
-        assert!(matches!(check(&nameless), Err(ServeError::NoModelName)));
+        for served_model_names in [vec![], vec!["m".to_owned(), String::new()]] {
+            let nameless = ServerConfig { served_model_names, ..config.clone() };
+            assert!(matches!(check(&nameless), Err(ServeError::NoModelName)));
+        }
     }
 }
