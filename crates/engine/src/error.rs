@@ -94,6 +94,17 @@ pub enum LlmError {
     /// The request can never run.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// More sequences than may ever wait: all of a request's are queued, or none.
+    #[error(
+        "n is {n}, but at most {max_num_queued_reqs} sequences may wait; ask for fewer, or raise \
+         max_num_queued_reqs"
+    )]
+    QueueTooShort {
+        /// Sequences of the request.
+        n: usize,
+        /// Most that wait.
+        max_num_queued_reqs: usize,
+    },
     /// A text prompt or stop text, and no tokenizer.
     #[error("the model has no tokenizer, so {what} cannot be used; give prompt_token_ids instead")]
     NoTokenizer {

@@ -292,6 +292,11 @@ impl Llm {
         if self.tokenizer.is_none() && !params.stop.is_empty() {
             return Err(LlmError::NoTokenizer { what: "a stop text" });
         }
+        if let Some(max_num_queued_reqs) = self.scheduler_config().max_num_queued_reqs
+            && params.n > max_num_queued_reqs
+        {
+            return Err(LlmError::QueueTooShort { n: params.n, max_num_queued_reqs });
+        }
         let bad_words = self.bad_words(&params)?;
         let matcher = self.matcher(&params)?;
         let prompt_token_ids = self.encode(&prompt)?;

@@ -119,6 +119,8 @@ fn a_full_queue_refuses_all_sequences_of_a_request_or_none() {
     let refused = llm.add_request(vec![2].into(), several);
     assert!(matches!(refused, Err(LlmError::Refused(_))), "{refused:?}");
     llm.add_request(vec![3].into(), SamplingParams { n: 2, ..params(2) }).unwrap();
+    let too_many = llm.add_request(vec![4].into(), SamplingParams { n: 4, ..params(2) });
+    assert!(matches!(too_many, Err(LlmError::QueueTooShort { n: 4, .. })), "{too_many:?}");
     let outputs = run(&mut llm);
     assert_eq!(outputs.iter().map(|output| output.outputs.len()).collect::<Vec<_>>(), [1, 2]);
 }

@@ -117,7 +117,11 @@ impl Worker {
         let max_num_queued_reqs = self.llm.scheduler_config().max_num_queued_reqs;
         let max_num_queued_reqs =
             max_num_queued_reqs.unwrap_or(AsyncLlm::DEFAULT_MAX_NUM_QUEUED_REQS);
-        if self.llm.num_waiting().saturating_add(params.n) > max_num_queued_reqs {
+        let n = params.n;
+        if n > max_num_queued_reqs {
+            return Err(LlmError::QueueTooShort { n, max_num_queued_reqs });
+        }
+        if self.llm.num_waiting().saturating_add(n) > max_num_queued_reqs {
             return Err(Refusal::QueueFull { max_num_queued_reqs }.into());
         }
         let id = self.llm.add_request_with(prompt, params, options)?;
