@@ -5,6 +5,7 @@ mod golden_model;
 mod limits;
 mod listening;
 mod logs;
+mod origin;
 mod page;
 mod responses;
 mod running;
@@ -256,16 +257,6 @@ fn a_key_is_wanted_where_there_is_one() {
     for open in ["/health", "/version", "/metrics", "/load"] {
         assert_eq!(server.get(open).status, 200, "{open}");
     }
-}
-
-#[test]
-fn pages_of_an_allowed_origin_may_ask() {
-    let (ours, strange) = ("https://ours.example", "https://strange.example");
-    assert_eq!(serve(&[]).allowed_origin(ours), None);
-    let server = serve(&["--allowed-origin", ours]);
-    assert_eq!(server.allowed_origin(ours).as_deref(), Some(ours));
-    assert_eq!(server.allowed_origin(strange), None);
-    assert_eq!(serve(&["--allowed-origin", "*"]).allowed_origin(strange).as_deref(), Some("*"));
 }
 
 /// A request whose client has gone: the server still reads nothing of it.

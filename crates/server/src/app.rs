@@ -5,16 +5,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, Method, Uri, header};
+use axum::http::{Method, Uri};
 use axum::middleware;
 use engine::{AsyncLlm, Llm, SamplingParams};
 use tool_calls::ToolCallParser;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::CorsLayer;
 
 use crate::auth::{self, ApiKeys};
 use crate::config::ServerConfig;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
+use crate::origin;
 use crate::page;
 use crate::request_id;
 use crate::routes::{Route, routes};
@@ -95,6 +96,7 @@ pub(crate) fn router(app: &Arc<App>, cors: Option<CorsLayer>) -> Router {
         .merge(open)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), origin::check))
         .layer(DefaultBodyLimit::max(app.config.max_body_bytes))
         .layer(middleware::from_fn_with_state(Arc::clone(app), request_id::echo));
     let router = match cors {
@@ -110,47 +112,4 @@ async fn unknown_path(uri: Uri) -> ApiError {
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     ApiError::method_not_allowed(format!("{} does not take {method}", uri.path()))
-}
-
-/// Nothing unless origins are allowed.
-pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, ServeError> {
-    if origins.is_empty() {
-        return Ok(None);
-    }
-    let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE]);
-    if origins.iter().any(|origin| origin == "*") {
-        return Ok(Some(layer.allow_origin(Any)));
-    }
-    let value = |origin: &String| {
-        let value = HeaderValue::from_str(origin).ok().filter(|_| is_origin(origin));
-        value.ok_or_else(|| ServeError::Origin(origin.clone()))
-    };
-    let origins: Vec<HeaderValue> = origins.iter().map(value).collect::<Result<_, _>>()?;
-    Ok(Some(layer.allow_origin(AllowOrigin::list(origins))))
-}
-
-/// Whether a browser says so of a page: scheme and host, and never a path, be it a slash.
-fn is_origin(text: &str) -> bool {
-    let Ok(uri) = text.parse::<Uri>() else { return false };
-    let parts = uri.scheme_str().zip(uri.authority());
-    parts.is_some_and(|(scheme, authority)| text == format!("{scheme}://{authority}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_origin_is_what_a_browser_sends() {
-        for origin in ["https://example.org", "http://localhost:3000", "tauri://localhost"] {
-            assert!(cors(&[origin.to_owned()]).is_ok(), "{origin}");
-        }
-        for text in
-            ["", "example.org", "https://", "https://example.org/", "https://a.org/page", "null"]
-        {
-            assert!(matches!(cors(&[text.to_owned()]), Err(ServeError::Origin(_))), "{text}");
-        }
-    }
 }

@@ -28,6 +28,7 @@ mod metrics;
 mod openai;
 mod openapi;
 mod operations;
+mod origin;
 mod page;
 mod request_id;
 mod request_log;

@@ -13,9 +13,10 @@ use serde_json::{Map, Value, json};
 use crate::routes::{Answer, Route, routes};
 
 /// What an error means, by its status.
-const ERRORS: [(u16, &str); 10] = [
+const ERRORS: [(u16, &str); 11] = [
     (400, "The request cannot be answered as it is"),
     (401, "A valid API key is wanted"),
+    (403, "Web pages of this origin may not ask"),
     (404, "No such model"),
     (405, "The path does not take this method"),
     (408, "The body did not arrive in time"),
@@ -69,6 +70,9 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         statuses.insert(401);
         // The second is for a server without keys.
         operation["security"] = json!([{ "key": [] }, {}]);
+    }
+    if route.method == "post" {
+        statuses.insert(403);
     }
     if let Some((_, name)) = route.path.split_once('{') {
         let name = name.trim_end_matches('}');

@@ -11,9 +11,10 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tower_http::cors::CorsLayer;
 
-use crate::app::{App, cors, router};
+use crate::app::{App, router};
 use crate::config::{Limits, ServerConfig};
 use crate::connections;
+use crate::origin::cors;
 
 /// Why a server does not start or go on.
 #[derive(Debug, thiserror::Error)]
