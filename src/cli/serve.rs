@@ -82,6 +82,10 @@ struct HttpArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 32 << 20)]
     max_body_bytes: usize,
 
+    /// Most candidates of a token whose log-probabilities a request may ask for: an answer holds them all
+    #[arg(long, value_name = "N", default_value_t = ServerConfig::DEFAULT_MAX_LOGPROBS)]
+    max_logprobs: usize,
+
     #[command(flatten)]
     limits: LimitArgs,
 
@@ -177,6 +181,7 @@ impl HttpArgs {
         config.api_keys = self.api_keys;
         config.allowed_origins = self.allowed_origins;
         config.max_body_bytes = self.max_body_bytes;
+        config.max_logprobs = self.max_logprobs;
         config.tool_call_parser = self.tool_call_parser;
         config.enable_auto_tool_choice = self.enable_auto_tool_choice;
         config.limits.max_num_connections = self.limits.max_connections;

@@ -134,3 +134,29 @@ fn requests_have_the_ids_that_clients_give_them() {
     let long = json!({ "prompt": "Hi", "request_id": "x".repeat(300) });
     plain.post(COMPLETIONS, &long).refused(400);
 }
+
+/// A short request for the whole vocabulary at each token of a long prompt would take all memory.
+#[test]
+fn log_probabilities_are_bounded() {
+    let ask = |server: &Running, path, fields| {
+        server.post(path, &with(json!({ "max_tokens": 1, "temperature": 0 }), fields))
+    };
+    let server = serve(&[]);
+    for (field, fields) in [
+        ("logprobs", json!({ "prompt": "Hi", "logprobs": 21 })),
+        ("prompt_logprobs", json!({ "prompt": "Hi", "prompt_logprobs": 21 })),
+        ("prompt_logprobs", json!({ "prompt": "Hi", "prompt_logprobs": -1 })),
+    ] {
+        let error = ask(&server, COMPLETIONS, fields).refused(400);
+        assert_eq!(error["param"], field);
+        assert!(error["message"].as_str().unwrap().contains("--max-logprobs"), "{error}");
+    }
+    let chat = with(question("Hi"), json!({ "logprobs": true, "top_logprobs": 21 }));
+    assert_eq!(server.post(CHAT, &chat).refused(400)["param"], "top_logprobs");
+    let most = json!({ "prompt": "Hi", "logprobs": 20, "prompt_logprobs": 20 });
+    ask(&server, COMPLETIONS, most).ok();
+    let server = serve(&["--max-logprobs", "50000"]);
+    let all = ask(&server, COMPLETIONS, json!({ "prompt": [1, 2], "prompt_logprobs": -1 })).ok();
+    let of_prompt = &all["choices"][0]["prompt_logprobs"];
+    assert_eq!(of_prompt[1].as_object().unwrap().len(), 49_152, "the vocabulary");
+}

@@ -51,11 +51,13 @@ impl App {
         if config.enable_auto_tool_choice && tool_call_parser.is_none() {
             return Err(ServeError::ToolCallParser);
         }
+        let is_all = config.max_logprobs >= llm.config().vocab_size;
         let model = ServedModel {
             names: config.served_model_names.clone(),
             // How the checkpoint wants to be sampled from, over vLLM's defaults.
             sampling_defaults,
             max_model_len: llm.scheduler_config().max_model_len,
+            max_logprobs: if is_all { usize::MAX } else { config.max_logprobs },
             tool_call_parser,
             enable_auto_tool_choice: config.enable_auto_tool_choice,
         };

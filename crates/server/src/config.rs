@@ -22,6 +22,8 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Largest body of a request, bytes.
     pub max_body_bytes: usize,
+    /// Most candidates that a request may ask the log-probabilities of, for each token: an answer holds them all.
+    pub max_logprobs: usize,
     /// How many clients there may be, and how long they may take.
     pub limits: Limits,
     /// Encrypts connections; `None`: they are plain HTTP.
@@ -69,6 +71,9 @@ impl Default for Limits {
 }
 
 impl ServerConfig {
+    /// As many as in OpenAI's API, and in vLLM.
+    pub const DEFAULT_MAX_LOGPROBS: usize = 20;
+
     /// vLLM's port, on this machine alone, without keys.
     pub fn new(model_name: impl Into<String>) -> Self {
         ServerConfig {
@@ -77,6 +82,7 @@ impl ServerConfig {
             api_keys: Vec::new(),
             allowed_origins: Vec::new(),
             max_body_bytes: 32 << 20,
+            max_logprobs: ServerConfig::DEFAULT_MAX_LOGPROBS,
             limits: Limits::default(),
             tls: None,
             enable_request_id_headers: false,

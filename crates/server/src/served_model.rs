@@ -4,6 +4,7 @@ use engine::{Prompt, RequestOptions, SamplingParams};
 use tool_calls::ToolCallParser;
 
 use crate::body::parse;
+use crate::config::ServerConfig;
 use crate::error::ApiError;
 use crate::openai::{chat, completions, responses};
 use crate::operations;
@@ -18,6 +19,8 @@ pub struct ServedModel {
     pub sampling_defaults: SamplingParams,
     /// Most tokens of a prompt and its answer.
     pub max_model_len: usize,
+    /// Most candidates that a request may ask the log-probabilities of, for each token; `usize::MAX`: all there are.
+    pub max_logprobs: usize,
     /// How it writes calls of tools, if that is known.
     pub tool_call_parser: Option<ToolCallParser>,
     /// Whether it may call tools of its own accord.
@@ -81,6 +84,7 @@ impl ServedModel {
             names: vec![name.into()],
             sampling_defaults: SamplingParams::default(),
             max_model_len,
+            max_logprobs: ServerConfig::DEFAULT_MAX_LOGPROBS,
             tool_call_parser: None,
             enable_auto_tool_choice: false,
         }
@@ -117,5 +121,19 @@ impl ServedModel {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Fails if the log-probabilities of more candidates are wanted than may be; -1 is the whole vocabulary.
+    pub(crate) fn check_logprobs(&self, field: &str, wanted: Option<i32>) -> Result<(), ApiError> {
+        let (Some(wanted), max) = (wanted, self.max_logprobs) else { return Ok(()) };
+        let num_top = if wanted == -1 { usize::MAX } else { wanted.max(0) as usize };
+        if num_top <= max {
+            return Ok(());
+        }
+        let message = format!(
+            "`{field}` is {wanted}, but at most {max} candidates of a token are told; ask for \
+             fewer, or start the server with a larger --max-logprobs"
+        );
+        Err(ApiError::bad_field(field, message))
     }
 }

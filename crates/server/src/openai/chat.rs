@@ -26,9 +26,6 @@ use crate::request_id;
 use crate::served_model::{Generate, ServedModel};
 use crate::tools::{Reader, ToolFields, ToolUse};
 
-/// Most candidates for each token, as in OpenAI's API.
-const MAX_TOP_LOGPROBS: usize = 20;
-
 /// A conversation to go on with.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -69,11 +66,6 @@ impl ChatRequest {
             (false, None | Some(0)) => Ok(None),
             (false, Some(_)) => {
                 let message = "`top_logprobs` needs `logprobs`: true";
-                Err(ApiError::bad_field("top_logprobs", message))
-            }
-            (true, Some(num_top)) if num_top > MAX_TOP_LOGPROBS => {
-                let message =
-                    format!("`top_logprobs` is {num_top}; {MAX_TOP_LOGPROBS} is the most");
                 Err(ApiError::bad_field("top_logprobs", message))
             }
             (true, num_top) => Ok(Some(num_top.unwrap_or(0))),
@@ -124,7 +116,8 @@ impl Chat {
         if request.max_completion_tokens.is_some() {
             params.max_tokens = max_tokens;
         }
-        params.logprobs = num_top.map(|num_top| num_top as i32);
+        params.logprobs = num_top.map(|num_top| i32::try_from(num_top).unwrap_or(i32::MAX));
+        model.check_logprobs("top_logprobs", params.logprobs)?;
         let mut tool_use = tools.into_use(model)?;
         tool_use.apply(&mut params)?;
         let messages = mem::take(&mut request.messages);

@@ -97,6 +97,8 @@ pub(crate) fn generate(
     let mut params = sampling.params(model, DEFAULT_MAX_TOKENS)?;
     params.logprobs = request.logprobs.map(|num_top| i32::try_from(num_top).unwrap_or(i32::MAX));
     params.prompt_logprobs = request.prompt_logprobs;
+    model.check_logprobs("logprobs", params.logprobs)?;
+    model.check_logprobs("prompt_logprobs", params.prompt_logprobs)?;
     let options = sampling.options();
     let generate = |prompt| Generate { prompt, params: params.clone(), options: options.clone() };
     Ok(prompts.into_iter().map(generate).collect())
