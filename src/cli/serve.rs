@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use engine::LogprobsMode;
 use engine::text::ChatTemplate;
-use server::{Limits, Reserved, ServeError, ServerConfig, TlsFiles, ToolCallParser};
+use server::{Limits, OtlpEndpoint, Reserved, ServeError, ServerConfig, TlsFiles, ToolCallParser};
 use tokio::signal;
 
 use super::args::{EngineArgs, LogprobsModeArg};
@@ -101,6 +101,11 @@ struct HttpArgs {
     #[arg(long)]
     enable_request_id_headers: bool,
 
+    /// Send a span for each request to this collector of OpenTelemetry: OTLP as protobuf over HTTP, like
+    /// http://localhost:4318/v1/traces. Needs a build with --features otel
+    #[arg(long, value_name = "URL")]
+    otlp_traces_endpoint: Option<OtlpEndpoint>,
+
     /// Serve no page at /
     #[arg(long)]
     disable_page: bool,
@@ -190,6 +195,7 @@ impl HttpArgs {
         config.limits.write_timeout = self.limits.write_timeout;
         config.limits.request_timeout = self.limits.request_timeout;
         config.tls = self.ssl_certfile.zip(self.ssl_keyfile).map(|(c, k)| TlsFiles::new(c, k));
+        config.otlp_traces_endpoint = self.otlp_traces_endpoint;
         config.enable_request_id_headers = self.enable_request_id_headers;
         config.serves_page = !self.disable_page;
         config

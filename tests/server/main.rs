@@ -12,6 +12,8 @@ mod running;
 mod soak;
 mod startup;
 mod tools;
+#[cfg(feature = "otel")]
+mod traces;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -124,8 +124,11 @@ impl Running {
     }
 
     pub fn post_with_key(&self, path: &str, body: &Value, key: &str) -> Answer {
-        let request =
-            self.agent.post(self.url(path)).header("Authorization", format!("Bearer {key}"));
+        self.post_with_header(path, body, ("Authorization", &format!("Bearer {key}")))
+    }
+
+    pub fn post_with_header(&self, path: &str, body: &Value, header: (&str, &str)) -> Answer {
+        let request = self.agent.post(self.url(path)).header(header.0, header.1);
         read(request.send(body.to_string()).unwrap())
     }
 

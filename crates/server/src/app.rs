@@ -21,12 +21,15 @@ use crate::request_id;
 use crate::routes::{Route, routes};
 use crate::served_model::ServedModel;
 use crate::server::ServeError;
+use crate::traces::Traces;
 
 /// What all requests share.
 pub(crate) struct App {
     pub(crate) llm: AsyncLlm,
     pub(crate) api_keys: ApiKeys,
     pub(crate) metrics: Metrics,
+    /// Where requests' spans go.
+    pub(crate) traces: Option<Traces>,
     pub(crate) config: ServerConfig,
     pub(crate) model: ServedModel,
     /// Seconds since 1970.
@@ -62,10 +65,12 @@ impl App {
             enable_auto_tool_choice: config.enable_auto_tool_choice,
         };
         let metrics = Metrics::new(&config.served_model_names[0]);
+        let traces = config.otlp_traces_endpoint.as_ref().map(Traces::start).transpose()?;
         Ok(App {
             llm: AsyncLlm::with_step_observer(llm, metrics.step_observer())?,
             api_keys: ApiKeys::new(&config.api_keys),
             metrics,
+            traces,
             model,
             started: unix_time(),
             config,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tool_calls::ToolCallParser;
 
 use crate::tls::TlsFiles;
+use crate::traces::OtlpEndpoint;
 
 /// Where the server listens, whom it answers, and its limits.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct ServerConfig {
     pub tool_call_parser: Option<ToolCallParser>,
     /// Requests may leave it to the model whether it calls a tool.
     pub enable_auto_tool_choice: bool,
+    /// Where a span of OpenTelemetry is sent for each request; `None`: there are none.
+    pub otlp_traces_endpoint: Option<OtlpEndpoint>,
 }
 
 /// How many clients there may be, and how long they may take.
@@ -89,6 +92,7 @@ impl ServerConfig {
             serves_page: true,
             tool_call_parser: None,
             enable_auto_tool_choice: false,
+            otlp_traces_endpoint: None,
         }
     }
 }

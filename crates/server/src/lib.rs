@@ -38,6 +38,7 @@ mod server;
 mod state;
 mod tls;
 mod tools;
+mod traces;
 mod write_timeout;
 
 pub use config::{Limits, ServerConfig};
@@ -46,3 +47,4 @@ pub use served_model::{Endpoint, EngineRequest, Generate, ServedModel};
 pub use server::{Reserved, ServeError, Server};
 pub use tls::TlsFiles;
 pub use tool_calls::ToolCallParser;
+pub use traces::{OtlpEndpoint, OtlpEndpointError};

@@ -1,10 +1,13 @@
-//! What an operator is told of requests: one event for each, at its end, in a span with its id.
+//! What an operator is told of requests: one event for each, at its end, in a span with its id; and a span of
+//! OpenTelemetry.
 
 use std::fmt::Display;
 
 use engine::LlmError;
 use engine::output::RequestOutput;
 use tracing::Span;
+
+use crate::traces::RequestSpan;
 
 /// The target of these events: `server::requests=debug` in a filter turns them on.
 const TARGET: &str = "server::requests";
@@ -14,19 +17,23 @@ const TARGET: &str = "server::requests";
 /// Events are within the span, not of it by name: a filter looks at the spans that were entered.
 pub(crate) struct RequestLog {
     span: Span,
+    trace: Option<RequestSpan>,
     is_over: bool,
 }
 
 impl RequestLog {
-    pub(crate) fn new(request_id: &str) -> RequestLog {
+    pub(crate) fn new(request_id: &str, trace: Option<RequestSpan>) -> RequestLog {
         // As high as its highest event: a filter that shows a failure shows whose it is.
         let span = tracing::error_span!(target: TARGET, "request", id = request_id);
-        RequestLog { span, is_over: false }
+        RequestLog { span, trace, is_over: false }
     }
 
     /// The request is answered.
     pub(crate) fn finish(&mut self, output: &RequestOutput) {
         self.is_over = true;
+        if let Some(trace) = &mut self.trace {
+            trace.finish(output);
+        }
         let mut reasons: Vec<&str> =
             output.outputs.iter().map(|output| output.finish_reason.name()).collect();
         reasons.dedup();
@@ -51,29 +58,39 @@ impl RequestLog {
 
     /// The request is refused, and its client told why.
     pub(crate) fn refuse(&mut self, error: &LlmError) {
-        self.is_over = true;
+        self.end_in_error(error);
         let _in_span = self.span.enter();
         tracing::debug!(target: TARGET, error = error.to_string(), "refused");
     }
 
     /// The request ends without its whole answer.
     pub(crate) fn fail(&mut self, error: &dyn Display) {
-        self.is_over = true;
+        self.end_in_error(error);
         let _in_span = self.span.enter();
         tracing::error!(target: TARGET, error = error.to_string(), "failed");
     }
 
     /// The answer took longer than it may.
     pub(crate) fn time_out(&mut self, limit_s: f64) {
-        self.is_over = true;
+        self.end_in_error(&format!("the answer took longer than {limit_s} s"));
         let _in_span = self.span.enter();
         tracing::warn!(target: TARGET, limit_s, "timed out");
+    }
+
+    fn end_in_error(&mut self, why: &dyn Display) {
+        self.is_over = true;
+        if let Some(trace) = &mut self.trace {
+            trace.fail(why);
+        }
     }
 }
 
 impl Drop for RequestLog {
     fn drop(&mut self) {
         if !self.is_over {
+            if let Some(trace) = &mut self.trace {
+                trace.abort();
+            }
             let _in_span = self.span.enter();
             tracing::debug!(target: TARGET, "its client went away");
         }

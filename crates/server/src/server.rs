@@ -15,6 +15,7 @@ use crate::app::{App, router};
 use crate::config::{Limits, ServerConfig};
 use crate::connections;
 use crate::origin::cors;
+use crate::traces::Traces;
 
 /// Why a server does not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,9 @@ pub enum ServeError {
         /// Why.
         reason: String,
     },
+    /// Spans cannot be sent.
+    #[error("cannot send spans: {0}; check --otlp-traces-endpoint")]
+    Traces(String),
     /// The socket failed.
     #[error("the server's socket failed: {0}")]
     Io(#[from] io::Error),
@@ -153,8 +157,12 @@ impl Server {
     ) -> Result<(), ServeError> {
         let Server { listener, app, router, tls } = self;
         connections::serve(listener, router, app.config.limits, tls, shutdown).await;
-        // The engine's thread is waited for, which must not hold up a thread of the runtime.
-        let _ = tokio::task::spawn_blocking(move || drop(app)).await;
+        // The last spans and the engine's thread are waited for, which must not hold up a thread of the runtime.
+        let stop = move || {
+            app.traces.iter().for_each(Traces::shut_down);
+            drop(app);
+        };
+        let _ = tokio::task::spawn_blocking(stop).await;
         tracing::info!("stopped");
         Ok(())
     }

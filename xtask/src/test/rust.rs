@@ -15,8 +15,8 @@ use crate::process;
 /// Cases per property test with `--long`; proptest's own default is 256.
 const LONG_PROPTEST_CASES: &str = "4096";
 
-/// Every variant of every HIP kernel is tested, whichever are compiled in by default.
-pub const ALL_VARIANTS: &str = "--features=kvasir/all-variants";
+/// All is tested, whatever is compiled in by default: every variant of every HIP kernel, and OpenTelemetry.
+pub const ALL_FEATURES: &str = "--features=kvasir/all-variants,kvasir/otel";
 
 /// What proptest reads the seed of its cases from.
 const PROPTEST_SEED_VAR: &str = "PROPTEST_RNG_SEED";
@@ -40,7 +40,7 @@ pub fn fmt(context: &Context, _: &Options) -> Result<()> {
 /// clippy.
 pub fn clippy(context: &Context, options: &Options) -> Result<()> {
     let mut clippy = process::cargo(&context.root);
-    clippy.args(["clippy", "--locked", "--workspace", "--all-targets", ALL_VARIANTS]);
+    clippy.args(["clippy", "--locked", "--workspace", "--all-targets", ALL_FEATURES]);
     process::run(clippy.args(["--", "-D", "warnings"]))?;
     if options.long {
         let mut bench = process::cargo(&context.root);
@@ -62,11 +62,11 @@ pub fn doc(context: &Context, _: &Options) -> Result<()> {
 pub fn test(context: &Context, options: &Options) -> Result<()> {
     let mut tests = process::cargo(&context.root);
     if process::succeeds(process::cargo(&context.root).args(["nextest", "--version"])) {
-        tests.args(["nextest", "run", "--locked", "--workspace", ALL_VARIANTS]);
+        tests.args(["nextest", "run", "--locked", "--workspace", ALL_FEATURES]);
         tests.args(["--profile", if options.long { "long" } else { "default" }]);
     } else {
         println!("cargo-nextest is not installed: running the same tests with cargo test");
-        tests.args(["test", "--locked", "--workspace", ALL_VARIANTS, "--no-fail-fast"]);
+        tests.args(["test", "--locked", "--workspace", ALL_FEATURES, "--no-fail-fast"]);
         tests.args(["--lib", "--bins", "--tests", "--examples"]);
     }
     process::run(prepared(&mut tests, context, options)?)
@@ -75,7 +75,7 @@ pub fn test(context: &Context, options: &Options) -> Result<()> {
 /// Examples in the documentation, which nextest does not run.
 pub fn doctest(context: &Context, options: &Options) -> Result<()> {
     let mut tests = process::cargo(&context.root);
-    tests.args(["test", "--locked", "--workspace", ALL_VARIANTS, "--doc", "--no-fail-fast"]);
+    tests.args(["test", "--locked", "--workspace", ALL_FEATURES, "--doc", "--no-fail-fast"]);
     process::run(prepared(&mut tests, context, options)?)
 }
 

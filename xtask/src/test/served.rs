@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::rust::ALL_VARIANTS;
+use super::rust::ALL_FEATURES;
 use crate::context::Context;
 use crate::process;
 
@@ -26,7 +26,7 @@ impl Served {
             "test",
             "--locked",
             "--workspace",
-            ALL_VARIANTS,
+            ALL_FEATURES,
             "--test",
             "server",
             "--no-run",

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use engine::output::RequestOutput;
@@ -19,6 +20,7 @@ use crate::error::ApiError;
 use crate::metrics::InProgress;
 use crate::request_log::RequestLog;
 use crate::served_model::Generate;
+use crate::traces::Traces;
 
 /// What comes besides the answer in a stream.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -60,10 +62,12 @@ impl Running {
     pub(super) async fn start(
         app: &Arc<App>,
         heading: &Heading,
+        headers: &HeaderMap,
         generate: Generate,
     ) -> Result<Running, ApiError> {
         let Generate { prompt, params, options } = generate;
-        let mut log = RequestLog::new(&heading.id);
+        let begin = |traces: &Traces| traces.begin(&heading.id, headers, &params);
+        let mut log = RequestLog::new(&heading.id, app.traces.as_ref().map(begin));
         let (n, max_tokens) = (params.n, params.max_tokens);
         let limit = app.config.limits.request_timeout;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));

@@ -137,7 +137,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, ApiError> {
     let Chat { request, generate, num_top, tool_use } = Chat::new(asked, &app.model)?;
     let heading = Heading::new(&app, "chatcmpl", request_id::of(&headers, request.request_id)?);
-    let running = Running::start(&app, &heading, generate).await?;
+    let running = Running::start(&app, &heading, &headers, generate).await?;
     if request.stream == Some(true) {
         let usage = UsageSoFar::new(request.stream_options.unwrap_or_default());
         let mut chunks = Chunks { heading, num_top, usage, tool_use, readers: Vec::new() };

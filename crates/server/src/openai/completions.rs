@@ -112,7 +112,7 @@ pub(crate) async fn answer(
     let prompts = generate(&asked, &app.model)?;
     let (request, n) = (asked.0, asked.1.n());
     let heading = Heading::new(&app, "cmpl", request_id::of(&headers, request.request_id)?);
-    let start = |generate| Running::start(&app, &heading, generate);
+    let start = |generate| Running::start(&app, &heading, &headers, generate);
     let running = try_join_all(prompts.into_iter().map(start)).await?;
     if request.stream == Some(true) {
         let chunks = Chunks {

@@ -47,7 +47,7 @@ pub(crate) async fn answer(
     let heading = Heading::new(&app, "resp", request_id::of(&headers, request.request_id.clone())?);
     let (temperature, top_p) = (generate.params.temperature, generate.params.top_p);
     let shown = Shown { request, heading, temperature, top_p };
-    let running = Running::start(&app, &shown.heading, generate).await?;
+    let running = Running::start(&app, &shown.heading, &headers, generate).await?;
     if shown.request.stream == Some(true) {
         let mut events = Events::new(shown);
         let begin = stream::iter(events.begin());
