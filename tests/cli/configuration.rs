@@ -124,6 +124,8 @@ fn keys_stay_secret() {
         assert!(!shown.contains("sesame") && shown.contains("(hidden)"), "{shown}");
         let shown = folder.run(args, &[("KVASIR_API_KEY", "sesame-3")]).ok();
         assert!(!shown.contains("sesame") && shown.contains("KVASIR_API_KEY"), "{shown}");
+        let shown = folder.run(args, &[("KVASIR_KV_STORAGE_PATH", "s3://me:sesame-4@b/kv")]).ok();
+        assert!(!shown.contains("sesame") && shown.contains("s3://(hidden)@b/kv"), "{shown}");
     }
     let header = ["bench", "serve", "--show-config", "--header", "Authorization=Bearer sesame-4"];
     let shown = folder.run(&header, &[]).ok();

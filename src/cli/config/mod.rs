@@ -3,6 +3,7 @@
 //! The options of [`SECTIONS`]' commands can be set in all of them, by one mechanism: what a layer says becomes the
 //! default of the option before clap reads the arguments, so flags win and every value is checked as a flag is.
 
+mod credentials;
 mod environment;
 mod file;
 mod layers;

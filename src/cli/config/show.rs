@@ -7,6 +7,7 @@ use clap::builder::StyledStr;
 use clap::{Arg, ArgMatches, Command, Id};
 use serde::Serialize;
 
+use super::credentials;
 use super::layers::{self, Setting, Source};
 use super::{OF_ONE_RUN, SECRETS};
 use crate::cli::error::CliError;
@@ -97,7 +98,7 @@ fn value_name(arg: &Arg) -> String {
 
 fn values(matches: &ArgMatches, arg: &Arg) -> Vec<String> {
     let raw = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
-    raw.map(|value| value.to_string_lossy().into_owned()).collect()
+    raw.map(|value| credentials::hidden(value.to_string_lossy().into_owned())).collect()
 }
 
 /// What the help says that happens without the option.
