@@ -290,6 +290,10 @@ fn a_client_that_goes_away_is_forgotten() {
             && server.metric("vllm:num_requests_running") == 0.0
             && server.metric("vllm:kv_cache_usage_perc") == 0.0
     });
+    // Tokens count when they are made, whoever reads them.
+    assert_eq!(server.metric("vllm:time_to_first_token_seconds_count"), 4.0);
+    let num_later = server.metric("vllm:generation_tokens_total") - 4.0;
+    assert_eq!(server.metric("vllm:inter_token_latency_seconds_count"), num_later);
     server.post(CHAT, &question("Hi")).ok();
 }
 

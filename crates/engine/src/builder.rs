@@ -95,6 +95,7 @@ struct Started {
     /// If something asks for it: the model's files are read for it.
     kv_identity: Option<String>,
     kv_bytes_per_token: u64,
+    kv_dtype: KvDType,
     warnings: Vec<String>,
 }
 
@@ -292,6 +293,7 @@ impl LlmBuilder {
             numerics_id: started.numerics_id,
             kv_identity: started.kv_identity,
             kv_bytes_per_token: started.kv_bytes_per_token,
+            kv_dtype: started.kv_dtype,
             warnings: started.warnings,
             config: model.config().clone(),
             generation_config: model.generation_config().clone(),
@@ -446,6 +448,7 @@ impl LlmBuilder {
             numerics_id,
             kv_identity,
             kv_bytes_per_token,
+            kv_dtype: dtype,
             warnings,
         })
     }

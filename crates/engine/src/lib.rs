@@ -55,7 +55,9 @@ pub use kv_store::tier::{DirectoryConfig, HostConfig};
 pub use kv_tier::{
     KvStoreUse, KvTierStats, LoadPolicy, LoadedTokens, OpenKvStore, OpenKvStoreError, TierReport,
 };
-pub use llm::{AttachedPrefix, Llm, RequestId, RequestOptions, RequestUpdate};
+pub use llm::{
+    AttachedPrefix, Llm, RequestId, RequestOptions, RequestUpdate, StepReport, TokenTime,
+};
 pub use output::RequestOutput;
 pub use prompt::Prompt;
 pub use record::{Difference, DifferentPart, RecordSummary, Replay, ReplayError, ReplayReport};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine_core::config::ModelConfig;
+use engine_core::kv_dtype::KvDType;
 use engine_core::request::{FinishReason, SamplingParams, SeqId, StopRules, TokenId};
 use engine_core::sampling::SampleKey;
 use engine_core::scheduler::{FinishedSeq, Refusal, SchedulerConfig, SchedulerStats};
@@ -56,6 +57,24 @@ pub struct AttachedPrefix {
     pub num_lossy_tokens: usize,
 }
 
+/// How long new tokens of a sequence were in the making, seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TokenTime {
+    /// The first tokens of the request: from its arrival.
+    First(f64),
+    /// From the sequence's tokens before.
+    Next(f64),
+}
+
+/// What a step did, for whoever counts.
+#[derive(Clone, Copy, Debug)]
+pub struct StepReport<'a> {
+    /// Token rows; 0 if it only waited for KV.
+    pub num_rows: usize,
+    /// What it did for each sequence.
+    pub updates: &'a [RequestUpdate],
+}
+
 /// What a step did for one sequence of a request.
 #[derive(Clone, Debug)]
 pub struct RequestUpdate {
@@ -69,6 +88,9 @@ pub struct RequestUpdate {
     pub text_delta: String,
     /// Tokens that are new.
     pub new_token_ids: Vec<u32>,
+    /// How long they took; `None` without any, for the first of a request's other sequences, and in updates that were
+    /// merged because nobody read them.
+    pub token_time: Option<TokenTime>,
     /// One list for each of them if asked for: the chosen token first, then the likeliest.
     pub new_logprobs: Option<Vec<Vec<Logprob>>>,
     /// Why the sequence has ended, if it has.
@@ -93,6 +115,7 @@ impl RequestUpdate {
             text_delta: self.text_delta,
             new_token_ids: self.new_token_ids,
             new_logprobs: self.new_logprobs,
+            token_time: None,
             ..later
         }
     }
@@ -107,6 +130,7 @@ pub struct Llm {
     numerics_id: String,
     kv_identity: Option<String>,
     kv_bytes_per_token: u64,
+    kv_dtype: KvDType,
     warnings: Vec<String>,
     config: ModelConfig,
     generation_config: GenerationConfig,
@@ -131,6 +155,7 @@ pub(crate) struct LlmParts {
     pub(crate) numerics_id: String,
     pub(crate) kv_identity: Option<String>,
     pub(crate) kv_bytes_per_token: u64,
+    pub(crate) kv_dtype: KvDType,
     pub(crate) warnings: Vec<String>,
     pub(crate) config: ModelConfig,
     pub(crate) generation_config: GenerationConfig,
@@ -148,8 +173,8 @@ impl Llm {
 
     pub(crate) fn new(parts: LlmParts) -> Llm {
         let LlmParts { run_loop, numerics_id, warnings, config, generation_config, .. } = parts;
-        let LlmParts { kv_identity, kv_bytes_per_token, tokenizer, chat_template, seed, .. } =
-            parts;
+        let LlmParts { kv_identity, kv_bytes_per_token, kv_dtype, .. } = parts;
+        let LlmParts { tokenizer, chat_template, seed, .. } = parts;
         let mut eos_token_ids: Vec<_> =
             generation_config.eos_token_ids.iter().map(|&id| TokenId(id)).collect();
         if eos_token_ids.is_empty() {
@@ -160,6 +185,7 @@ impl Llm {
             numerics_id,
             kv_identity,
             kv_bytes_per_token,
+            kv_dtype,
             warnings,
             config,
             generation_config,
@@ -468,12 +494,19 @@ impl Llm {
         let request = self.live.get_mut(&id)?;
         let num_prompt_tokens = request.num_prompt_tokens();
         let state = request.sequence_mut(index)?;
+        let latency_before_s = state.latency_s();
         let (text_delta, num_new) = state.update(update, step_start, self.tokenizer.as_ref());
+        let (is_first, latency_s) = (state.num_tokens() == num_new, state.latency_s());
         let new_token_ids = state.last_token_ids(num_new).to_vec();
         let new_logprobs = state.last_logprobs(num_new);
         let ended = match ended {
             None if state.is_to_end() => self.run_loop.finish(seq_id, FinishReason::Stop),
             ended => ended,
+        };
+        let token_time = match (num_new, is_first) {
+            (0, _) => None,
+            (_, false) => Some(TokenTime::Next(latency_s - latency_before_s)),
+            (_, true) => request.begin_answer().then_some(TokenTime::First(latency_s)),
         };
         let mut update = RequestUpdate {
             id,
@@ -481,6 +514,7 @@ impl Llm {
             num_prompt_tokens,
             text_delta,
             new_token_ids,
+            token_time,
             new_logprobs,
             finish_reason: None,
             stop_reason: None,
@@ -664,6 +698,11 @@ impl Llm {
     /// Keys and values of one token in all layers, as the cache has them, bytes.
     pub fn kv_bytes_per_token(&self) -> u64 {
         self.kv_bytes_per_token
+    }
+
+    /// Storage format of the KV cache.
+    pub fn kv_dtype(&self) -> KvDType {
+        self.kv_dtype
     }
 
     /// What the user should know of how the engine was started.

@@ -13,6 +13,8 @@ pub(crate) struct RequestState {
     /// They come with the first sequence.
     prompt_logprobs: Option<Vec<Option<Vec<Logprob>>>>,
     metrics: Option<RequestMetrics>,
+    /// Whether a sequence has given tokens.
+    has_begun: bool,
 }
 
 impl RequestState {
@@ -28,6 +30,7 @@ impl RequestState {
             live: sequences.into_iter().map(Some).collect(),
             prompt_logprobs: None,
             metrics: None,
+            has_begun: false,
         }
     }
 
@@ -39,6 +42,11 @@ impl RequestState {
     /// A sequence, until it ends.
     pub(crate) fn sequence_mut(&mut self, index: usize) -> Option<&mut SequenceState> {
         self.live.get_mut(index)?.as_mut()
+    }
+
+    /// A sequence gave its first tokens; whether they are the request's first.
+    pub(crate) fn begin_answer(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_begun, true)
     }
 
     /// Takes out a sequence that has ended; [`RequestState::end`] wants what it gave.

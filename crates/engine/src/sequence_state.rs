@@ -109,6 +109,16 @@ impl SequenceState {
         (text, num_new)
     }
 
+    /// Tokens so far.
+    pub(crate) fn num_tokens(&self) -> usize {
+        self.token_ids.len()
+    }
+
+    /// From the arrival to the last token, seconds.
+    pub(crate) fn latency_s(&self) -> f64 {
+        self.metrics.e2e_latency_s
+    }
+
     /// The last `num_new` tokens.
     pub(crate) fn last_token_ids(&self, num_new: usize) -> &[u32] {
         &self.token_ids[self.token_ids.len() - num_new..]

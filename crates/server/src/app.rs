@@ -64,7 +64,8 @@ impl App {
             tool_call_parser,
             enable_auto_tool_choice: config.enable_auto_tool_choice,
         };
-        let metrics = Metrics::new(&config.served_model_names[0]);
+        let (scheduler, kv_dtype) = (llm.scheduler_config(), llm.kv_dtype().name());
+        let metrics = Metrics::new(&config.served_model_names[0], scheduler, kv_dtype);
         let traces = config.otlp_traces_endpoint.as_ref().map(Traces::start).transpose()?;
         Ok(App {
             llm: AsyncLlm::with_step_observer(llm, metrics.step_observer())?,

@@ -17,7 +17,7 @@ pub use stream::RequestStream;
 use worker::{Command, Worker};
 
 use crate::error::LlmError;
-use crate::llm::{Llm, RequestOptions};
+use crate::llm::{Llm, RequestOptions, StepReport};
 use crate::prompt::Prompt;
 use crate::status::EngineStatus;
 
@@ -63,13 +63,13 @@ impl AsyncLlm {
         Self::with_step_observer(llm, |_| ())
     }
 
-    /// The same, with somebody who is told, between steps, how many token rows the last one had.
+    /// The same, with somebody who is told, between steps, what the last one did.
     ///
     /// # Errors
     /// As [`AsyncLlm::new`].
     pub fn with_step_observer(
         llm: Llm,
-        step_observer: impl FnMut(usize) + Send + 'static,
+        step_observer: impl FnMut(StepReport<'_>) + Send + 'static,
     ) -> Result<AsyncLlm, LlmError> {
         let (commands, receiver) = async_channel::bounded(MAX_NUM_COMMANDS);
         let status = Arc::new(Mutex::new(llm.status()));

@@ -10,7 +10,7 @@ use engine_core::scheduler::Refusal;
 use super::AsyncLlm;
 use super::stream::{Feed, RequestStream, stream};
 use crate::error::LlmError;
-use crate::llm::{Llm, RequestId, RequestOptions, RequestUpdate};
+use crate::llm::{Llm, RequestId, RequestOptions, RequestUpdate, StepReport};
 use crate::prompt::Prompt;
 use crate::status::EngineStatus;
 
@@ -33,7 +33,7 @@ pub(super) struct Worker {
     commands: Receiver<Command>,
     feeds: BTreeMap<RequestId, Feed>,
     status: Arc<Mutex<EngineStatus>>,
-    step_observer: Box<dyn FnMut(usize) + Send>,
+    step_observer: Box<dyn FnMut(StepReport<'_>) + Send>,
     /// Token rows of all steps that have been told of.
     num_told_tokens: u64,
 }
@@ -43,7 +43,7 @@ impl Worker {
         llm: Llm,
         commands: Receiver<Command>,
         status: Arc<Mutex<EngineStatus>>,
-        step_observer: Box<dyn FnMut(usize) + Send>,
+        step_observer: Box<dyn FnMut(StepReport<'_>) + Send>,
     ) -> Self {
         let num_told_tokens = llm.stats().num_scheduled_tokens;
         let feeds = BTreeMap::new();
@@ -57,7 +57,7 @@ impl Worker {
             self.show_status();
             if self.llm.has_unfinished() {
                 let updates = self.llm.step();
-                self.tell_of_step();
+                self.tell_of_step(&updates);
                 // Whoever hears of the end of a request must not see it among those that run.
                 self.show_status();
                 self.hand_out(updates);
@@ -80,14 +80,11 @@ impl Worker {
         !self.commands.is_closed()
     }
 
-    fn tell_of_step(&mut self) {
+    fn tell_of_step(&mut self, updates: &[RequestUpdate]) {
         let num_tokens = self.llm.stats().num_scheduled_tokens;
-        let num_new = num_tokens.saturating_sub(self.num_told_tokens);
+        let num_rows = num_tokens.saturating_sub(self.num_told_tokens) as usize;
         self.num_told_tokens = num_tokens;
-        // A step may only have waited for KV.
-        if num_new > 0 {
-            (self.step_observer)(num_new as usize);
-        }
+        (self.step_observer)(StepReport { num_rows, updates });
     }
 
     fn show_status(&self) {

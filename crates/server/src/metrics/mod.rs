@@ -5,10 +5,11 @@
 
 mod series;
 
-use std::time::{Duration, Instant};
-
 use engine::output::RequestOutput;
-use engine::{EngineStatus, FinishReason, LlmError, Refusal, RequestUpdate};
+use engine::{
+    EngineStatus, FinishReason, LlmError, Refusal, RequestUpdate, SchedulerConfig, StepReport,
+    TokenTime,
+};
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 use series::Series;
 
@@ -21,7 +22,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(model_name: &str) -> Metrics {
+    /// `kv_dtype` is the KV cache's format, by its name.
+    pub(crate) fn new(model_name: &str, scheduler: &SchedulerConfig, kv_dtype: &str) -> Metrics {
         let registry = Registry::new();
         let series = Series::new(&registry, model_name);
         let server_load =
@@ -29,6 +31,13 @@ impl Metrics {
         for (state, is_on) in [("awake", 1), ("weights_offloaded", 0), ("discard_all", 0)] {
             series.engine_sleep_state.with_label_values(&[state]).set(is_on);
         }
+        // Words as Python writes them, for boards that look for vLLM's.
+        let is_caching = if scheduler.enable_prefix_caching { "True" } else { "False" };
+        let [block_size, num_host_blocks, num_blocks] =
+            [scheduler.block_size, scheduler.num_host_blocks, scheduler.num_blocks]
+                .map(|count| count.to_string());
+        let cache: [&str; 5] = [&block_size, kv_dtype, is_caching, &num_host_blocks, &num_blocks];
+        series.cache_config_info.with_label_values(&cache).set(1);
         Metrics { registry, series, server_load }
     }
 
@@ -53,10 +62,29 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    /// Who is to be told of the token rows of each step.
-    pub(crate) fn step_observer(&self) -> impl FnMut(usize) + Send + 'static {
+    /// Who is to be told of each step: tokens count when they are made, whoever still reads them.
+    pub(crate) fn step_observer(&self) -> impl FnMut(StepReport<'_>) + Send + 'static {
         let iteration_tokens = self.series.iteration_tokens.clone();
-        move |num_tokens| iteration_tokens.observe(num_tokens as f64)
+        let generation_tokens = self.series.generation_tokens.clone();
+        let time_to_first_token = self.series.time_to_first_token.clone();
+        let inter_token_latency = self.series.inter_token_latency.clone();
+        move |step| {
+            if step.num_rows > 0 {
+                iteration_tokens.observe(step.num_rows as f64);
+            }
+            for update in step.updates {
+                let num_new = update.new_token_ids.len();
+                generation_tokens.inc_by(num_new as u64);
+                match update.token_time {
+                    Some(TokenTime::First(seconds)) => time_to_first_token.observe(seconds),
+                    Some(TokenTime::Next(seconds)) => {
+                        let each = seconds / num_new as f64;
+                        (0..num_new).for_each(|_| inter_token_latency.observe(each));
+                    }
+                    None => {}
+                }
+            }
+        }
     }
 
     /// Requests in progress.
@@ -80,22 +108,11 @@ impl Metrics {
             server_load: self.server_load.clone(),
             aborted: self.series.request_success.with_label_values(&["abort"]),
             num_unfinished: n,
-            last: Vec::new(),
         }
     }
 
-    /// Some tokens came.
+    /// Some tokens were read.
     pub(crate) fn update(&self, in_progress: &mut InProgress, update: &RequestUpdate) {
-        let (num_new, now) = (update.new_token_ids.len(), Instant::now());
-        let last = &mut in_progress.last;
-        last.resize(last.len().max(update.index + 1), None);
-        if num_new > 0 {
-            if let Some(before) = last[update.index].replace(now) {
-                let each = seconds(now.duration_since(before).div_f64(num_new as f64));
-                (0..num_new).for_each(|_| self.series.inter_token_latency.observe(each));
-            }
-            self.series.generation_tokens.inc_by(num_new as u64);
-        }
         if let Some(reason) = update.finish_reason {
             in_progress.num_unfinished = in_progress.num_unfinished.saturating_sub(1);
             self.series.request_success.with_label_values(&[reason.name()]).inc();
@@ -133,7 +150,6 @@ impl Metrics {
         let (queued, first, last) =
             (metrics.queue_time_s, metrics.time_to_first_token_s, metrics.e2e_latency_s);
         series.request_queue_time.observe(queued);
-        series.time_to_first_token.observe(first);
         series.e2e_request_latency.observe(last);
         series.request_prefill_time.observe(first - queued);
         series.request_decode_time.observe(last - first);
@@ -152,8 +168,6 @@ pub(crate) struct InProgress {
     /// What sequences count as that nobody waits for any more.
     aborted: IntCounter,
     num_unfinished: usize,
-    /// When each sequence gave its last token.
-    last: Vec<Option<Instant>>,
 }
 
 impl Drop for InProgress {
@@ -168,19 +182,20 @@ fn raise(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
-fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn metrics() -> Metrics {
+        let scheduler = SchedulerConfig { num_blocks: 4, ..SchedulerConfig::default() };
+        Metrics::new("m", &scheduler, "bfloat16")
+    }
+
     #[test]
     fn names_are_vllms_on_the_wire() {
-        let metrics = Metrics::new("m");
+        let metrics = metrics();
         drop(metrics.begin(2, 16));
-        metrics.step_observer()(12);
+        metrics.step_observer()(StepReport { num_rows: 12, updates: &[] });
         let status = EngineStatus {
             num_running: 3,
             num_waiting: 2,
@@ -196,6 +211,9 @@ mod tests {
             "vllm:num_requests_waiting{engine=\"0\",model_name=\"m\"} 3",
             "vllm:num_requests_waiting_by_reason{engine=\"0\",model_name=\"m\",reason=\"deferred\"} 1",
             "vllm:engine_sleep_state{engine=\"0\",model_name=\"m\",sleep_state=\"awake\"} 1",
+            "vllm:cache_config_info{block_size=\"16\",cache_dtype=\"bfloat16\",\
+             enable_prefix_caching=\"True\",engine=\"0\",model_name=\"m\",num_cpu_blocks=\"0\",\
+             num_gpu_blocks=\"4\"} 1",
             "vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"m\"} 0.25",
             "# TYPE vllm:prompt_tokens_total counter",
             "# TYPE vllm:time_to_first_token_seconds histogram",
@@ -215,7 +233,7 @@ mod tests {
 
     #[test]
     fn totals_of_the_engine_are_not_added_twice() {
-        let metrics = Metrics::new("m");
+        let metrics = metrics();
         let mut status = EngineStatus::default();
         for total in [2, 5, 5] {
             status.stats.num_preemptions = total;

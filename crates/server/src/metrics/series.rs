@@ -29,6 +29,10 @@ const TOKENS: &[f64] = &[
     20_000.0, 50_000.0, 100_000.0, 200_000.0,
 ];
 
+/// vLLM's labels of what this engine's cache has too.
+const CACHE_CONFIG_LABELS: [&str; 5] =
+    ["block_size", "cache_dtype", "enable_prefix_caching", "num_cpu_blocks", "num_gpu_blocks"];
+
 /// Makes series in one registry, under one model's name.
 struct Maker<'a> {
     registry: &'a Registry,
@@ -110,6 +114,10 @@ series! { make;
     );
     kv_cache_usage_perc: Gauge = make.register(Gauge::with_opts(
         make.opts("kv_cache_usage_perc", "Part of the KV pool in use; 1 is all of it."),
+    ));
+    cache_config_info: IntGaugeVec = make.register(IntGaugeVec::new(
+        make.opts("cache_config_info", "1, with what the KV cache was started with as labels."),
+        &CACHE_CONFIG_LABELS,
     ));
     prefix_cache_queries: IntCounter =
         make.counter("prefix_cache_queries", "Tokens that were looked for in the prefix cache.");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use engine::EngineStatus;
+use engine::{EngineStatus, SchedulerConfig};
 
 use super::responses::request::ResponseRequest;
 use super::{chat, completions};
@@ -31,7 +31,8 @@ fn page() -> String {
     page.push_str(
         "\n## Metrics\n\n| name at `/metrics` | kind | what it counts |\n|---|---|---|\n",
     );
-    let metrics = Metrics::new("MODEL").render(&EngineStatus::default()).unwrap();
+    let metrics = Metrics::new("MODEL", &SchedulerConfig::default(), "bfloat16");
+    let metrics = metrics.render(&EngineStatus::default()).unwrap();
     let helps = metrics.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
     let kinds = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     for ((name, help), (_, kind)) in helps.zip(kinds) {
