@@ -56,7 +56,7 @@ pub use kv_tier::{
     KvStoreUse, KvTierStats, LoadPolicy, LoadedTokens, OpenKvStore, OpenKvStoreError, TierReport,
 };
 pub use llm::{
-    AttachedPrefix, Llm, RequestId, RequestOptions, RequestUpdate, StepReport, TokenTime,
+    AttachedPrefix, Llm, RequestId, RequestOptions, RequestUpdate, StepOutcome, TokenTime,
 };
 pub use output::RequestOutput;
 pub use prompt::Prompt;

@@ -68,7 +68,7 @@ pub enum TokenTime {
 
 /// What a step did, for whoever counts.
 #[derive(Clone, Copy, Debug)]
-pub struct StepReport<'a> {
+pub struct StepOutcome<'a> {
     /// Token rows; 0 if it only waited for KV.
     pub num_rows: usize,
     /// What it did for each sequence.

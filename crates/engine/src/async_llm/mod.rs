@@ -17,7 +17,7 @@ pub use stream::RequestStream;
 use worker::{Command, Worker};
 
 use crate::error::LlmError;
-use crate::llm::{Llm, RequestOptions, StepReport};
+use crate::llm::{Llm, RequestOptions, StepOutcome};
 use crate::prompt::Prompt;
 use crate::status::EngineStatus;
 
@@ -69,7 +69,7 @@ impl AsyncLlm {
     /// As [`AsyncLlm::new`].
     pub fn with_step_observer(
         llm: Llm,
-        step_observer: impl FnMut(StepReport<'_>) + Send + 'static,
+        step_observer: impl FnMut(StepOutcome<'_>) + Send + 'static,
     ) -> Result<AsyncLlm, LlmError> {
         let (commands, receiver) = async_channel::bounded(MAX_NUM_COMMANDS);
         let status = Arc::new(Mutex::new(llm.status()));

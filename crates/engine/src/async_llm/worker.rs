@@ -10,7 +10,7 @@ use engine_core::scheduler::Refusal;
 use super::AsyncLlm;
 use super::stream::{Feed, RequestStream, stream};
 use crate::error::LlmError;
-use crate::llm::{Llm, RequestId, RequestOptions, RequestUpdate, StepReport};
+use crate::llm::{Llm, RequestId, RequestOptions, RequestUpdate, StepOutcome};
 use crate::prompt::Prompt;
 use crate::status::EngineStatus;
 
@@ -33,7 +33,7 @@ pub(super) struct Worker {
     commands: Receiver<Command>,
     feeds: BTreeMap<RequestId, Feed>,
     status: Arc<Mutex<EngineStatus>>,
-    step_observer: Box<dyn FnMut(StepReport<'_>) + Send>,
+    step_observer: Box<dyn FnMut(StepOutcome<'_>) + Send>,
     /// Token rows of all steps that have been told of.
     num_told_tokens: u64,
 }
@@ -43,7 +43,7 @@ impl Worker {
         llm: Llm,
         commands: Receiver<Command>,
         status: Arc<Mutex<EngineStatus>>,
-        step_observer: Box<dyn FnMut(StepReport<'_>) + Send>,
+        step_observer: Box<dyn FnMut(StepOutcome<'_>) + Send>,
     ) -> Self {
         let num_told_tokens = llm.stats().num_scheduled_tokens;
         let feeds = BTreeMap::new();
@@ -84,7 +84,7 @@ impl Worker {
         let num_tokens = self.llm.stats().num_scheduled_tokens;
         let num_rows = num_tokens.saturating_sub(self.num_told_tokens) as usize;
         self.num_told_tokens = num_tokens;
-        (self.step_observer)(StepReport { num_rows, updates });
+        (self.step_observer)(StepOutcome { num_rows, updates });
     }
 
     fn show_status(&self) {

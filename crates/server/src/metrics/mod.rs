@@ -7,7 +7,7 @@ mod series;
 
 use engine::output::RequestOutput;
 use engine::{
-    EngineStatus, FinishReason, LlmError, Refusal, RequestUpdate, SchedulerConfig, StepReport,
+    EngineStatus, FinishReason, LlmError, Refusal, RequestUpdate, SchedulerConfig, StepOutcome,
     TokenTime,
 };
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
@@ -63,7 +63,7 @@ impl Metrics {
     }
 
     /// Who is to be told of each step: tokens count when they are made, whoever still reads them.
-    pub(crate) fn step_observer(&self) -> impl FnMut(StepReport<'_>) + Send + 'static {
+    pub(crate) fn step_observer(&self) -> impl FnMut(StepOutcome<'_>) + Send + 'static {
         let iteration_tokens = self.series.iteration_tokens.clone();
         let generation_tokens = self.series.generation_tokens.clone();
         let time_to_first_token = self.series.time_to_first_token.clone();
@@ -195,7 +195,7 @@ mod tests {
     fn names_are_vllms_on_the_wire() {
         let metrics = metrics();
         drop(metrics.begin(2, 16));
-        metrics.step_observer()(StepReport { num_rows: 12, updates: &[] });
+        metrics.step_observer()(StepOutcome { num_rows: 12, updates: &[] });
         let status = EngineStatus {
             num_running: 3,
             num_waiting: 2,
