@@ -134,6 +134,9 @@ fn refuse_strangers<T: Fields>(fields: &Map<String, Value>) -> Result<(), ApiErr
     if let Some((_, reason)) = T::unsupported().into_iter().find(|(field, _)| field == name) {
         return Err(ApiError::bad_field(name, format!("`{name}` is not supported: {reason}")));
     }
+    if name.is_empty() {
+        return Err(ApiError::bad_request("a field of the body has the empty text for a name"));
+    }
     let nearest = nearest_name(name, known.keys().map(String::as_str));
     let hint = nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
     Err(ApiError::bad_field(name, format!("`{name}` is not a field of this request{hint}")))
@@ -235,6 +238,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         assert!(message(r#"{"nmae": "x"}"#).contains("did you mean `name`?"));
         assert!(message(r#"{"depth": 1}"#).contains("it is unknown"));
+        assert!(message(r#"{"": 1}"#).contains("has the empty text for a name"));
         assert!(message(r#"{"height": -1}"#).contains("height: "));
         assert!(message(r#"{"owner": [1, 256]}"#).contains("owner[1]: "));
         for body in ["", "[]", "{\"name\": ", "nonsense"] {

@@ -9,6 +9,10 @@ use crate::request::{SamplingParams, StructuredOutputs, TokenId};
 /// Most answers to one prompt: vLLM's limit.
 const MAX_NUM_ANSWERS: usize = 16_384;
 
+/// Most entries of `stop` and of `bad_words`: each is looked for with every token, and a bad word is tokenized while
+/// other requests wait.
+const MAX_NUM_TEXTS: usize = 1024;
+
 /// A parameter that cannot be meant.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +40,16 @@ pub enum ParamError {
     EmptyText {
         /// `stop` or `bad_words`.
         name: &'static str,
+    },
+    /// A list is longer than may be searched with every token.
+    #[error("{name} has {len} texts, but may have at most {most}; leave some out")]
+    TooMany {
+        /// `stop` or `bad_words`.
+        name: &'static str,
+        /// Its length.
+        len: usize,
+        /// The most.
+        most: usize,
     },
     /// A list of what may come is empty, so nothing may.
     #[error("{name} is an empty list, which leaves nothing to generate; leave it out")]
@@ -156,6 +170,12 @@ impl SamplingParams {
     }
 
     fn validate_lists(&self) -> Result<(), ParamError> {
+        for (name, texts) in [("stop", &self.stop), ("bad_words", &self.bad_words)] {
+            let (len, most) = (texts.len(), MAX_NUM_TEXTS);
+            if len > most {
+                return Err(ParamError::TooMany { name, len, most });
+            }
+        }
         if self.stop.iter().any(|text| text.is_empty()) {
             return Err(ParamError::EmptyText { name: "stop" });
         }
@@ -278,6 +298,10 @@ mod tests {
         assert_eq!(bias.as_deref(), Some("logit_bias"));
         let words = culprit(|p| p.bad_words = vec!["  ".to_string()]);
         assert_eq!(words.as_deref(), Some("bad_words"));
+        let texts = |len| (0..len).map(|i: usize| i.to_string()).collect::<Vec<_>>();
+        assert_eq!(error(|p| (p.stop, p.bad_words) = (texts(1024), texts(1024))), None);
+        assert_eq!(culprit(|p| p.stop = texts(1025)).as_deref(), Some("stop"));
+        assert_eq!(culprit(|p| p.bad_words = texts(1025)).as_deref(), Some("bad_words"));
         let allowed = culprit(|p| p.allowed_token_ids = Some(vec![]));
         assert_eq!(allowed.as_deref(), Some("allowed_token_ids"));
         let choice = culprit(|p| p.structured_outputs = Some(StructuredOutputs::Choice(vec![])));
