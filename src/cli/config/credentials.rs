@@ -3,7 +3,7 @@
 const HIDDEN: &str = "(hidden)";
 
 /// A parameter with one of these in its name has a secret.
-const SECRET: [&str; 4] = ["key", "secret", "token", "password"];
+const SECRET: [&str; 7] = ["key", "secret", "token", "pass", "sig", "auth", "credential"];
 
 /// What stands between the parameters of a URL.
 const SEPARATORS: [char; 4] = ['?', '&', ';', '#'];
@@ -40,6 +40,7 @@ mod tests {
             ("s3://AKIA:se/cret@bucket/kv", "s3://(hidden)@bucket/kv"),
             ("s3://b/kv?Secret_Key=x@y&region=eu", "s3://b/kv?Secret_Key=(hidden)&region=eu"),
             ("s3://b?region=eu&session_token=x", "s3://b?region=eu&session_token=(hidden)"),
+            ("https://b/kv?X-Amz-Signature=x&a=b", "https://b/kv?X-Amz-Signature=(hidden)&a=b"),
             ("s3://b?endpoint_url=http://me:pass@x", "s3://(hidden)@x"),
             ("http://me:a?b@host:4318/v1", "http://(hidden)@host:4318/v1"),
         ] {
