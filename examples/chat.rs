@@ -29,7 +29,7 @@ fn answer(
     conversation: Vec<Message>,
     params: &SamplingParams,
 ) -> Result<String, Box<dyn Error>> {
-    llm.add_request(Prompt::Messages(conversation), params.clone())?;
+    llm.add_request(Prompt::from(conversation), params.clone())?;
     let mut text = String::new();
     while llm.has_unfinished() {
         for update in llm.step() {

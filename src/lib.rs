@@ -29,7 +29,7 @@
 //! let mut llm = Llm::builder(path).build()?;
 //! let question = Message::new("user", "Why is the sky blue?");
 //! let params = SamplingParams { max_tokens: 64, temperature: 0.0, ..SamplingParams::default() };
-//! llm.add_request(Prompt::Messages(vec![question]), params)?;
+//! llm.add_request(Prompt::from(vec![question]), params)?;
 //! while llm.has_unfinished() {
 //!     for update in llm.step() {
 //!         print!("{}", update.text_delta);

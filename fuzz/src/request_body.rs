@@ -1,7 +1,7 @@
 //! What must hold of every body that the server understands, and of what it says of the others. The server's own tests
 //! include this file.
 
-use engine::{Prompt, SamplingParams};
+use engine::{Conversation, Prompt, SamplingParams};
 use serde_json::Value;
 use server::{Endpoint, EngineRequest, Generate, ServedModel, ToolCallParser};
 
@@ -73,21 +73,16 @@ fn is_admitted(generate: &Generate) -> bool {
 }
 
 fn assert_prompt(prompt: &Prompt, is_answered: bool) {
-    if let Prompt::Messages(messages) | Prompt::MessagesWithTools { messages, .. } = prompt {
-        assert!(!is_answered || !messages.is_empty());
-        for message in messages {
-            assert!(message.content.is_some() || !message.tool_calls.is_empty());
-        }
+    let Prompt::Chat(Conversation { messages, tools, documents, .. }) = prompt else { return };
+    assert!(!is_answered || !messages.is_empty());
+    for message in messages {
+        assert!(message.content.is_some() || !message.tool_calls.is_empty());
     }
-    if let Prompt::MessagesWithTools { tools, .. } = prompt {
-        assert!(tools.len() <= 128);
-        for tool in tools {
-            assert!(
-                tool["function"]["name"].as_str().is_some_and(|name| !name.is_empty()),
-                "{tool}"
-            );
-        }
+    assert!(tools.len() <= 128);
+    for tool in tools {
+        assert!(tool["function"]["name"].as_str().is_some_and(|name| !name.is_empty()), "{tool}");
     }
+    assert!(documents.iter().all(Value::is_object));
 }
 
 /// What sampling relies on.

@@ -128,14 +128,12 @@ fn prompt(fields: &Map<String, Value>) -> Result<Prompt, CliError> {
     let prompt = match name {
         "prompt" => Prompt::Text(text(name, value)?),
         "prompt_token_ids" => Prompt::TokenIds(token_ids(name, value)?),
-        _ => Prompt::Messages(messages(value)?),
+        _ => Prompt::from(messages(value)?),
     };
     let is_empty = match &prompt {
-        Prompt::Text(text) => text.is_empty(),
+        Prompt::Text(text) | Prompt::BareText(text) => text.is_empty(),
         Prompt::TokenIds(ids) => ids.is_empty(),
-        Prompt::Messages(messages) | Prompt::MessagesWithTools { messages, .. } => {
-            messages.is_empty()
-        }
+        Prompt::Chat(conversation) => conversation.messages.is_empty(),
     };
     if is_empty {
         return Err(CliError::usage(format!("`{name}` is empty"))
@@ -404,7 +402,7 @@ mod tests {
         )
         .unwrap();
         let expected = vec![Message::new("system", "s"), Message::new("user", "u")];
-        assert_eq!(request.prompt, Prompt::Messages(expected));
+        assert_eq!(request.prompt, Prompt::from(expected));
         let error = message(r#"{"messages": [{"role": "user", "content": "u", "mood": "x"}]}"#);
         assert!(error.contains("messages[0]") && error.contains("`mood`"), "{error}");
     }

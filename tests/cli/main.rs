@@ -3,6 +3,8 @@
 mod bench;
 mod bench_serve;
 mod bucket;
+#[path = "../byte_model/mod.rs"]
+mod byte_model;
 mod calibrate;
 mod command;
 mod configuration;

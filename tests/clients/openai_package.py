@@ -143,6 +143,19 @@ def a_text_is_continued(client):
     assert texts == [choice.text for choice in whole.choices]
 
 
+def a_text_is_scored(client):
+    """As lm-evaluation-harness asks for it: the log-probabilities of a text behind its context."""
+    options = {"model": MODEL, "prompt": "The sea is blue.", "temperature": 0, "logprobs": 1, "seed": 1}
+    scored = client.completions.create(max_tokens=1, echo=True, **options).choices[0]
+    logprobs = scored.logprobs
+    assert scored.text.startswith(options["prompt"]) and "".join(logprobs.tokens) == scored.text
+    assert logprobs.token_logprobs[0] is None and logprobs.top_logprobs[0] is None
+    for token, logprob, top in list(zip(logprobs.tokens, logprobs.token_logprobs, logprobs.top_logprobs))[1:-1]:
+        assert logprob == top[token] <= max(top.values()) <= 0
+    alone = client.completions.create(max_tokens=0, echo=True, **options).choices[0]
+    assert alone.text == options["prompt"] and alone.logprobs.tokens == logprobs.tokens[:-1]
+
+
 def the_model_is_listed(client):
     assert [model.id for model in client.models.list()] == [MODEL]
     assert client.models.retrieve(MODEL).id == MODEL
@@ -207,6 +220,7 @@ CHECKS = [
     vllms_own_fields_are_understood,
     a_response_is_answered,
     a_text_is_continued,
+    a_text_is_scored,
     the_model_is_listed,
     errors_are_the_packages_own,
 ]

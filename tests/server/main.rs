@@ -1,5 +1,7 @@
 //! `kvasir serve` over HTTP, as its clients see it.
 
+#[path = "../byte_model/mod.rs"]
+mod byte_model;
 #[path = "../golden_model/mod.rs"]
 mod golden_model;
 mod limits;
@@ -7,6 +9,7 @@ mod listening;
 mod logs;
 mod origin;
 mod page;
+mod prompts;
 mod responses;
 mod running;
 mod soak;

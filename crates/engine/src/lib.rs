@@ -59,7 +59,7 @@ pub use llm::{
     AttachedPrefix, Llm, RequestId, RequestOptions, RequestUpdate, StepOutcome, TokenTime,
 };
 pub use output::RequestOutput;
-pub use prompt::Prompt;
+pub use prompt::{Conversation, Prompt};
 pub use record::{Difference, DifferentPart, RecordSummary, Replay, ReplayError, ReplayReport};
 pub use run_loop::StepError;
 pub use status::EngineStatus;

@@ -17,7 +17,7 @@ use crate::builder::LlmBuilder;
 use crate::error::LlmError;
 use crate::kv_tier::{KvTierStats, LoadedTokens, TierReport};
 use crate::output::{Logprob, RequestOutput, StopReason};
-use crate::prompt::Prompt;
+use crate::prompt::{Conversation, Prompt};
 use crate::record::RecordedRequest;
 use crate::request_state::RequestState;
 use crate::run_loop::{Observed, RunLoop, SeqUpdate, StepDigest, StepError};
@@ -25,7 +25,7 @@ use crate::sampler::SeqRequest;
 use crate::sequence_state::SequenceState;
 use crate::status::EngineStatus;
 use crate::structured::{Structured, TokenMatcher};
-use crate::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
+use crate::text::{ChatTemplate, RenderOptions, Tokenizer};
 use crate::weights::GenerationConfig;
 
 /// A request of one [`Llm`], in order of arrival from 0.
@@ -93,6 +93,9 @@ pub struct RequestUpdate {
     pub token_time: Option<TokenTime>,
     /// One list for each of them if asked for: the chosen token first, then the likeliest.
     pub new_logprobs: Option<Vec<Vec<Logprob>>>,
+    /// Those of the prompt if asked for, with the first token of the request's first sequence; as
+    /// [`RequestOutput::prompt_logprobs`].
+    pub prompt_logprobs: Option<Vec<Option<Vec<Logprob>>>>,
     /// Why the sequence has ended, if it has.
     pub finish_reason: Option<FinishReason>,
     /// The stop text or token that ended it, if one did.
@@ -115,6 +118,7 @@ impl RequestUpdate {
             text_delta: self.text_delta,
             new_token_ids: self.new_token_ids,
             new_logprobs: self.new_logprobs,
+            prompt_logprobs: self.prompt_logprobs.or(later.prompt_logprobs),
             token_time: None,
             ..later
         }
@@ -397,12 +401,9 @@ impl Llm {
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, LlmError> {
         let token_ids = match prompt {
             Prompt::TokenIds(token_ids) => token_ids.clone(),
-            Prompt::Text(text) => {
-                let tokenizer = self.tokenizer_for("a text prompt")?;
-                tokenizer.encode(text, true)?
-            }
-            Prompt::Messages(messages) => self.encode_chat(messages, &[])?,
-            Prompt::MessagesWithTools { messages, tools } => self.encode_chat(messages, tools)?,
+            Prompt::Text(text) => self.tokenizer_for("a text prompt")?.encode(text, true)?,
+            Prompt::BareText(text) => self.tokenizer_for("a text prompt")?.encode(text, false)?,
+            Prompt::Chat(conversation) => self.encode_chat(conversation)?,
         };
         let vocab_size = self.config.vocab_size;
         match token_ids.iter().find(|&&id| id as usize >= vocab_size) {
@@ -421,6 +422,21 @@ impl Llm {
             return Err(LlmError::TokenOutOfVocab { token_id, vocab_size });
         }
         Ok(self.tokenizer_for("a text")?.decode(token_ids, false))
+    }
+
+    /// The text of each token alone, special or not; half a letter is U+FFFD.
+    ///
+    /// # Errors
+    /// As [`Llm::decode`].
+    pub fn token_texts(&self, token_ids: &[u32]) -> Result<Vec<String>, LlmError> {
+        let tokenizer = self.tokenizer_for("a text")?;
+        let vocab_size = self.config.vocab_size;
+        // Ids that no token has, as models pad their vocabularies with, have no text.
+        let text = |&token_id: &u32| match (token_id as usize) < vocab_size {
+            true => Ok(tokenizer.token_text(token_id).unwrap_or_default()),
+            false => Err(LlmError::TokenOutOfVocab { token_id, vocab_size }),
+        };
+        token_ids.iter().map(text).collect()
     }
 
     /// The request's bad words in tokens.
@@ -445,23 +461,22 @@ impl Llm {
         self.tokenizer.as_ref().ok_or(LlmError::NoTokenizer { what })
     }
 
-    fn encode_chat(
-        &self,
-        messages: &[Message],
-        tools: &[serde_json::Value],
-    ) -> Result<Vec<u32>, LlmError> {
+    fn encode_chat(&self, conversation: &Conversation) -> Result<Vec<u32>, LlmError> {
         let tokenizer = self.tokenizer_for("a conversation")?;
         let template = self.chat_template.as_ref().ok_or(LlmError::NoChatTemplate)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let (bos_token, eos_token) = (tokenizer.bos_token(), tokenizer.eos_token());
         let options = RenderOptions {
-            add_generation_prompt: true,
+            end: conversation.end,
             bos_token: bos_token.as_deref(),
             eos_token: eos_token.as_deref(),
             now_unix_s: now.ok().map(|now| now.as_secs() as i64),
-            tools,
+            tools: &conversation.tools,
+            documents: &conversation.documents,
+            args: Some(&conversation.template_args),
         };
-        Ok(tokenizer.encode(&template.render(messages, &options)?, false)?)
+        let text = template.render(&conversation.messages, &options)?;
+        Ok(tokenizer.encode(&text, conversation.add_special_tokens)?)
     }
 
     /// Runs one step of the engine: some rows of some requests. A step that fails ends those that
@@ -499,6 +514,8 @@ impl Llm {
         let (is_first, latency_s) = (state.num_tokens() == num_new, state.latency_s());
         let new_token_ids = state.last_token_ids(num_new).to_vec();
         let new_logprobs = state.last_logprobs(num_new);
+        let prompt_logprobs = state.prompt_logprobs().filter(|_| is_first && num_new > 0);
+        let prompt_logprobs = prompt_logprobs.map(<[_]>::to_vec);
         let ended = match ended {
             None if state.is_to_end() => self.run_loop.finish(seq_id, FinishReason::Stop),
             ended => ended,
@@ -516,6 +533,7 @@ impl Llm {
             new_token_ids,
             token_time,
             new_logprobs,
+            prompt_logprobs,
             finish_reason: None,
             stop_reason: None,
             error,

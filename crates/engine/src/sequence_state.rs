@@ -131,6 +131,11 @@ impl SequenceState {
         Some(self.logprobs[start..].to_vec())
     }
 
+    /// The log-probabilities of the prompt so far, if they were asked for.
+    pub(crate) fn prompt_logprobs(&self) -> Option<&[Option<Vec<Logprob>>]> {
+        self.params.prompt_logprobs.map(|_| &*self.prompt_logprobs)
+    }
+
     /// Decodes a token. The text of a token that ends the output is not part of it, unless stop
     /// texts are wanted in it.
     fn push_text(&mut self, token_id: TokenId) -> String {

@@ -2,8 +2,11 @@
 
 mod text_support;
 
-use engine::text::{ChatTemplate, ChatTemplateError, Content, ContentPart, Message, RenderOptions};
+use engine::text::{
+    ChatTemplate, ChatTemplateError, Content, ContentPart, Message, PromptEnd, RenderOptions,
+};
 use serde::Deserialize;
+use serde_json::json;
 use text_support::read_json;
 
 #[derive(Deserialize)]
@@ -47,6 +50,10 @@ fn render(source: &str) -> Result<String, ChatTemplateError> {
     ChatTemplate::new(source)?.render(&[Message::new("user", "hi")], &RenderOptions::default())
 }
 
+fn end(add_generation_prompt: bool) -> PromptEnd {
+    if add_generation_prompt { PromptEnd::BeforeAnswer } else { PromptEnd::AfterLastMessage }
+}
+
 #[test]
 fn templates_render_as_in_transformers() {
     let fixture = fixture();
@@ -57,11 +64,12 @@ fn templates_render_as_in_transformers() {
         assert!(cases.len() >= 8);
         for case in cases {
             let options = RenderOptions {
-                add_generation_prompt: case.add_generation_prompt,
+                end: end(case.add_generation_prompt),
                 bos_token: Some(&fixture.bos_token),
                 eos_token: Some(&fixture.eos_token),
                 now_unix_s: Some(fixture.now_unix_s),
                 tools: &case.tools,
+                ..RenderOptions::default()
             };
             let rendered = template.render(&case.messages, &options);
             match (&case.prompt, &case.error, rendered) {
@@ -83,7 +91,7 @@ fn templates_render_as_in_transformers() {
 fn parts_go_to_templates_that_understand_them_and_are_joined_for_others() {
     let fixture = fixture();
     let source = |name: &str| &fixture.templates.iter().find(|t| t.name == name).unwrap().template;
-    let options = RenderOptions::default();
+    let options = RenderOptions { end: PromptEnd::AfterLastMessage, ..RenderOptions::default() };
     let lists = ChatTemplate::new(source("parts")).unwrap();
     assert_eq!(lists.render(&fixture.parts.messages, &options).unwrap(), fixture.parts.as_list);
     let joined = [Message::new("user", "one\ntwo")];
@@ -99,6 +107,97 @@ fn parts_go_to_templates_that_understand_them_and_are_joined_for_others() {
     // Written with its brackets, a list is not understood.
     let printed = ChatTemplate::new("{{ messages[0].content }}").unwrap();
     assert_eq!(printed.render(&fixture.parts.messages, &options).unwrap(), "one\ntwo");
+}
+
+#[test]
+fn a_prompt_may_end_in_the_text_of_the_last_message() {
+    let fixture = fixture();
+    let mut num_continued = 0;
+    for Template { name, template, cases } in &fixture.templates {
+        let template = ChatTemplate::new(template).unwrap();
+        for case in cases.iter().filter(|case| case.prompt.is_some() && !case.add_generation_prompt)
+        {
+            let render = |end| {
+                let options = RenderOptions {
+                    end,
+                    bos_token: Some(&fixture.bos_token),
+                    eos_token: Some(&fixture.eos_token),
+                    now_unix_s: Some(fixture.now_unix_s),
+                    ..RenderOptions::default()
+                };
+                template.render(&case.messages, &options)
+            };
+            let Ok(cut) = render(PromptEnd::InLastMessage) else { continue };
+            let whole = render(PromptEnd::AfterLastMessage).unwrap();
+            let text = case.messages.last().unwrap().text();
+            // What templates do to a text (a thought is left out, say) they do to its beginning.
+            let end_of_text = &text[text.rfind("\n\n").map_or(0, |at| at + 2)..];
+            let is_space = |c: char| c.is_whitespace() || ('\u{1C}'..='\u{1F}').contains(&c);
+            let (cut, end_of_text) =
+                (cut.trim_end_matches(is_space), end_of_text.trim_matches(is_space));
+            assert!(cut.ends_with(end_of_text), "{name}: {cut:?} of {text:?}");
+            assert!(whole.starts_with(cut), "{name}: {cut:?} in {whole:?}");
+            num_continued += 1;
+        }
+    }
+    assert!(num_continued >= 30, "{num_continued}");
+}
+
+#[test]
+fn spaces_at_the_end_of_a_continued_text_are_the_templates_affair() {
+    let options = RenderOptions { end: PromptEnd::InLastMessage, ..RenderOptions::default() };
+    let said = Message::new("assistant", "I think: ");
+    for (content, expected) in [
+        ("{{ m.content }}", Ok("[I think: ")),
+        ("{{ m.content | trim }}", Ok("[I think:")),
+        ("{{ m.content | upper }}", Err(())),
+        ("", Err(())),
+    ] {
+        let source = format!("{{% for m in messages %}}[{content}]{{% endfor %}}");
+        let template = ChatTemplate::new(source).unwrap();
+        let rendered = template.render(std::slice::from_ref(&said), &options);
+        match (rendered, expected) {
+            (Ok(prompt), Ok(expected)) => assert_eq!(prompt, expected),
+            (Err(ChatTemplateError::NothingToContinue), Err(())) => {}
+            (rendered, _) => panic!("{content}: {rendered:?}"),
+        }
+    }
+    let silent = Message { content: None, ..said };
+    let rendered = ChatTemplate::new("x").unwrap().render(&[silent], &options);
+    assert!(matches!(rendered, Err(ChatTemplateError::NothingToContinue)), "{rendered:?}");
+}
+
+#[test]
+fn a_template_gets_the_arguments_and_documents_that_it_has_a_place_for() {
+    let source = "{%- for d in documents or [] %}<{{ d.title }}: {{ d.text }}>{% endfor %}\
+        {%- if enable_thinking is defined and enable_thinking is false %}quick{% else %}slow{% endif %}\
+        {%- if kwargs %}{{ kwargs.a }}{% endif %}{% set own = 1 %}{{ own }}";
+    let template = ChatTemplate::new(source).unwrap();
+    let render = |args: serde_json::Value, documents: &[serde_json::Value]| {
+        let options =
+            RenderOptions { args: args.as_object(), documents, ..RenderOptions::default() };
+        template.render(&[Message::new("user", "hi")], &options)
+    };
+    assert_eq!(render(json!({}), &[]).unwrap(), "slow1");
+    assert_eq!(render(json!({ "enable_thinking": true }), &[]).unwrap(), "slow1");
+    let documents = [json!({ "title": "A", "text": "b" })];
+    let args = json!({ "enable_thinking": false, "kwargs": { "a": [1, null] } });
+    assert_eq!(render(args, &documents).unwrap(), "<A: b>quick[1, None]1");
+    for (name, said) in [("messages", "says it otherwise"), ("own", "does not use `own`")] {
+        let error = render(json!({ name: 1 }), &[]).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    let error = render(json!({ "enable_thinkin": 1 }), &[]).unwrap_err().to_string();
+    assert!(error.contains("its own arguments are enable_thinking, kwargs"), "{error}");
+    let plain = ChatTemplate::new("{{ messages[0].content }}{{ range(2) | list }}").unwrap();
+    let given = |args: &serde_json::Value, documents: &[serde_json::Value]| {
+        let options =
+            RenderOptions { args: args.as_object(), documents, ..RenderOptions::default() };
+        plain.render(&[Message::new("user", "hi")], &options)
+    };
+    assert!(matches!(given(&json!({}), &documents), Err(ChatTemplateError::NoDocuments)));
+    let error = given(&json!({ "range": 1 }), &[]).unwrap_err().to_string();
+    assert!(error.contains("it has no arguments of its own"), "{error}");
 }
 
 #[test]
@@ -343,7 +442,7 @@ fn long_conversations_are_within_the_limits() {
     let templates = templates.map(|t| (t.name.as_str(), t.template.as_str()));
     for (name, template) in templates.chain([("looks back", looks_back)]) {
         let options = RenderOptions {
-            add_generation_prompt: true,
+            end: PromptEnd::BeforeAnswer,
             bos_token: Some("<s>"),
             eos_token: Some("</s>"),
             now_unix_s: Some(0),

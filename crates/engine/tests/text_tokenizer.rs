@@ -4,7 +4,9 @@ mod text_support;
 
 use std::collections::HashMap;
 
-use engine::text::{ChatTemplate, GgufVocab, Message, RenderOptions, Tokenizer, TokenizerError};
+use engine::text::{
+    ChatTemplate, GgufVocab, Message, PromptEnd, RenderOptions, Tokenizer, TokenizerError,
+};
 use engine::weights;
 use serde::Deserialize;
 use text_support::{Fixture, SMALL, fixture, gguf_vocab, model_path, read_json};
@@ -100,11 +102,11 @@ fn smollm2_golden_prompts_come_out_of_template_and_tokenizer() {
     let template = ChatTemplate::new(tokenizer.chat_template().unwrap()).unwrap();
     let (bos, eos) = (tokenizer.bos_token(), tokenizer.eos_token());
     let options = RenderOptions {
-        add_generation_prompt: true,
+        end: PromptEnd::BeforeAnswer,
         bos_token: bos.as_deref(),
         eos_token: eos.as_deref(),
         now_unix_s: None,
-        tools: &[],
+        ..RenderOptions::default()
     };
     let golden: Golden = read_json("golden/smollm2-135m-greedy.json");
     let mut num_rows = HashMap::new();

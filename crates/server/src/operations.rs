@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::body::{Body, Record};
 use crate::error::ApiError;
+use crate::openai::template::TemplateFields;
 use crate::served_model::ServedModel;
 use crate::tools::ToolFields;
 
@@ -62,30 +63,37 @@ pub(crate) struct TokenizeRequest {
     model: Option<String>,
     prompt: Option<String>,
     messages: Option<Vec<Message>>,
+    /// Whether the tokenizer puts its tokens around the text: around a prompt it does, around what a template wrote not.
+    add_special_tokens: Option<bool>,
+    /// Whether the answer has each token's text as well.
+    return_token_strs: Option<bool>,
 }
 
 /// What a body has.
-pub(crate) type ToTokenize = (TokenizeRequest, ToolFields);
+pub(crate) type ToTokenize = (TokenizeRequest, (ToolFields, TemplateFields));
 
-impl Record for TokenizeRequest {
-    const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
-        ("add_special_tokens", "a text has the tokens that a request would give it"),
-        ("return_token_strs", "ask /detokenize for the text of tokens"),
-    ];
-}
+impl Record for TokenizeRequest {}
 
 /// What is to be told the tokens of.
 pub(crate) fn prompt(
-    (request, tools): ToTokenize,
+    (request, (tools, template)): ToTokenize,
     model: &ServedModel,
 ) -> Result<Prompt, ApiError> {
     model.check_name(request.model.as_deref())?;
     let tools = tools.into_tools()?;
     match (request.prompt, request.messages) {
-        (Some(text), None) if tools.is_empty() => Ok(Prompt::Text(text)),
-        (None, Some(messages)) => Ok(Prompt::MessagesWithTools { messages, tools }),
+        (Some(text), None) if tools.is_empty() && template == TemplateFields::default() => {
+            Ok(match request.add_special_tokens {
+                Some(false) => Prompt::BareText(text),
+                _ => Prompt::Text(text),
+            })
+        }
+        (None, Some(messages)) => {
+            let add_special_tokens = request.add_special_tokens.unwrap_or(false);
+            template.conversation(messages, tools, add_special_tokens).map(Prompt::Chat)
+        }
         _ => Err(ApiError::bad_request(
-            "give `prompt` or `messages`, one of them; `tools` belong to `messages`",
+            "give `prompt` or `messages`, one of them; `tools` and what is for the chat template belong to `messages`",
         )),
     }
 }
@@ -94,13 +102,19 @@ pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
     Body(body): Body<ToTokenize>,
 ) -> Result<Json<Value>, ApiError> {
+    let has_texts = body.0.return_token_strs.unwrap_or(false);
     let prompt = prompt(body, &app.model)?;
-    let token_ids = app.llm.with(move |llm| llm.encode(&prompt)).await??;
+    let tokens = app.llm.with(move |llm| {
+        let token_ids = llm.encode(&prompt)?;
+        let texts = has_texts.then(|| llm.token_texts(&token_ids)).transpose()?;
+        Ok::<_, engine::LlmError>((token_ids, texts))
+    });
+    let (token_ids, texts) = tokens.await??;
     Ok(Json(json!({
         "count": token_ids.len(),
         "max_model_len": app.model.max_model_len,
         "tokens": token_ids,
-        "token_strs": null,
+        "token_strs": texts,
     })))
 }
 

@@ -132,9 +132,7 @@ fn submit(
         let mut params = defaults.clone();
         request.sampling.apply(&mut params);
         let prompt = match request.prompt {
-            Prompt::Text(text) if args.chat.chat => {
-                Prompt::Messages(vec![Message::new("user", text)])
-            }
+            Prompt::Text(text) if args.chat.chat => Prompt::from(vec![Message::new("user", text)]),
             prompt => prompt,
         };
         let id = llm

@@ -85,7 +85,7 @@ fn chat_or_raw(text: String, chat: &ChatArgs, has_template: bool) -> Result<Prom
         return Ok(Prompt::Text(text));
     }
     let system = chat.system.iter().map(|system| Message::new("system", system));
-    Ok(Prompt::Messages(system.chain([Message::new("user", text)]).collect()))
+    Ok(Prompt::from(system.chain([Message::new("user", text)]).collect::<Vec<_>>()))
 }
 
 /// Runs the engine and prints what it says, piece by piece.
@@ -126,13 +126,13 @@ mod tests {
         let user = || Message::new("user", "hi");
         let prompt = |args, template| chat_or_raw("hi".to_owned(), &args, template);
         let plain = prompt(chat(false, false, None), true).unwrap();
-        assert_eq!(plain, Prompt::Messages(vec![user()]));
+        assert_eq!(plain, Prompt::from(vec![user()]));
         let raw = prompt(chat(false, true, None), true).unwrap();
         assert_eq!(raw, Prompt::Text("hi".to_owned()));
         let base_model = prompt(chat(false, false, None), false).unwrap();
         assert_eq!(base_model, Prompt::Text("hi".to_owned()));
         let system = prompt(chat(true, false, Some("be brief")), true).unwrap();
-        assert_eq!(system, Prompt::Messages(vec![Message::new("system", "be brief"), user()]));
+        assert_eq!(system, Prompt::from(vec![Message::new("system", "be brief"), user()]));
         assert!(prompt(chat(true, false, None), false).is_err());
         assert!(prompt(chat(false, false, Some("x")), false).is_err());
     }

@@ -24,8 +24,8 @@ mod tokenizer;
 mod tokenizer_json;
 
 pub use chat::{
-    ChatTemplate, ChatTemplateError, Content, ContentPart, FunctionCall, Message, RenderOptions,
-    ToolCall, ToolKind,
+    ChatTemplate, ChatTemplateError, Content, ContentPart, FunctionCall, Message, PromptEnd,
+    RenderOptions, ToolCall, ToolKind,
 };
 pub use detokenizer::Detokenizer;
 pub use error::TokenizerError;

@@ -5,8 +5,10 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 mod logprobs;
 pub(crate) mod models;
+mod prompt;
 #[cfg(test)]
 mod reference;
 pub(crate) mod responses;
 mod sampling;
+pub(crate) mod template;
 mod usage;

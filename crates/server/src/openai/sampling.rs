@@ -37,9 +37,25 @@ pub(crate) struct SamplingFields {
     pub(super) skip_special_tokens: Option<bool>,
     pub(super) priority: Option<i32>,
     pub(super) cache_salt: Option<String>,
+    /// Whether the answer says its tokens and the prompt's.
+    pub(super) return_token_ids: Option<bool>,
+    /// Whether log-probabilities name tokens by their ids.
+    pub(super) return_tokens_as_token_ids: Option<bool>,
     /// Who asks, for the caller's own books.
     pub(super) user: Option<String>,
+    pub(super) safety_identifier: Option<String>,
     pub(super) metadata: Option<Value>,
+    /// Which requests have prompts alike. The prefix cache finds that out.
+    pub(super) prompt_cache_key: Option<String>,
+    pub(super) service_tier: Option<ServiceTier>,
+}
+
+/// The one there is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ServiceTier {
+    Auto,
+    Default,
 }
 
 /// A text or several.
@@ -77,8 +93,6 @@ impl Record for SamplingFields {
         ("truncate_prompt_tokens", "a prompt is answered whole or refused"),
         ("length_penalty", "the engine has no beam search; ask for `n`"),
         ("early_stopping", "the engine has no beam search; ask for `n`"),
-        ("return_token_ids", "ask /tokenize for the tokens of a text"),
-        ("return_tokens_as_token_ids", "ask /tokenize for the tokens of a text"),
         (
             "spaces_between_special_tokens",
             "tokens are written as the model's tokenizer writes them",
@@ -86,6 +100,11 @@ impl Record for SamplingFields {
         ("logits_processors", "no code from a request is ever run"),
         ("vllm_xargs", "the engine has no arguments besides those of this API"),
         ("mm_processor_kwargs", "the model reads text"),
+        ("guided_json", "it is the old name of `structured_outputs`: {\"json\": SCHEMA}"),
+        ("guided_regex", "it is the old name of `structured_outputs`: {\"regex\": TEXT}"),
+        ("guided_choice", "it is the old name of `structured_outputs`: {\"choice\": [TEXT, …]}"),
+        ("guided_grammar", "it is the old name of `structured_outputs`: {\"grammar\": TEXT}"),
+        ("guided_decoding_backend", "there is one; say the form with `structured_outputs`"),
     ];
 }
 

@@ -29,6 +29,30 @@ pub enum ChatTemplateError {
         "the model's chat template has no place for tools; start with another one (--chat-template FILE)"
     )]
     NoTools,
+    /// The model would never see the documents.
+    #[error(
+        "the model's chat template has no place for documents; put them into a message, or start with another template (--chat-template FILE)"
+    )]
+    NoDocuments,
+    /// An argument would change nothing.
+    #[error("the model's chat template does not use `{name}`; {}", known_args(.own))]
+    UnknownArg {
+        /// The argument.
+        name: String,
+        /// Those that there are.
+        own: Vec<String>,
+    },
+    /// An argument is none of the template's own.
+    #[error("`{name}` cannot be an argument of the chat template: the request says it otherwise")]
+    GivenArg {
+        /// The argument.
+        name: String,
+    },
+    /// The last message has no text, or the prompt has not the last message's.
+    #[error(
+        "the last message cannot be continued: it has no text, or the chat template does not write it as it is"
+    )]
+    NothingToContinue,
     /// The template uses something this engine does not have.
     #[error("the chat template uses {feature}, which is not supported{}; pass the prompt as text (--raw), or use another template", at_line(.line))]
     Unsupported {
@@ -67,6 +91,13 @@ pub enum ChatTemplateError {
         /// Where.
         line: Option<usize>,
     },
+}
+
+fn known_args(own: &[String]) -> String {
+    match own {
+        [] => "it has no arguments of its own".to_owned(),
+        own => format!("its own arguments are {}", own.join(", ")),
+    }
 }
 
 fn at_line(line: &Option<usize>) -> String {

@@ -1,5 +1,6 @@
 //! Messages of a conversation.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use minijinja::Value;
@@ -185,19 +186,34 @@ impl Message {
         }
     }
 
-    /// The message as a template sees it. As in vLLM, what an assistant does not say is an empty text.
-    pub(super) fn to_value(&self, parts_as_list: bool) -> Value {
-        let content = match &self.content {
-            None => Value::from(""),
-            Some(Content::Text(text)) => Value::from(text.as_str()),
-            Some(Content::Parts(parts)) if parts_as_list => {
-                Value::from(parts.iter().map(ContentPart::to_value).collect::<Vec<_>>())
-            }
+    /// What is said, as one text: parts are joined with line feeds.
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.content {
+            None => Cow::Borrowed(""),
+            Some(Content::Text(text)) => Cow::Borrowed(text),
             Some(Content::Parts(parts)) => {
                 let texts: Vec<_> =
                     parts.iter().map(|ContentPart::Text { text }| text.as_str()).collect();
-                Value::from(texts.join("\n"))
+                Cow::Owned(texts.join("\n"))
             }
+        }
+    }
+
+    /// The last text of what is said, if anything is.
+    pub(super) fn last_text_mut(&mut self) -> Option<&mut String> {
+        match self.content.as_mut()? {
+            Content::Text(text) => Some(text),
+            Content::Parts(parts) => parts.last_mut().map(|ContentPart::Text { text }| text),
+        }
+    }
+
+    /// The message as a template sees it. As in vLLM, what an assistant does not say is an empty text.
+    pub(super) fn to_value(&self, parts_as_list: bool) -> Value {
+        let content = match &self.content {
+            Some(Content::Parts(parts)) if parts_as_list => {
+                Value::from(parts.iter().map(ContentPart::to_value).collect::<Vec<_>>())
+            }
+            _ => Value::from(self.text()),
         };
         let mut fields = vec![("role", Value::from(self.role.as_str())), ("content", content)];
         fields.extend(self.name.as_deref().map(|name| ("name", Value::from(name))));

@@ -22,12 +22,17 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use minijinja::Value;
+use serde_json::Map;
 
 use super::error::TokenizerError;
 use super::read::read_bounded;
 
 /// Largest template source. Published ones have up to about 25 KB.
 pub(super) const MAX_TEMPLATE_BYTES: usize = 256 << 10;
+
+/// Stands behind the text that an answer is to continue, to find where that ends in the prompt. Its space, which
+/// templates that trim a message take away, is one that no template writes behind a message.
+const CONTINUED_HERE: &str = "kvasir-continues-here\u{2003}";
 
 /// A compiled-checked chat template.
 #[derive(Clone, Debug)]
@@ -38,8 +43,8 @@ pub struct ChatTemplate {
 /// What a template gets besides the messages.
 #[derive(Clone, Debug, Default)]
 pub struct RenderOptions<'a> {
-    /// End with the header of the assistant's answer.
-    pub add_generation_prompt: bool,
+    /// Where the prompt ends.
+    pub end: PromptEnd,
     /// The template's `bos_token`; undefined in the template if `None`.
     pub bos_token: Option<&'a str>,
     /// The template's `eos_token`; undefined in the template if `None`.
@@ -49,6 +54,22 @@ pub struct RenderOptions<'a> {
     pub now_unix_s: Option<i64>,
     /// Tools that the answer may call, as the OpenAI API has them: `{"type": "function", "function": …}`.
     pub tools: &'a [serde_json::Value],
+    /// Texts that the answer may draw on, each an object as the template wants it.
+    pub documents: &'a [serde_json::Value],
+    /// Variables of the template's own, such as `enable_thinking`.
+    pub args: Option<&'a Map<String, serde_json::Value>>,
+}
+
+/// Where a prompt ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PromptEnd {
+    /// Behind the header of the assistant's answer (transformers' `add_generation_prompt`).
+    #[default]
+    BeforeAnswer,
+    /// Behind the last message.
+    AfterLastMessage,
+    /// Behind the text of the last message, which the answer goes on with (`continue_final_message`).
+    InLastMessage,
 }
 
 impl ChatTemplate {
@@ -79,25 +100,59 @@ impl ChatTemplate {
     /// text, the parts joined with line feeds.
     ///
     /// # Errors
-    /// If there is no message, the template raises an error or fails, or it reaches a limit, and if there
-    /// are tools that the template has no place for.
+    /// If there is no message, the template raises an error or fails, or it reaches a limit; if there are tools,
+    /// documents or arguments that the template has no place for; and if the last message is to be continued and is
+    /// not found in the prompt.
     pub fn render(
         &self,
         messages: &[Message],
         options: &RenderOptions<'_>,
     ) -> Result<String, ChatTemplateError> {
-        if messages.is_empty() {
+        let Some((last, before)) = messages.split_last() else {
             return Err(ChatTemplateError::NoMessages);
-        }
-        if !options.tools.is_empty() && !self.takes_tools() {
-            return Err(ChatTemplateError::NoTools);
-        }
+        };
+        self.check_options(options)?;
         let has_parts =
             messages.iter().any(|message| matches!(message.content, Some(Content::Parts(_))));
         let as_lists = has_parts && self.understands_lists(options);
-        let messages: Vec<Value> =
-            messages.iter().map(|message| message.to_value(as_lists)).collect();
-        sandbox::render(&self.source, messages, options)
+        let mut last = Cow::Borrowed(last);
+        if options.end == PromptEnd::InLastMessage {
+            let text = last.to_mut().last_text_mut();
+            text.ok_or(ChatTemplateError::NothingToContinue)?.push_str(CONTINUED_HERE);
+        }
+        let messages = before.iter().chain([last.as_ref()]);
+        let messages: Vec<Value> = messages.map(|message| message.to_value(as_lists)).collect();
+        let mut prompt = sandbox::render(&self.source, messages, options)?;
+        if options.end == PromptEnd::InLastMessage {
+            cut_at_tag(&mut prompt)?;
+        }
+        Ok(prompt)
+    }
+
+    /// Whatever a template is given must be able to change the prompt.
+    fn check_options(&self, options: &RenderOptions<'_>) -> Result<(), ChatTemplateError> {
+        if !options.tools.is_empty() && !self.takes_tools() {
+            return Err(ChatTemplateError::NoTools);
+        }
+        let args = options.args.filter(|args| !args.is_empty());
+        if args.is_none() && options.documents.is_empty() {
+            return Ok(());
+        }
+        let variables = sandbox::variables(&self.source)?;
+        if !options.documents.is_empty() && !variables.contains("documents") {
+            return Err(ChatTemplateError::NoDocuments);
+        }
+        let own = || variables.iter().filter(|name| !sandbox::GIVEN.contains(&name.as_str()));
+        match args.into_iter().flat_map(Map::keys).find(|&arg| !own().any(|name| name == arg)) {
+            None => Ok(()),
+            Some(name) if sandbox::GIVEN.contains(&name.as_str()) => {
+                Err(ChatTemplateError::GivenArg { name: name.clone() })
+            }
+            Some(name) => {
+                let own = own().cloned().collect();
+                Err(ChatTemplateError::UnknownArg { name: name.clone(), own })
+            }
+        }
     }
 
     /// Whether a list of parts comes out as their text. Templates made for plain text fail on a list, or
@@ -154,6 +209,18 @@ impl ChatTemplate {
     pub fn from_dir(dir: &Path) -> Result<Option<Self>, ChatTemplateError> {
         source_in_dir(dir)?.map(ChatTemplate::new).transpose()
     }
+}
+
+/// Ends the prompt where the tag is. As in transformers, a template that trims the message is followed in that.
+fn cut_at_tag(prompt: &mut String) -> Result<(), ChatTemplateError> {
+    let tag = CONTINUED_HERE.trim_end();
+    let at = prompt.rfind(tag).ok_or(ChatTemplateError::NothingToContinue)?;
+    let is_trimmed = !prompt[at..].starts_with(CONTINUED_HERE);
+    prompt.truncate(at);
+    if is_trimmed {
+        prompt.truncate(python::strip(prompt, None, false, true).len());
+    }
+    Ok(())
 }
 
 /// Largest `tokenizer_config.json`; it may list all added tokens.

@@ -7,7 +7,7 @@
 //! the formatter, which pays as well. What cannot be paid for that way is refused: inheritance, blocks,
 //! includes, chained comparisons, automatic escaping.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use minijinja::machinery::{self, Instruction, Instructions};
@@ -18,7 +18,7 @@ use super::error::limit_error;
 use super::json::from_json;
 use super::operators::names;
 use super::python::write_str;
-use super::{ChatTemplateError, RenderOptions, filters, methods, operators};
+use super::{ChatTemplateError, PromptEnd, RenderOptions, filters, methods, operators};
 
 /// Instructions every template may run, and more for each message and tool.
 const BASE_FUEL: u64 = 500_000;
@@ -31,6 +31,22 @@ const MAX_PROMPT_BYTES: usize = 16 << 20;
 const NO_SLOT: u8 = u8::MAX;
 /// What the template is called in minijinja's messages.
 const NAME: &str = "chat_template";
+
+/// Variables that a template gets for what a request has fields for, or from the tokenizer.
+pub(super) const GIVEN: [&str; 6] =
+    ["messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"];
+
+/// Variables that `source` reads from outside; functions are none.
+pub(super) fn variables(source: &str) -> Result<BTreeSet<String>, ChatTemplateError> {
+    let environment = environment(&Arc::new(Budget::new(&[])?), None)?;
+    let template = environment.template_from_named_str(NAME, source)?;
+    let mut variables: BTreeSet<String> =
+        template.undeclared_variables(false).into_iter().collect();
+    environment.globals().for_each(|(name, _)| {
+        variables.remove(name);
+    });
+    Ok(variables)
+}
 
 /// Compiles `source` and refuses what could not be run.
 pub(super) fn check(source: &str) -> Result<(), ChatTemplateError> {
@@ -45,11 +61,19 @@ pub(super) fn render(
     options: &RenderOptions<'_>,
 ) -> Result<String, ChatTemplateError> {
     let tools: Vec<Value> = options.tools.iter().map(from_json).collect();
-    let inputs: Vec<Value> = messages.iter().chain(&tools).cloned().collect();
+    let documents: Vec<Value> = options.documents.iter().map(from_json).collect();
+    let args: Vec<(&str, Value)> = options
+        .args
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), from_json(value)))
+        .collect();
+    let inputs = messages.iter().chain(&tools).chain(&documents);
+    let inputs: Vec<Value> = inputs.chain(args.iter().map(|(_, value)| value)).cloned().collect();
     let budget = Arc::new(Budget::new(&inputs)?);
     let mut environment = environment(&budget, options.now_unix_s)?;
     environment.set_fuel(Some(BASE_FUEL + FUEL_PER_INPUT * inputs.len() as u64));
-    let context = context(messages, tools, options);
+    let context = context(messages, tools, documents, args, options);
     let instructions = compile(&environment, source)?;
     let mut prompt = String::new();
     machinery::eval(
@@ -71,17 +95,27 @@ pub(super) fn render(
 }
 
 /// What transformers passes to a template.
-fn context(messages: Vec<Value>, tools: Vec<Value>, options: &RenderOptions<'_>) -> Value {
-    let tools = if tools.is_empty() { Value::from(()) } else { Value::from(tools) };
+fn context<'a>(
+    messages: Vec<Value>,
+    tools: Vec<Value>,
+    documents: Vec<Value>,
+    args: Vec<(&'a str, Value)>,
+    options: &RenderOptions<'a>,
+) -> Value {
+    let list = |values: Vec<Value>| match values.is_empty() {
+        true => Value::from(()),
+        false => Value::from(values),
+    };
     let mut context = vec![
         ("messages", Value::from(messages)),
-        ("tools", tools),
-        ("documents", Value::from(())),
-        ("add_generation_prompt", Value::from(options.add_generation_prompt)),
+        ("tools", list(tools)),
+        ("documents", list(documents)),
+        ("add_generation_prompt", Value::from(options.end == PromptEnd::BeforeAnswer)),
     ];
     for (name, token) in [("bos_token", options.bos_token), ("eos_token", options.eos_token)] {
         context.extend(token.map(|token| (name, Value::from(token))));
     }
+    context.extend(args);
     Value::from_pairs(context)
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn generate(
     let sampling = request.sampling();
     let max_tokens = request.max_output_tokens.unwrap_or(model.max_model_len);
     let params = sampling.params(model, max_tokens)?;
-    let prompt = Prompt::Messages(request.messages()?);
+    let prompt = Prompt::from(request.messages()?);
     Ok(Generate { prompt, params, options: sampling.options() })
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::body::Record;
 use crate::error::ApiError;
-use crate::openai::sampling::{NamedSchema, ResponseFormat, SamplingFields};
+use crate::openai::sampling::{NamedSchema, ResponseFormat, SamplingFields, ServiceTier};
 
 /// A conversation to answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,9 @@ pub(crate) struct ResponseRequest {
     store: Option<bool>,
     pub(super) metadata: Option<Map<String, Value>>,
     pub(super) user: Option<String>,
+    safety_identifier: Option<String>,
+    prompt_cache_key: Option<String>,
+    service_tier: Option<ServiceTier>,
     truncation: Option<Truncation>,
     priority: Option<i32>,
     cache_salt: Option<String>,
@@ -47,7 +50,6 @@ impl Record for ResponseRequest {
         ("reasoning", "the model has no setting for it"),
         ("prompt", "the server keeps no templates of prompts; send `input`"),
         ("top_logprobs", "ask /v1/chat/completions for log-probabilities"),
-        ("service_tier", "the server has one; say who goes first with `priority`"),
         ("stream_options", "a stream has the usage with its last event"),
     ];
 }

@@ -1,5 +1,7 @@
 //! `/v1/chat/completions`.
 
+mod chunks;
+
 use std::mem;
 use std::sync::Arc;
 
@@ -7,17 +9,20 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use chunks::Chunks;
+use engine::Prompt;
 use engine::output::{CompletionOutput, RequestOutput, StopReason};
-use engine::text::Message;
-use engine::{Prompt, RequestUpdate};
+use engine::text::{Message, PromptEnd};
 use futures_util::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::answer::{Heading, Running, StreamOptions, events};
-use super::logprobs;
+use super::logprobs::Style;
+use super::prompt::{ShownPrompt, prompt_logprobs_json};
 use super::sampling::SamplingFields;
+use super::template::TemplateFields;
 use super::usage::{Usage, UsageSoFar};
 use crate::app::App;
 use crate::body::{Body, Record};
@@ -35,6 +40,11 @@ pub(crate) struct ChatRequest {
     max_completion_tokens: Option<usize>,
     logprobs: Option<bool>,
     top_logprobs: Option<usize>,
+    prompt_logprobs: Option<i32>,
+    /// Whether the answer begins with the text that it goes on with.
+    echo: Option<bool>,
+    /// Whether the tokenizer puts its tokens around what the template wrote; it does not.
+    add_special_tokens: Option<bool>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     request_id: Option<String>,
@@ -43,7 +53,7 @@ pub(crate) struct ChatRequest {
 }
 
 /// What a body has.
-pub(crate) type Asked = ((ChatRequest, ToolFields), SamplingFields);
+pub(crate) type Asked = ((ChatRequest, (ToolFields, TemplateFields)), SamplingFields);
 
 impl Record for ChatRequest {
     const UNSUPPORTED: &'static [(&'static str, &'static str)] = &[
@@ -51,11 +61,10 @@ impl Record for ChatRequest {
         ("audio", "the model writes text"),
         ("best_of", "it decodes answers that nobody gets; ask for `n` with logprobs"),
         ("use_beam_search", "the engine has no beam search; ask for `n`"),
-        ("prompt_logprobs", "ask /v1/completions for the log-probabilities of a prompt"),
-        ("chat_template", "a template from a request is never run; the model's own is"),
         ("kv_transfer_params", "prefill and decode run in one process"),
-        ("reasoning_effort", "the model has no setting for it"),
-        ("echo", "the messages are not part of the answer"),
+        ("verbosity", "the model has no setting for it"),
+        ("prediction", "guesses come from `--speculative-config`, not from a request"),
+        ("web_search_options", "the model answers from the messages alone"),
     ];
 }
 
@@ -89,6 +98,10 @@ impl ChatRequest {
             let message = "`stream_options` needs `stream`: true";
             return Err(ApiError::bad_field("stream_options", message));
         }
+        if self.prompt_logprobs.is_some() && self.stream == Some(true) {
+            let message = "a stream has no `prompt_logprobs`; leave `stream` out";
+            return Err(ApiError::bad_field("prompt_logprobs", message));
+        }
         Ok(())
     }
 }
@@ -98,13 +111,25 @@ pub(crate) struct Chat {
     /// Without its messages, which are the prompt.
     request: ChatRequest,
     pub(crate) generate: Generate,
-    num_top: Option<usize>,
+    form: Form,
+}
+
+/// What is written of an answer.
+struct Form {
+    /// Who answers: whoever said what is continued, else the assistant.
+    role: String,
+    /// What the answer begins with.
+    echoed: String,
+    logprobs: Option<Style>,
+    /// Likeliest candidates of `prompt_logprobs`.
+    num_prompt_top: Option<i32>,
+    returns_token_ids: bool,
     tool_use: ToolUse,
 }
 
 impl Chat {
     pub(crate) fn new(
-        ((mut request, tools), sampling): Asked,
+        ((mut request, (tools, template)), sampling): Asked,
         model: &ServedModel,
     ) -> Result<Chat, ApiError> {
         model.check_name(request.model.as_deref())?;
@@ -117,16 +142,37 @@ impl Chat {
             params.max_tokens = max_tokens;
         }
         params.logprobs = num_top.map(|num_top| i32::try_from(num_top).unwrap_or(i32::MAX));
+        params.prompt_logprobs = request.prompt_logprobs;
         model.check_logprobs("top_logprobs", params.logprobs)?;
+        model.check_logprobs("prompt_logprobs", params.prompt_logprobs)?;
         let mut tool_use = tools.into_use(model)?;
         tool_use.apply(&mut params)?;
         let messages = mem::take(&mut request.messages);
-        let prompt = match mem::take(&mut tool_use.tools) {
-            tools if tools.is_empty() => Prompt::Messages(messages),
-            tools => Prompt::MessagesWithTools { messages, tools },
+        let tools = mem::take(&mut tool_use.tools);
+        let add_special_tokens = request.add_special_tokens.unwrap_or(false);
+        let conversation = template.conversation(messages, tools, add_special_tokens)?;
+        let last = conversation.messages.last();
+        let continued = last.filter(|_| conversation.end == PromptEnd::InLastMessage);
+        let echoed = match (request.echo.unwrap_or(false), continued) {
+            (false, _) => String::new(),
+            (true, Some(message)) => message.text().into_owned(),
+            (true, None) => {
+                let message = "`echo` needs `continue_final_message`: true; there is no text that the answer goes on with";
+                return Err(ApiError::bad_field("echo", message));
+            }
         };
+        let as_token_ids = sampling.return_tokens_as_token_ids.unwrap_or(false);
+        let form = Form {
+            role: continued.map_or_else(|| "assistant".to_owned(), |message| message.role.clone()),
+            echoed,
+            logprobs: num_top.map(|num_top| Style { num_top, as_token_ids }),
+            num_prompt_top: request.prompt_logprobs,
+            returns_token_ids: sampling.return_token_ids.unwrap_or(false),
+            tool_use,
+        };
+        let prompt = Prompt::Chat(conversation);
         let generate = Generate { prompt, params, options: sampling.options() };
-        Ok(Chat { request, generate, num_top, tool_use })
+        Ok(Chat { request, generate, form })
     }
 }
 
@@ -135,62 +181,74 @@ pub(crate) async fn answer(
     headers: HeaderMap,
     Body(asked): Body<Asked>,
 ) -> Result<Response, ApiError> {
-    let Chat { request, generate, num_top, tool_use } = Chat::new(asked, &app.model)?;
+    let Chat { request, mut generate, form } = Chat::new(asked, &app.model)?;
     let heading = Heading::new(&app, "chatcmpl", request_id::of(&headers, request.request_id)?);
+    let shown = match form.returns_token_ids {
+        true => ShownPrompt::take(&app, &mut generate).await?,
+        false => ShownPrompt::default(),
+    };
     let running = Running::start(&app, &heading, &headers, generate).await?;
     if request.stream == Some(true) {
         let usage = UsageSoFar::new(request.stream_options.unwrap_or_default());
-        let mut chunks = Chunks { heading, num_top, usage, tool_use, readers: Vec::new() };
+        let mut chunks = Chunks::new(heading, form, shown, usage);
         let updates = running.updates();
         return Ok(events(updates.flat_map(move |update| stream::iter(chunks.of(update)))));
     }
     let output = running.finish().await?;
-    Ok(Json(whole(&heading, num_top, &tool_use, &output)).into_response())
+    Ok(Json(whole(&heading, &form, &output)).into_response())
 }
 
 /// The answer at once.
-fn whole(
-    heading: &Heading,
-    num_top: Option<usize>,
-    tool_use: &ToolUse,
-    output: &RequestOutput,
-) -> Value {
+fn whole(heading: &Heading, form: &Form, output: &RequestOutput) -> Value {
     let choice = |completion: &CompletionOutput| {
-        let mut reader = tool_use.reader();
-        let message = message(&mut reader, &completion.text);
+        let mut reader = form.tool_use.reader();
+        let message = message(form, &mut reader, &completion.text);
         let tokens = completion.logprobs.as_deref().unwrap_or_default();
-        json!({
+        let mut choice = json!({
             "index": completion.index,
             "message": message,
-            "logprobs": num_top.map(|num_top| logprobs::chat(tokens, num_top)),
+            "logprobs": form.logprobs.map(|style| style.chat(tokens)),
             "finish_reason": reader.finish_reason(completion.finish_reason.name()),
             "stop_reason": stop_reason(completion.stop_reason.as_ref()),
-        })
+        });
+        if form.returns_token_ids {
+            choice["token_ids"] = json!(completion.token_ids);
+        }
+        choice
     };
     let mut usage = Usage::default();
     usage.add(output);
-    json!({
+    let mut answer = json!({
         "id": heading.id,
         "object": "chat.completion",
         "created": heading.created,
         "model": heading.model,
         "choices": output.outputs.iter().map(choice).collect::<Vec<_>>(),
         "usage": usage.json(),
-    })
+    });
+    let prompt_logprobs = output.prompt_logprobs.as_ref().zip(form.num_prompt_top);
+    if let Some((list, num_top)) = prompt_logprobs {
+        answer["prompt_logprobs"] = prompt_logprobs_json(list, num_top);
+    }
+    if form.returns_token_ids {
+        answer["prompt_token_ids"] = json!(output.prompt_token_ids);
+    }
+    answer
 }
 
 /// What the assistant says with `text`: nothing at all, where it only calls tools.
-fn message(reader: &mut Reader, text: &str) -> Value {
+fn message(form: &Form, reader: &mut Reader, text: &str) -> Value {
     let mut said = reader.read(text, true);
+    said.content.insert_str(0, &form.echoed);
     if said.calls.is_empty() {
-        return json!({ "role": "assistant", "content": said.content, "refusal": null });
+        return json!({ "role": form.role, "content": said.content, "refusal": null });
     }
     for call in said.calls.iter_mut().filter_map(Value::as_object_mut) {
         call.shift_remove("index");
     }
     let content = Some(said.content).filter(|content| !content.is_empty());
     json!({
-        "role": "assistant", "content": content, "refusal": null, "tool_calls": said.calls,
+        "role": form.role, "content": content, "refusal": null, "tool_calls": said.calls,
     })
 }
 
@@ -200,86 +258,5 @@ pub(super) fn stop_reason(reason: Option<&StopReason>) -> Value {
         None => Value::Null,
         Some(StopReason::Text(text)) => Value::from(text.as_str()),
         Some(StopReason::Token(token_id)) => Value::from(*token_id),
-    }
-}
-
-/// Writes chunks.
-struct Chunks {
-    heading: Heading,
-    num_top: Option<usize>,
-    usage: UsageSoFar,
-    tool_use: ToolUse,
-    /// One for each sequence whose first chunk, with the role, has been written.
-    readers: Vec<Option<Reader>>,
-}
-
-impl Chunks {
-    /// The chunks of an update; an error is the last thing that a stream says.
-    fn of(&mut self, update: Result<RequestUpdate, ApiError>) -> Vec<Value> {
-        let update = match update {
-            Ok(update) => update,
-            Err(error) => return vec![error.body()],
-        };
-        let mut chunks = Vec::new();
-        let so_far = self.usage.add(update.index, &update);
-        self.readers.resize(self.readers.len().max(update.index + 1), None);
-        if self.readers[update.index].is_none() {
-            self.readers[update.index] = Some(self.tool_use.reader());
-            let delta = json!({ "role": "assistant", "content": "" });
-            let choice = json!({ "index": update.index, "delta": delta, "logprobs": null, "finish_reason": null });
-            chunks.push(self.chunk(vec![choice], so_far.clone()));
-        }
-        if let Some(choice) = self.choice(&update) {
-            chunks.push(self.chunk(vec![choice], so_far));
-        }
-        if let Some(output) = update.finished.filter(|_| self.usage.is_told()) {
-            let mut usage = Usage::default();
-            usage.add(&output);
-            chunks.push(self.chunk(Vec::new(), Some(usage.json())));
-        }
-        chunks
-    }
-
-    /// What is new of a sequence; nothing if a step gave half a letter.
-    fn choice(&mut self, update: &RequestUpdate) -> Option<Value> {
-        let reader = self.readers[update.index].as_mut()?;
-        let said = reader.read(&update.text_delta, update.finish_reason.is_some());
-        let logprobs = self.num_top.zip(update.new_logprobs.as_deref());
-        let has_logprobs = logprobs.is_some_and(|(_, tokens)| !tokens.is_empty());
-        let is_silent = said.content.is_empty() && said.calls.is_empty();
-        if is_silent && update.finish_reason.is_none() && !has_logprobs {
-            return None;
-        }
-        let mut delta = Map::new();
-        if !said.content.is_empty() {
-            delta.insert("content".to_owned(), Value::from(said.content));
-        }
-        if !said.calls.is_empty() {
-            delta.insert("tool_calls".to_owned(), Value::from(said.calls));
-        }
-        let mut choice = json!({
-            "index": update.index,
-            "delta": delta,
-            "logprobs": logprobs.map(|(num_top, tokens)| logprobs::chat(tokens, num_top)),
-            "finish_reason": update.finish_reason.map(|reason| reader.finish_reason(reason.name())),
-        });
-        if update.finish_reason.is_some() {
-            choice["stop_reason"] = stop_reason(update.stop_reason.as_ref());
-        }
-        Some(choice)
-    }
-
-    fn chunk(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
-        let mut chunk = json!({
-            "id": self.heading.id,
-            "object": "chat.completion.chunk",
-            "created": self.heading.created,
-            "model": self.heading.model,
-            "choices": choices,
-        });
-        if let Some(usage) = usage {
-            chunk["usage"] = usage;
-        }
-        chunk
     }
 }

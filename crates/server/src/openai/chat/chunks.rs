@@ -1,0 +1,111 @@
+//! An answer as a stream.
+
+use engine::RequestUpdate;
+use serde_json::{Map, Value, json};
+
+use super::{Form, stop_reason};
+use crate::error::ApiError;
+use crate::openai::answer::Heading;
+use crate::openai::prompt::ShownPrompt;
+use crate::openai::usage::{Usage, UsageSoFar};
+use crate::tools::Reader;
+
+/// Writes chunks.
+pub(super) struct Chunks {
+    heading: Heading,
+    form: Form,
+    shown: ShownPrompt,
+    usage: UsageSoFar,
+    /// One for each sequence whose first chunk, with the role, has been written.
+    readers: Vec<Option<Reader>>,
+    has_begun: bool,
+}
+
+impl Chunks {
+    pub(super) fn new(
+        heading: Heading,
+        form: Form,
+        shown: ShownPrompt,
+        usage: UsageSoFar,
+    ) -> Chunks {
+        Chunks { heading, form, shown, usage, readers: Vec::new(), has_begun: false }
+    }
+
+    /// The chunks of an update; an error is the last thing that a stream says.
+    pub(super) fn of(&mut self, update: Result<RequestUpdate, ApiError>) -> Vec<Value> {
+        let update = match update {
+            Ok(update) => update,
+            Err(error) => return vec![error.body()],
+        };
+        let mut chunks = Vec::new();
+        let so_far = self.usage.add(update.index, &update);
+        self.readers.resize(self.readers.len().max(update.index + 1), None);
+        if self.readers[update.index].is_none() {
+            self.readers[update.index] = Some(self.form.tool_use.reader());
+            let delta = json!({ "role": self.form.role, "content": self.form.echoed });
+            let choice = json!({ "index": update.index, "delta": delta, "logprobs": null, "finish_reason": null });
+            let mut chunk = self.chunk(vec![choice], so_far.clone());
+            if self.form.returns_token_ids && !self.has_begun {
+                chunk["prompt_token_ids"] = json!(self.shown.token_ids);
+            }
+            self.has_begun = true;
+            chunks.push(chunk);
+        }
+        if let Some(choice) = self.choice(&update) {
+            chunks.push(self.chunk(vec![choice], so_far));
+        }
+        if let Some(output) = update.finished.filter(|_| self.usage.is_told()) {
+            let mut usage = Usage::default();
+            usage.add(&output);
+            chunks.push(self.chunk(Vec::new(), Some(usage.json())));
+        }
+        chunks
+    }
+
+    /// What is new of a sequence; nothing if a step gave half a letter.
+    fn choice(&mut self, update: &RequestUpdate) -> Option<Value> {
+        let reader = self.readers[update.index].as_mut()?;
+        let said = reader.read(&update.text_delta, update.finish_reason.is_some());
+        let logprobs = self.form.logprobs.zip(update.new_logprobs.as_deref());
+        let has_logprobs = logprobs.is_some_and(|(_, tokens)| !tokens.is_empty());
+        let has_tokens = self.form.returns_token_ids && !update.new_token_ids.is_empty();
+        let is_silent = said.content.is_empty() && said.calls.is_empty();
+        if is_silent && update.finish_reason.is_none() && !has_logprobs && !has_tokens {
+            return None;
+        }
+        let mut delta = Map::new();
+        if !said.content.is_empty() {
+            delta.insert("content".to_owned(), Value::from(said.content));
+        }
+        if !said.calls.is_empty() {
+            delta.insert("tool_calls".to_owned(), Value::from(said.calls));
+        }
+        let mut choice = json!({
+            "index": update.index,
+            "delta": delta,
+            "logprobs": logprobs.map(|(style, tokens)| style.chat(tokens)),
+            "finish_reason": update.finish_reason.map(|reason| reader.finish_reason(reason.name())),
+        });
+        if update.finish_reason.is_some() {
+            choice["stop_reason"] = stop_reason(update.stop_reason.as_ref());
+        }
+        if self.form.returns_token_ids {
+            choice["token_ids"] = json!(update.new_token_ids);
+        }
+        Some(choice)
+    }
+
+    fn chunk(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
+        let mut chunk = json!({
+            "id": self.heading.id,
+            "object": "chat.completion.chunk",
+            "created": self.heading.created,
+            "model": self.heading.model,
+            "choices": choices,
+        });
+        if let Some(usage) = usage {
+            chunk["usage"] = usage;
+        }
+        chunk
+    }
+}
