@@ -160,7 +160,11 @@ fn text(model: &str, plan: &Plan) -> String {
         "device",
         format!("{} x {}, {} each", plan.tp, device.name, HumanBytes(device.memory_bytes)),
     );
-    line("asked", format!("{} sequences of {} tokens", plan.batch, plan.context));
+    line("asked", format!("{} of {} tokens", sequences(plan.batch), plan.context));
+    if plan.context > plan.longest_context {
+        let longest = plan.longest_context;
+        line("the model's own limit", format!("{longest} tokens; no engine goes beyond"));
+    }
     line(
         "KV of a token",
         format!("{} ({})", HumanBytes(plan.kv_bytes_per_token), plan.kv_cache_dtype),
@@ -174,8 +178,11 @@ fn text(model: &str, plan: &Plan) -> String {
     line(
         "fits",
         format!(
-            "{} sequences of {} tokens, or {} of {}",
-            fit.max_batch, plan.context, plan.batch, fit.max_context
+            "{} of {} tokens, or {} of {}",
+            sequences(fit.max_batch),
+            plan.context,
+            plan.batch,
+            fit.max_context
         ),
     );
     line(
@@ -213,6 +220,10 @@ fn text(model: &str, plan: &Plan) -> String {
         line("rates", rates.source.to_owned());
     }
     text
+}
+
+fn sequences(count: usize) -> String {
+    if count == 1 { "1 sequence".to_owned() } else { format!("{count} sequences") }
 }
 
 fn recipe(as_json: bool) -> Result<(), CliError> {

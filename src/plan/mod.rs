@@ -67,6 +67,8 @@ pub struct Plan {
     pub tp: usize,
     /// Prompt and answer of one sequence, tokens.
     pub context: usize,
+    /// The longest context that the model can be asked for, tokens.
+    pub longest_context: usize,
     /// Sequences at once.
     pub batch: usize,
     /// Format of the KV cache.
@@ -119,6 +121,7 @@ impl Plan {
         Ok(Plan {
             tp: request.tp,
             context: request.context,
+            longest_context: config.longest_model_len(),
             batch: request.batch,
             kv_cache_dtype: kv_dtype.name(),
             kv_bytes_per_token,

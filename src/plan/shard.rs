@@ -7,7 +7,9 @@ pub(super) const COUNTS: [usize; 6] = [1, 2, 4, 8, 16, 32];
 
 /// A model that cannot be shared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} of {count} cannot be shared among {tp} devices; take a --tp that divides it")]
+#[error(
+    "{what} of {count} cannot be shared among {tp} devices; take a --tp that divides it, over a preset's too"
+)]
 pub struct ShardError {
     /// What is shared.
     pub what: &'static str,

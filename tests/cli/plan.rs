@@ -133,6 +133,16 @@ fn the_engine_has_as_many_blocks_as_planned() {
 }
 
 #[test]
+fn a_context_beyond_the_models_own_is_planned_and_said_to_be() {
+    let config = llama(4096, 14_336, 32, 32);
+    for (context, is_beyond) in [("131072", false), ("131073", true)] {
+        let table = plan(&config, &["--context", context]).ok();
+        assert_eq!(table.contains("131072 tokens; no engine goes beyond"), is_beyond, "{table}");
+        assert!(table.contains(&format!("1 sequence of {context} tokens")));
+    }
+}
+
+#[test]
 fn the_table_and_the_picture_say_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let svg = folder.path().join("memory.svg");

@@ -105,6 +105,8 @@ fn mistakes_are_named() {
         (&["serve", "--preset", "auto"], &["auto", "add --context N"]),
         (&["serve", "--context", "9"], &["--context has no effect", "--preset auto"]),
         (&["serve", "--preset", "small_2k_4k", "--context", "9"], &["no effect"]),
+        // It has no option that a row says anything of.
+        (&["bench", "kernels", "--preset", "small_2k_4k"], &["unexpected argument '--preset'"]),
     ] {
         kvasir(args).usage_error(words);
     }

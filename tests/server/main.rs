@@ -243,7 +243,8 @@ fn what_cannot_be_done_is_refused_by_name() {
     assert_eq!((&missing["param"], &missing["type"]), (&json!("model"), &json!("NotFoundError")));
     server.post_text(CHAT, "{\"messages\": [").refused(400);
     server.post_text(CHAT, "[1]").refused(400);
-    server.post_text(CHAT, &"x".repeat(100_001)).refused(413);
+    let large = server.post_text(CHAT, &"x".repeat(100_001)).refused(413);
+    assert!(large["message"].as_str().unwrap().contains("100000 bytes"), "{large}");
     server.post(COMPLETIONS, &json!({})).refused(400);
     server.post(COMPLETIONS, &json!({ "prompt": [70_000] })).refused(400);
     server.post("/v1/embeddings", &json!({ "input": "x" })).refused(501);

@@ -103,15 +103,16 @@ impl<T: Fields> FromRequest<Arc<App>> for Body<T> {
         let bytes = bytes.map_err(|_| {
             ApiError::too_slow(format!("the body did not arrive within {} s", limit.as_secs_f64()))
         })?;
-        parse(&bytes.map_err(unread)?).map(Body)
+        let bytes = bytes.map_err(|rejection| unread(&rejection, app.config.max_body_bytes))?;
+        parse(&bytes).map(Body)
     }
 }
 
-fn unread(rejection: BytesRejection) -> ApiError {
+fn unread(rejection: &BytesRejection, max_body_bytes: usize) -> ApiError {
     match rejection.status().as_u16() {
-        413 => {
-            ApiError::too_large("the body is larger than the server takes; send a shorter prompt")
-        }
+        413 => ApiError::too_large(format!(
+            "the body is larger than the {max_body_bytes} bytes that the server takes; send a shorter prompt"
+        )),
         _ => ApiError::bad_request(format!("the body did not arrive: {}", rejection.body_text())),
     }
 }

@@ -57,7 +57,12 @@ pub(crate) struct ConfigArgs {
     /// Print every option's value, and where it is from, and do nothing else
     #[arg(long)]
     show_config: bool,
+}
 
+/// For commands that a row of the recipe says something of.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Configuration")]
+struct PresetArgs {
     /// Take the settings of this row of the recipe's context matrix, below all other layers; auto: the row for --context.
     /// `kvasir presets` lists them
     #[arg(long, value_name = "NAME", value_parser = preset::names())]
@@ -82,7 +87,10 @@ pub(crate) fn with_config_args(mut command: Command) -> Command {
 
 fn augment(command: Command) -> Command {
     let has_json = command.get_arguments().any(|arg| arg.get_id() == "json");
-    let command = preset::augment(with_args::<ConfigArgs>(command));
+    let mut command = with_args::<ConfigArgs>(command);
+    if preset::has_settings_for(&command) {
+        command = preset::augment(with_args::<PresetArgs>(command));
+    }
     if has_json {
         return command;
     }

@@ -18,6 +18,11 @@ pub(super) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(names.chain([AUTO]))
 }
 
+/// Whether a row says anything of `command`.
+pub(super) fn has_settings_for(command: &Command) -> bool {
+    words(&PRESETS[0]).iter().any(|(name, _)| find(command, name).is_some())
+}
+
 /// `command` with a `--context`, if it has none.
 pub(super) fn augment(command: Command) -> Command {
     if command.get_arguments().any(|arg| arg.get_long() == Some("context")) {

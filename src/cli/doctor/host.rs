@@ -1,5 +1,7 @@
 //! What the rest of the machine is set to.
 
+use indicatif::HumanBytes;
+
 use super::machine::Machine;
 use super::{Finding, gib};
 
@@ -89,10 +91,12 @@ fn locked_memory(machine: &Machine) -> Option<Finding> {
     Some(match limit.parse::<u64>() {
         Ok(bytes) if machine.exists("/dev/kfd") => Finding::warning(
             CHECK,
-            format!("at most {}", gib(bytes)),
+            format!("at most {}", HumanBytes(bytes)),
             "ulimit -l unlimited, or --ulimit memlock=-1 of the container",
         ),
-        Ok(bytes) => Finding::ok(CHECK, format!("at most {}; enough without a GPU", gib(bytes))),
+        Ok(bytes) => {
+            Finding::ok(CHECK, format!("at most {}; enough without a GPU", HumanBytes(bytes)))
+        }
         Err(_) => Finding::ok(CHECK, limit),
     })
 }

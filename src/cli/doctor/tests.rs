@@ -184,7 +184,7 @@ fn each_thing_that_is_wrong_is_found_alone() {
             "GPU 3 has 6 of 7",
         ),
         (mi300x().file("proc/self/limits", limits), "open files", Warning, "at most 1024"),
-        (mi300x().file("proc/self/limits", locked), "locked memory", Warning, "0.0 GiB"),
+        (mi300x().file("proc/self/limits", locked), "locked memory", Warning, "8.00 MiB"),
         (mi300x().file("proc/sys/kernel/numa_balancing", "1"), "NUMA", Warning, "2 nodes"),
         (
             mi300x().file("sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]"),

@@ -161,7 +161,7 @@ fn answer(llm: &mut Llm, prompt: Prompt) -> Result<Timed, CliError> {
 fn check_place(place: Place, output: &RequestOutput) -> Result<(), CliError> {
     let (num_found, num_tokens) = (place.num_found(output), output.prompt_token_ids.len());
     if place != Place::Nowhere && num_found * 10 < num_tokens * 9 {
-        return Err(CliError::internal(format!(
+        return Err(CliError::usage(format!(
             "only the KV of {num_found} of {num_tokens} prompt tokens came {}",
             place.name()
         ))
