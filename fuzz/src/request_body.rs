@@ -76,7 +76,8 @@ fn assert_prompt(prompt: &Prompt, is_answered: bool) {
     let Prompt::Chat(Conversation { messages, tools, documents, .. }) = prompt else { return };
     assert!(!is_answered || !messages.is_empty());
     for message in messages {
-        assert!(message.content.is_some() || !message.tool_calls.is_empty());
+        let has_called = !message.tool_calls.is_empty();
+        assert!(message.content.is_some() || has_called || message.reasoning.is_some());
     }
     assert!(tools.len() <= 128);
     for tool in tools {

@@ -7,7 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use engine::LogprobsMode;
 use engine::text::ChatTemplate;
-use server::{Limits, OtlpEndpoint, Reserved, ServeError, ServerConfig, TlsFiles, ToolCallParser};
+use server::{
+    Limits, OtlpEndpoint, ReasoningParser, Reserved, ServeError, ServerConfig, TlsFiles,
+    ToolCallParser,
+};
 use tokio::signal;
 
 use super::args::{EngineArgs, LogprobsModeArg};
@@ -73,6 +76,10 @@ struct HttpArgs {
     /// How the model writes calls of tools [default: as its chat template does]
     #[arg(long, value_name = "FORM", value_parser = tool_call_parser)]
     tool_call_parser: Option<ToolCallParser>,
+
+    /// Tell what the model thinks apart from its answers, by how it writes that: qwen3, deepseek_r1
+    #[arg(long, value_name = "FORM", value_parser = reasoning_parser)]
+    reasoning_parser: Option<ReasoningParser>,
 
     /// Put conversations into words by this file's Jinja template, not by the model's own
     #[arg(long, value_name = "FILE")]
@@ -188,6 +195,7 @@ impl HttpArgs {
         config.max_body_bytes = self.max_body_bytes;
         config.max_logprobs = self.max_logprobs;
         config.tool_call_parser = self.tool_call_parser;
+        config.reasoning_parser = self.reasoning_parser;
         config.enable_auto_tool_choice = self.enable_auto_tool_choice;
         config.limits.max_num_connections = self.limits.max_connections;
         config.limits.header_timeout = self.limits.header_timeout;
@@ -215,10 +223,16 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 
 fn tool_call_parser(name: &str) -> Result<ToolCallParser, String> {
     let found = ToolCallParser::ALL.into_iter().find(|parser| parser.name() == name);
-    found.ok_or_else(|| {
-        let names = ToolCallParser::ALL.map(ToolCallParser::name);
-        format!("it must be one of {}", names.join(", "))
-    })
+    found.ok_or_else(|| one_of(&ToolCallParser::ALL.map(ToolCallParser::name)))
+}
+
+fn reasoning_parser(name: &str) -> Result<ReasoningParser, String> {
+    let found = ReasoningParser::ALL.into_iter().find(|parser| parser.name() == name);
+    found.ok_or_else(|| one_of(&ReasoningParser::ALL.map(ReasoningParser::name)))
+}
+
+fn one_of(names: &[&str]) -> String {
+    format!("it must be one of {}", names.join(", "))
 }
 
 /// Ctrl-C, or what service managers send.

@@ -10,6 +10,7 @@ mod logs;
 mod origin;
 mod page;
 mod prompts;
+mod reasoning;
 mod responses;
 mod running;
 mod soak;

@@ -72,7 +72,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "clients",
-        about: "OpenAI's Python package, schemathesis and, with --long, guidellm against kvasir serve",
+        about: "OpenAI's Python package, schemathesis and, with --long, guidellm and lm_eval against kvasir serve",
         run: clients::check,
     },
     Part { name: "page", about: "the server's page in a headless Chromium", run: page::check },

@@ -62,6 +62,7 @@ impl App {
             max_model_len: llm.scheduler_config().max_model_len,
             max_logprobs: if is_all { usize::MAX } else { config.max_logprobs },
             tool_call_parser,
+            reasoning_parser: config.reasoning_parser,
             enable_auto_tool_choice: config.enable_auto_tool_choice,
         };
         let (scheduler, kv_dtype) = (llm.scheduler_config(), llm.kv_dtype().name());

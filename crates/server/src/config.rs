@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tool_calls::ToolCallParser;
+use tool_calls::{ReasoningParser, ToolCallParser};
 
 use crate::tls::TlsFiles;
 use crate::traces::OtlpEndpoint;
@@ -35,6 +35,8 @@ pub struct ServerConfig {
     pub serves_page: bool,
     /// How the model writes calls of tools; `None`: as its chat template does.
     pub tool_call_parser: Option<ToolCallParser>,
+    /// How the model writes what it thinks before it answers, if that is to be told apart.
+    pub reasoning_parser: Option<ReasoningParser>,
     /// Requests may leave it to the model whether it calls a tool.
     pub enable_auto_tool_choice: bool,
     /// Where a span of OpenTelemetry is sent for each request; `None`: there are none.
@@ -91,6 +93,7 @@ impl ServerConfig {
             enable_request_id_headers: false,
             serves_page: true,
             tool_call_parser: None,
+            reasoning_parser: None,
             enable_auto_tool_choice: false,
             otlp_traces_endpoint: None,
         }

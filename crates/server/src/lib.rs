@@ -46,5 +46,5 @@ pub use error::ApiError;
 pub use served_model::{Endpoint, EngineRequest, Generate, ServedModel};
 pub use server::{Reserved, ServeError, Server};
 pub use tls::TlsFiles;
-pub use tool_calls::ToolCallParser;
+pub use tool_calls::{ReasoningParser, ToolCallParser};
 pub use traces::{OtlpEndpoint, OtlpEndpointError};

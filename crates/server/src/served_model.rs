@@ -1,7 +1,7 @@
 //! What a body asks of the engine. No engine is needed for it, so that any bytes can be tried.
 
 use engine::{Prompt, RequestOptions, SamplingParams};
-use tool_calls::ToolCallParser;
+use tool_calls::{ReasoningParser, ToolCallParser};
 
 use crate::body::parse;
 use crate::config::ServerConfig;
@@ -23,6 +23,8 @@ pub struct ServedModel {
     pub max_logprobs: usize,
     /// How it writes calls of tools, if that is known.
     pub tool_call_parser: Option<ToolCallParser>,
+    /// How it writes what it thinks before it answers, if that is to be told apart.
+    pub reasoning_parser: Option<ReasoningParser>,
     /// Whether it may call tools of its own accord.
     pub enable_auto_tool_choice: bool,
 }
@@ -86,6 +88,7 @@ impl ServedModel {
             max_model_len,
             max_logprobs: ServerConfig::DEFAULT_MAX_LOGPROBS,
             tool_call_parser: None,
+            reasoning_parser: None,
             enable_auto_tool_choice: false,
         }
     }

@@ -1,4 +1,4 @@
-//! Calls of tools in what a model writes, as it writes it.
+//! Thoughts and calls of tools in what a model writes, as it writes it.
 //!
 //! ```
 //! use tool_calls::{Parser, Part, ToolCallParser};
@@ -14,7 +14,9 @@
 
 mod form;
 mod parser;
+mod reasoning;
 mod scan;
 
 pub use form::ToolCallParser;
 pub use parser::{Parser, Part, Syntax};
+pub use reasoning::{ReasoningParser, ReasoningReader, Told};

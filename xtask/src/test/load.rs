@@ -1,5 +1,6 @@
-//! A load client that others wrote against a `kvasir serve` on the real model, and our own beside it. What it needs
-//! takes gigabytes, PyTorch's for GPUs among them, so `--long` alone asks for it.
+//! Large clients that others wrote against a `kvasir serve` on the real model: one that loads it, with our own beside
+//! it, and one that scores texts. What they need takes gigabytes, PyTorch's for GPUs among them, so `--long` alone asks
+//! for it.
 
 use std::fs;
 use std::process::Command;
@@ -10,10 +11,10 @@ use super::served::Served;
 use crate::context::Context;
 use crate::{process, python};
 
-/// The driver of the clients, and the package that it needs.
+/// The drivers of the clients, and the packages that they need.
 const FOLDER: &str = "tests/clients";
 
-/// Loads a server, and compares what the clients counted with what it counted.
+/// Loads a server, and compares what the clients counted with what it counted; then has it score texts.
 pub fn check(context: &Context) -> Result<()> {
     let folder = context.root.join(FOLDER);
     let pins = folder.join("load_requirements.txt");
@@ -22,8 +23,13 @@ pub fn check(context: &Context) -> Result<()> {
     let results = context.target_dir.join("load");
     fs::create_dir_all(&results)?;
     let server = Served::start(context, 2048, &[])?;
-    let mut client = Command::new(bin.join("python"));
-    client.arg(folder.join("load.py")).arg(&server.url);
-    client.arg(context.target_dir.join("debug/kvasir")).arg(context.test_model()?).arg(&results);
-    process::run(client.env("PYTHONDONTWRITEBYTECODE", "1"))
+    let client = |driver: &str| {
+        let mut client = Command::new(bin.join("python"));
+        client.env("PYTHONDONTWRITEBYTECODE", "1").arg(folder.join(driver)).arg(&server.url);
+        client
+    };
+    let kvasir = context.target_dir.join("debug/kvasir");
+    process::run(client("load.py").arg(kvasir).arg(context.test_model()?).arg(&results))?;
+    // The directory that the load client has made of the model.
+    process::run(client("score.py").arg(results.join("smollm2")).arg(&results))
 }

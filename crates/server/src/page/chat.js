@@ -45,19 +45,29 @@ function request() {
   };
 }
 
+/** Where it is shown what the model thinks before the answer in `body`. */
+function thought(body) {
+  const before = body.previousElementSibling;
+  if (before.className === "thought") return before;
+  const made = element("div", "thought");
+  body.before(made);
+  return made;
+}
+
 /** Reads an answer into `body`; tells when its tokens came, and what they took. */
 async function read(answer, body, told) {
   for await (const chunk of events(answer)) {
     if (chunk.usage) told.usage = chunk.usage;
     const choice = chunk.choices[0];
     if (choice?.finish_reason) told.reason = choice.finish_reason;
-    const text = choice?.delta.content;
-    if (!text) continue;
+    const { content, reasoning } = choice?.delta ?? {};
+    if (!content && !reasoning) continue;
     told.last = performance.now();
     told.first ??= told.last;
     const log = $("log");
     const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    body.append(text);
+    if (reasoning) thought(body).append(reasoning);
+    if (content) body.append(content);
     if (isAtEnd) log.scrollTop = log.scrollHeight;
   }
 }

@@ -1,12 +1,14 @@
 //! What of an answer a client is told, and how.
 
 use serde_json::{Value, json};
-use tool_calls::{Parser, Part, Syntax};
+use tool_calls::{Parser, Part, ReasoningReader, Syntax, Told};
 use uuid::Uuid;
 
 /// Reads one answer, whole or piece by piece.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
+    /// Nothing if the answer is no thought, whatever it says.
+    reasoning: Option<ReasoningReader>,
     /// Nothing if the answer is text, whatever it says.
     parser: Option<Parser>,
     is_named: bool,
@@ -18,6 +20,8 @@ pub(crate) struct Reader {
 /// What is new in an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Delta {
+    /// What the model thinks.
+    pub(crate) reasoning: String,
     /// Text outside of calls.
     pub(crate) content: String,
     /// Calls, and parts of arguments, as chunks of a stream have them.
@@ -27,6 +31,7 @@ pub(crate) struct Delta {
 impl Reader {
     pub(super) fn new(syntax: Option<Syntax>, is_parallel: bool, has_short_ids: bool) -> Self {
         Reader {
+            reasoning: None,
             is_named: matches!(syntax, Some(Syntax::Arguments(_))),
             parser: syntax.map(Parser::new),
             is_parallel,
@@ -35,14 +40,26 @@ impl Reader {
         }
     }
 
+    /// The same, of an answer that begins with what the model thinks.
+    pub(crate) fn behind(self, reasoning: Option<ReasoningReader>) -> Self {
+        Reader { reasoning, ..self }
+    }
+
     /// What is new with `text`. `is_last`: nothing will follow.
     pub(crate) fn read(&mut self, text: &str, is_last: bool) -> Delta {
-        let Some(parser) = &mut self.parser else {
-            return Delta { content: text.to_owned(), calls: Vec::new() };
+        let Told { reasoning, answer } = match &mut self.reasoning {
+            Some(reader) => reader.read(text, is_last),
+            None => Told { reasoning: String::new(), answer: text.to_owned() },
         };
-        let mut delta = Delta::default();
-        for part in parser.read(text, is_last) {
-            self.add(part, &mut delta);
+        let mut delta = Delta { reasoning, ..Delta::default() };
+        match &mut self.parser {
+            None => delta.content = answer,
+            Some(parser) => {
+                parser
+                    .read(&answer, is_last)
+                    .into_iter()
+                    .for_each(|part| self.add(part, &mut delta));
+            }
         }
         delta
     }

@@ -154,6 +154,11 @@ impl ToolUse {
         Ok(())
     }
 
+    /// Whether the answer is nothing but calls.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.form.is_some()
+    }
+
     /// Reads one of the answers.
     pub(crate) fn reader(&self) -> Reader {
         Reader::new(self.syntax.clone(), self.is_parallel, self.has_short_ids)

@@ -13,6 +13,10 @@ const fn scan(name: &'static str, find: &'static str, replace: &'static str) -> 
     (name, Edit { file: "scan.rs", find, replace })
 }
 
+const fn reasoning(name: &'static str, find: &'static str, replace: &'static str) -> Fault {
+    (name, Edit { file: "reasoning.rs", find, replace })
+}
+
 pub const FAULTS: &[Fault] = &[
     parser("a tag in two pieces is text", "(1..tag.len()).rev()", "(1..1).rev()"),
     parser("only one letter of a tag is waited for", "(1..tag.len()).rev()", "(1..2).rev()"),
@@ -87,6 +91,35 @@ pub const FAULTS: &[Fault] = &[
         "arguments need be no object",
         "!name.is_empty() && arguments.starts_with('{')",
         "!name.is_empty()",
+    ),
+    reasoning("a closed thought goes on", "!message[open..].contains(CLOSE)", "true"),
+    reasoning(
+        "an opening tag in two pieces is text",
+        "OPEN.starts_with(rest) && rest != OPEN",
+        "false",
+    ),
+    reasoning("an opening tag is a thought", "self.buffer = rest[OPEN.len()..].to_owned();", ""),
+    reasoning("a prompt opens nothing", "is_opened || is_thinking", "is_opened"),
+    reasoning(
+        "a closing tag is an answer",
+        "self.buffer.drain(..end + CLOSE.len());",
+        "self.buffer.drain(..end);",
+    ),
+    reasoning("a closing tag in two pieces is a thought", "(1..CLOSE.len()).rev()", "(1..1).rev()"),
+    reasoning(
+        "the last of a thought is lost",
+        "if is_last { 0 } else { self.num_held() }",
+        "self.num_held()",
+    ),
+    reasoning(
+        "a thought waits for its end",
+        "self.buffer.drain(..self.buffer.len() - held).collect()",
+        "if is_last { self.buffer.split_off(0) } else { String::new() }",
+    ),
+    reasoning(
+        "a thought without an end is lost",
+        "self.state == State::Thinking",
+        "self.state == State::Thinking && (self.buffer.contains(CLOSE) || !is_last)",
     ),
     scan("an escaped backslash escapes", "byte == b'\\\\' && !is_escaped", "byte == b'\\\\'"),
     scan(

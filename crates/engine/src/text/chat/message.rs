@@ -18,11 +18,14 @@ use super::json::from_json;
 pub struct Message {
     /// `system`, `user`, `assistant`, `tool`, or what else the template knows.
     pub role: String,
-    /// What is said; nothing by an assistant who only calls tools.
+    /// What is said; nothing by an assistant who only calls tools, or did not come to an answer.
     pub content: Option<Content>,
     /// Who of that role says it, for templates that tell them apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What an assistant thought before, for templates that show it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
     /// What an assistant called.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
@@ -73,6 +76,8 @@ struct Given {
     content: Option<Content>,
     #[serde(default)]
     name: Option<String>,
+    #[serde(default, alias = "reasoning_content")]
+    reasoning: Option<String>,
     #[serde(default)]
     tool_calls: Option<Vec<ToolCall>>,
     #[serde(default)]
@@ -91,7 +96,7 @@ impl TryFrom<Given> for Message {
     type Error = String;
 
     fn try_from(given: Given) -> Result<Message, String> {
-        let Given { role, content, name, tool_calls, tool_call_id, .. } = given;
+        let Given { role, content, name, reasoning, tool_calls, tool_call_id, .. } = given;
         let tool_calls = tool_calls.unwrap_or_default();
         if !tool_calls.is_empty() && role != "assistant" {
             return Err(format!("tool_calls belong to a message of the assistant, not of {role}"));
@@ -99,13 +104,16 @@ impl TryFrom<Given> for Message {
         if tool_call_id.is_some() && role != "tool" {
             return Err(format!("tool_call_id belongs to a message of a tool, not of {role}"));
         }
-        if content.is_none() && tool_calls.is_empty() {
+        if reasoning.is_some() && role != "assistant" {
+            return Err(format!("reasoning belongs to a message of the assistant, not of {role}"));
+        }
+        if content.is_none() && tool_calls.is_empty() && reasoning.is_none() {
             return Err(format!("a message of {role} must have content"));
         }
         for ToolCall { function, .. } in &tool_calls {
             function.parsed_arguments()?;
         }
-        Ok(Message { role, content, name, tool_calls, tool_call_id })
+        Ok(Message { role, content, name, reasoning, tool_calls, tool_call_id })
     }
 }
 
@@ -181,6 +189,7 @@ impl Message {
             role: role.into(),
             content: Some(Content::Text(content.into())),
             name: None,
+            reasoning: None,
             tool_calls: Vec::new(),
             tool_call_id: None,
         }
@@ -217,6 +226,10 @@ impl Message {
         };
         let mut fields = vec![("role", Value::from(self.role.as_str())), ("content", content)];
         fields.extend(self.name.as_deref().map(|name| ("name", Value::from(name))));
+        // Templates know it by either name, the older one from when it was new.
+        for name in ["reasoning", "reasoning_content"] {
+            fields.extend(self.reasoning.as_deref().map(|text| (name, Value::from(text))));
+        }
         if !self.tool_calls.is_empty() {
             let calls: Vec<Value> = self.tool_calls.iter().map(ToolCall::to_value).collect();
             fields.push(("tool_calls", Value::from(calls)));

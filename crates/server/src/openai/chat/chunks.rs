@@ -40,9 +40,10 @@ impl Chunks {
         let mut chunks = Vec::new();
         let so_far = self.usage.add(update.index, &update);
         self.readers.resize(self.readers.len().max(update.index + 1), None);
-        if self.readers[update.index].is_none() {
-            self.readers[update.index] = Some(self.form.tool_use.reader());
-            let delta = json!({ "role": self.form.role, "content": self.form.echoed });
+        let is_first = self.readers[update.index].is_none();
+        if is_first {
+            self.readers[update.index] = Some(self.form.reader());
+            let delta = json!({ "role": self.form.role, "content": "" });
             let choice = json!({ "index": update.index, "delta": delta, "logprobs": null, "finish_reason": null });
             let mut chunk = self.chunk(vec![choice], so_far.clone());
             if self.form.returns_token_ids && !self.has_begun {
@@ -51,9 +52,12 @@ impl Chunks {
             self.has_begun = true;
             chunks.push(chunk);
         }
-        if let Some(choice) = self.choice(&update) {
-            chunks.push(self.chunk(vec![choice], so_far));
-        }
+        let text = match is_first {
+            true => format!("{}{}", self.form.echoed, update.text_delta),
+            false => update.text_delta.clone(),
+        };
+        let choice = self.choice(&update, &text);
+        chunks.extend(choice.map(|choice| self.chunk(vec![choice], so_far)));
         if let Some(output) = update.finished.filter(|_| self.usage.is_told()) {
             let mut usage = Usage::default();
             usage.add(&output);
@@ -62,18 +66,20 @@ impl Chunks {
         chunks
     }
 
-    /// What is new of a sequence; nothing if a step gave half a letter.
-    fn choice(&mut self, update: &RequestUpdate) -> Option<Value> {
+    /// What is new of a sequence with `text`; nothing if a step gave half a letter.
+    fn choice(&mut self, update: &RequestUpdate, text: &str) -> Option<Value> {
         let reader = self.readers[update.index].as_mut()?;
-        let said = reader.read(&update.text_delta, update.finish_reason.is_some());
+        let said = reader.read(text, update.finish_reason.is_some());
+        let reasoning = self.form.told(said.reasoning);
         let logprobs = self.form.logprobs.zip(update.new_logprobs.as_deref());
         let has_logprobs = logprobs.is_some_and(|(_, tokens)| !tokens.is_empty());
         let has_tokens = self.form.returns_token_ids && !update.new_token_ids.is_empty();
-        let is_silent = said.content.is_empty() && said.calls.is_empty();
+        let is_silent = reasoning.is_none() && said.content.is_empty() && said.calls.is_empty();
         if is_silent && update.finish_reason.is_none() && !has_logprobs && !has_tokens {
             return None;
         }
         let mut delta = Map::new();
+        delta.extend(reasoning.map(|text| ("reasoning".to_owned(), Value::from(text))));
         if !said.content.is_empty() {
             delta.insert("content".to_owned(), Value::from(said.content));
         }

@@ -10,13 +10,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use chunks::Chunks;
-use engine::Prompt;
 use engine::output::{CompletionOutput, RequestOutput, StopReason};
 use engine::text::{Message, PromptEnd};
+use engine::{Prompt, SamplingParams};
 use futures_util::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tool_calls::ReasoningParser;
 
 use super::answer::{Heading, Running, StreamOptions, events};
 use super::logprobs::Style;
@@ -41,6 +42,8 @@ pub(crate) struct ChatRequest {
     logprobs: Option<bool>,
     top_logprobs: Option<usize>,
     prompt_logprobs: Option<i32>,
+    /// Whether the answer says what the model thought, where that is told apart; it does.
+    include_reasoning: Option<bool>,
     /// Whether the answer begins with the text that it goes on with.
     echo: Option<bool>,
     /// Whether the tokenizer puts its tokens around what the template wrote; it does not.
@@ -124,7 +127,36 @@ struct Form {
     /// Likeliest candidates of `prompt_logprobs`.
     num_prompt_top: Option<i32>,
     returns_token_ids: bool,
+    thoughts: Option<Thoughts>,
     tool_use: ToolUse,
+}
+
+/// How what the model thinks is told apart from its answers.
+struct Thoughts {
+    parser: ReasoningParser,
+    /// Whether answers begin within a thought.
+    is_thinking: bool,
+    /// Whether the client wants to hear of it.
+    is_told: bool,
+}
+
+impl Form {
+    fn reader(&self) -> Reader {
+        let reasoning = self.thoughts.as_ref();
+        let reasoning = reasoning.map(|thoughts| thoughts.parser.reader(thoughts.is_thinking));
+        self.tool_use.reader().behind(reasoning)
+    }
+
+    /// Whether the prompt must be looked at before it is answered.
+    fn needs_prompt(&self) -> bool {
+        self.returns_token_ids || self.thoughts.is_some()
+    }
+
+    /// What is told of a thought.
+    fn told(&self, reasoning: String) -> Option<String> {
+        let is_told = self.thoughts.as_ref().is_some_and(|thoughts| thoughts.is_told);
+        Some(reasoning).filter(|reasoning| is_told && !reasoning.is_empty())
+    }
 }
 
 impl Chat {
@@ -155,6 +187,10 @@ impl Chat {
         let continued = last.filter(|_| conversation.end == PromptEnd::InLastMessage);
         let echoed = match (request.echo.unwrap_or(false), continued) {
             (false, _) => String::new(),
+            (true, _) if tool_use.is_certain() => {
+                let message = "`echo` repeats text, and `tool_choice` makes the answer a call; leave one of them out";
+                return Err(ApiError::bad_field("echo", message));
+            }
             (true, Some(message)) => message.text().into_owned(),
             (true, None) => {
                 let message = "`echo` needs `continue_final_message`: true; there is no text that the answer goes on with";
@@ -168,6 +204,7 @@ impl Chat {
             logprobs: num_top.map(|num_top| Style { num_top, as_token_ids }),
             num_prompt_top: request.prompt_logprobs,
             returns_token_ids: sampling.return_token_ids.unwrap_or(false),
+            thoughts: thoughts(&request, model, continued, &params)?,
             tool_use,
         };
         let prompt = Prompt::Chat(conversation);
@@ -176,17 +213,43 @@ impl Chat {
     }
 }
 
+/// What becomes of the model's thoughts. An answer of a given form has none: it has the form from its first token on.
+fn thoughts(
+    request: &ChatRequest,
+    model: &ServedModel,
+    continued: Option<&Message>,
+    params: &SamplingParams,
+) -> Result<Option<Thoughts>, ApiError> {
+    let Some(parser) = model.reasoning_parser else {
+        let message = "`include_reasoning` needs a server that tells thoughts apart: start it with --reasoning-parser";
+        return match request.include_reasoning {
+            Some(false) => Err(ApiError::bad_field("include_reasoning", message)),
+            _ => Ok(None),
+        };
+    };
+    if params.structured_outputs.is_some() {
+        return Ok(None);
+    }
+    // What is echoed is read with the answer, from its beginning.
+    let continued = continued.filter(|_| request.echo != Some(true));
+    let is_thinking = continued.is_some_and(|message| parser.is_open_in(&message.text()));
+    Ok(Some(Thoughts { parser, is_thinking, is_told: request.include_reasoning.unwrap_or(true) }))
+}
+
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     Body(asked): Body<Asked>,
 ) -> Result<Response, ApiError> {
-    let Chat { request, mut generate, form } = Chat::new(asked, &app.model)?;
+    let Chat { request, mut generate, mut form } = Chat::new(asked, &app.model)?;
     let heading = Heading::new(&app, "chatcmpl", request_id::of(&headers, request.request_id)?);
-    let shown = match form.returns_token_ids {
+    let shown = match form.needs_prompt() {
         true => ShownPrompt::take(&app, &mut generate).await?,
         false => ShownPrompt::default(),
     };
+    if let Some(thoughts) = &mut form.thoughts {
+        thoughts.is_thinking |= thoughts.parser.is_opened_by(&shown.text);
+    }
     let running = Running::start(&app, &heading, &headers, generate).await?;
     if request.stream == Some(true) {
         let usage = UsageSoFar::new(request.stream_options.unwrap_or_default());
@@ -201,7 +264,7 @@ pub(crate) async fn answer(
 /// The answer at once.
 fn whole(heading: &Heading, form: &Form, output: &RequestOutput) -> Value {
     let choice = |completion: &CompletionOutput| {
-        let mut reader = form.tool_use.reader();
+        let mut reader = form.reader();
         let message = message(form, &mut reader, &completion.text);
         let tokens = completion.logprobs.as_deref().unwrap_or_default();
         let mut choice = json!({
@@ -238,18 +301,25 @@ fn whole(heading: &Heading, form: &Form, output: &RequestOutput) -> Value {
 
 /// What the assistant says with `text`: nothing at all, where it only calls tools.
 fn message(form: &Form, reader: &mut Reader, text: &str) -> Value {
-    let mut said = reader.read(text, true);
-    said.content.insert_str(0, &form.echoed);
-    if said.calls.is_empty() {
-        return json!({ "role": form.role, "content": said.content, "refusal": null });
+    let mut said = reader.read(&[&form.echoed, text].concat(), true);
+    let mut message = json!({ "role": form.role, "content": said.content, "refusal": null });
+    let is_silent = said.content.is_empty();
+    if form.thoughts.is_some() {
+        if is_silent && !said.reasoning.is_empty() {
+            message["content"] = Value::Null;
+        }
+        message["reasoning"] = json!(form.told(said.reasoning));
     }
-    for call in said.calls.iter_mut().filter_map(Value::as_object_mut) {
-        call.shift_remove("index");
+    if !said.calls.is_empty() {
+        for call in said.calls.iter_mut().filter_map(Value::as_object_mut) {
+            call.shift_remove("index");
+        }
+        if is_silent {
+            message["content"] = Value::Null;
+        }
+        message["tool_calls"] = Value::from(said.calls);
     }
-    let content = Some(said.content).filter(|content| !content.is_empty());
-    json!({
-        "role": form.role, "content": content, "refusal": null, "tool_calls": said.calls,
-    })
+    message
 }
 
 /// The text or token that ended an answer.

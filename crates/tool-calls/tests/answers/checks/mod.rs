@@ -4,6 +4,7 @@ mod forms;
 #[path = "../../../../../fuzz/src/tool_calls.rs"]
 mod invariants;
 mod made;
+mod thoughts;
 
 /// The fuzzer's.
 pub const SEEDS: [&str; 4] = [
@@ -20,12 +21,16 @@ const NUM_MADE: u64 = 4_000;
 pub type Check = (&'static str, fn());
 
 /// All there are, the quick ones first.
-pub const CHECKS: [Check; 7] = [
+pub const CHECKS: [Check; 11] = [
     ("calls in Hermes form", forms::calls_in_hermes_form),
     ("calls in Llama 3 form", forms::calls_in_llama_3_form),
     ("calls in Mistral form", forms::calls_in_mistral_form),
     ("calls that a schema makes", forms::calls_that_a_schema_makes),
     ("what is known is told at once", forms::what_is_known_is_told_at_once),
+    ("thoughts and answers", thoughts::a_thought_ends_where_its_tag_is),
+    ("thoughts as they come", thoughts::a_thought_is_told_as_it_comes),
+    ("nothing is lost but tags", thoughts::nothing_is_lost_but_tags),
+    ("how an answer begins", thoughts::a_prompt_tells_how_an_answer_begins),
     ("the fuzzer's seeds", seeds_call_tools),
     ("made answers", made_answers_keep_the_invariants),
 ];
