@@ -125,6 +125,68 @@ fn calls_and_what_tools_answer_are_part_of_a_conversation() {
     assert_eq!(usage["prompt_tokens"], tokens["count"]);
 }
 
+/// Calls with lamps that the tool does not have, as an answer would go on with them.
+fn calls_so_far(call: impl Fn(&str) -> Value) -> Value {
+    let turns = ["red", "green"].into_iter().flat_map(|lamp| {
+        let asked = json!({ "role": "user", "content": format!("Switch the {lamp} lamp on.") });
+        [asked, call(&json!({ "lamp": lamp, "on": true }).to_string())]
+    });
+    let last = json!({ "role": "user", "content": "Switch the blue lamp on." });
+    turns.chain([last]).collect()
+}
+
+fn lamps(answer: &Value) -> Vec<String> {
+    let choices = answer["choices"].as_array().unwrap().iter();
+    let calls = choices.flat_map(|choice| functions(&choice["message"]));
+    let arguments = calls.map(|call| call["arguments"].as_str().unwrap().to_owned());
+    let arguments = arguments.map(|text| serde_json::from_str::<Value>(&text).unwrap());
+    arguments.map(|arguments| arguments["lamp"].as_str().unwrap_or("no lamp").to_owned()).collect()
+}
+
+#[test]
+fn strict_tools_are_called_as_their_schemas_say() {
+    let of_hermes = |arguments: &str| {
+        let function = json!({ "name": "switch", "arguments": arguments });
+        json!({ "role": "assistant", "content": "",
+                "tool_calls": [{ "id": "a", "type": "function", "function": function }] })
+    };
+    let of_llama3 = |arguments: &str| {
+        let call = format!("{{\"name\": \"switch\", \"parameters\": {arguments}}}");
+        json!({ "role": "assistant", "content": call })
+    };
+    let forms = [("hermes", calls_so_far(of_hermes)), ("llama3_json", calls_so_far(of_llama3))];
+    for (parser, messages) in forms {
+        let auto = ["--enable-auto-tool-choice", "--tool-call-parser", parser];
+        let server = serve(&[&["--chat-template", TEMPLATE], &auto[..]].concat());
+        let mut tools = tools();
+        tools[0]["function"]["parameters"]["$defs"]["lamp"] =
+            json!({ "enum": ["crimson", "teal"] });
+        let asked = |is_strict: bool| {
+            let mut tools = tools.clone();
+            tools[0]["function"]["strict"] = json!(is_strict);
+            asked(json!({ "messages": messages, "tools": tools }))
+        };
+        // Left to itself the model goes on as before; with its hands tied, one of the two lamps is switched.
+        assert_eq!(lamps(&server.post(CHAT, &asked(false)).ok()), ["blue"], "{parser}");
+        let (calls, reason) = called(&server, &asked(true));
+        assert_eq!((calls.len(), reason), (1, json!("tool_calls")), "{parser}");
+        let many = json!({ "n": 8, "temperature": 1.2, "seed": 5 });
+        let lamps = lamps(&server.post(CHAT, &with(asked(true), many)).ok());
+        assert!(lamps.len() >= 4, "{parser}: {lamps:?}");
+        assert!(lamps.iter().all(|lamp| ["crimson", "teal"].contains(&&**lamp)), "{lamps:?}");
+        // An answer in words is one still.
+        let hello = json!({ "messages": question("Say hello.")["messages"], "max_tokens": 8 });
+        let hello = server.post(CHAT, &with(asked(true), hello)).ok();
+        let hello = hello["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+        assert!(hello.to_lowercase().contains("hello"), "{parser}: {hello}");
+    }
+    let auto = ["--enable-auto-tool-choice", "--tool-call-parser", "mistral"];
+    let server = serve(&[&["--chat-template", TEMPLATE], &auto[..]].concat());
+    let strict = json!([{ "type": "function", "function": { "name": "f", "strict": true } }]);
+    let error = server.post(CHAT, &asked(json!({ "tools": strict }))).refused(400);
+    assert!(error["message"].as_str().unwrap().contains("tools[0].function.strict"), "{error}");
+}
+
 #[test]
 fn tools_that_cannot_be_used_are_refused_by_name() {
     let server = serve(&["--chat-template", TEMPLATE]);
@@ -144,8 +206,6 @@ fn tools_that_cannot_be_used_are_refused_by_name() {
     );
     refused(json!({ "tools": [{ "type": "custom" }] }), "tools[0].type");
     refused(json!({ "tools": [{ "type": "function", "function": { "nam": "f" } }] }), "nam");
-    let strict = json!([{ "type": "function", "function": { "name": "f", "strict": true } }]);
-    refused(json!({ "tools": strict }), "strict");
     let format = json!({ "type": "json_object" });
     refused(json!({ "tool_choice": "required", "response_format": format }), "response_format");
     refused(json!({ "functions": [] }), "old name of `tools`");

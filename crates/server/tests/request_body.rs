@@ -50,7 +50,7 @@ fn every_path_understands_the_seeds_that_are_meant_for_it() {
 
 /// `body` with a list of its values in place of each object, one at a time, but for those with fields of the client's own.
 fn with_lists(value: &Value) -> Vec<Value> {
-    const FREE: [&str; 3] = ["schema", "metadata", "parameters"];
+    const FREE: [&str; 4] = ["schema", "metadata", "parameters", "chat_template_kwargs"];
     let within = |inner: &Value| -> Vec<Value> {
         let list = inner.as_object().map(|fields| fields.values().cloned().collect());
         list.map(Value::Array).into_iter().chain(with_lists(inner)).collect()

@@ -1,5 +1,6 @@
 //! Tools that an answer may call: what a request says of them, and what of an answer is a call.
 
+mod form;
 mod reader;
 mod request;
 

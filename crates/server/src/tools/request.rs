@@ -4,9 +4,10 @@ use engine::text::ToolKind;
 use engine::{SamplingParams, StructuredOutputs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tool_calls::{Syntax, ToolCallParser};
 
+use super::form;
 use super::reader::Reader;
 use crate::body::Record;
 use crate::error::ApiError;
@@ -35,22 +36,29 @@ impl Record for ToolFields {
 /// A tool. What is written of it is what chat templates get.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Tool {
+pub(super) struct Tool {
     #[serde(rename = "type")]
     kind: ToolKind,
-    function: Function,
+    pub(super) function: Function,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Function {
-    name: String,
+pub(super) struct Function {
+    pub(super) name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    parameters: Option<Map<String, Value>>,
+    pub(super) parameters: Option<Map<String, Value>>,
+    /// Whether calls keep to the parameters where the model decides whether it calls.
     #[serde(default, skip_serializing)]
     strict: Option<bool>,
+}
+
+impl Tool {
+    pub(super) fn is_strict(&self) -> bool {
+        self.function.strict == Some(true)
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -94,6 +102,8 @@ pub(crate) struct ToolUse {
     syntax: Option<Syntax>,
     /// What form the answer must have.
     form: Option<StructuredOutputs>,
+    /// Whether it is nothing but calls.
+    is_certain: bool,
     is_parallel: bool,
     /// Whether calls have ids of nine letters, which Mistral's templates want.
     has_short_ids: bool,
@@ -119,9 +129,12 @@ impl ToolFields {
         let is_parallel = self.parallel_tool_calls.unwrap_or(true);
         let (syntax, form) = match &choice {
             ToolChoice::Mode(Mode::None) => (None, None),
-            ToolChoice::Mode(Mode::Auto) => (Some(auto(model, tools)?.syntax()), None),
+            ToolChoice::Mode(Mode::Auto) => {
+                let parser = auto(model)?;
+                (Some(parser.syntax()), form::of_own_accord(parser, tools)?)
+            }
             ToolChoice::Mode(Mode::Required) => {
-                (Some(Syntax::List), Some(schema(list_schema(tools, is_parallel)?)))
+                (Some(Syntax::List), Some(form::list(tools, is_parallel)?))
             }
             ToolChoice::Named(named) => {
                 let name = &named.function.name;
@@ -130,22 +143,24 @@ impl ToolFields {
                     let message = format!("`tool_choice` names {name}, which is not in `tools`");
                     ApiError::bad_field("tool_choice", message)
                 })?;
-                (Some(Syntax::Arguments(name.clone())), Some(schema(parameters(tool))))
+                (Some(Syntax::Arguments(name.clone())), Some(form::arguments(tool)))
             }
         };
         let has_short_ids = model.tool_call_parser == Some(ToolCallParser::Mistral);
-        Ok(ToolUse { syntax, form, is_parallel, has_short_ids, tools: self.into_tools()? })
+        let is_certain = matches!(syntax, Some(Syntax::List | Syntax::Arguments(_)));
+        let tools = self.into_tools()?;
+        Ok(ToolUse { syntax, form, is_certain, is_parallel, has_short_ids, tools })
     }
 }
 
 impl ToolUse {
     /// Has the answer written so that its calls can be read.
     pub(crate) fn apply(&self, params: &mut SamplingParams) -> Result<(), ApiError> {
-        let Some(form) = &self.form else {
+        if !self.is_certain {
             // The tags of calls are special tokens of some models.
             params.skip_special_tokens &= self.syntax.is_none();
-            return Ok(());
-        };
+        }
+        let Some(form) = &self.form else { return Ok(()) };
         if params.structured_outputs.is_some() {
             let message = "`tool_choice` gives the answer its form; leave `response_format` and `structured_outputs` out";
             return Err(ApiError::bad_field("tool_choice", message));
@@ -156,7 +171,7 @@ impl ToolUse {
 
     /// Whether the answer is nothing but calls.
     pub(crate) fn is_certain(&self) -> bool {
-        self.form.is_some()
+        self.is_certain
     }
 
     /// Reads one of the answers.
@@ -187,65 +202,12 @@ fn check(tools: &[Tool]) -> Result<(), ApiError> {
 }
 
 /// How calls are read that the model makes of its own accord.
-fn auto(model: &ServedModel, tools: &[Tool]) -> Result<ToolCallParser, ApiError> {
-    let refused = |message| Err(ApiError::bad_field("tool_choice", message));
-    let strict = tools.iter().position(|tool| tool.function.strict == Some(true));
-    if let Some(index) = strict {
-        let message = format!(
-            "tools[{index}].function.strict: arguments keep to their schema only where a call is certain, with `tool_choice`: \"required\" or a function's name"
-        );
-        return Err(ApiError::bad_field("tools", message));
-    }
+fn auto(model: &ServedModel) -> Result<ToolCallParser, ApiError> {
     match model.tool_call_parser {
         Some(parser) if model.enable_auto_tool_choice => Ok(parser),
-        _ => refused(
+        _ => Err(ApiError::bad_field(
+            "tool_choice",
             "\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set; `tool_choice` may be \"none\", \"required\" or a function's name",
-        ),
+        )),
     }
-}
-
-fn schema(schema: Value) -> StructuredOutputs {
-    StructuredOutputs::Json(schema.to_string())
-}
-
-/// What a call's arguments must be.
-fn parameters(tool: &Tool) -> Value {
-    match &tool.function.parameters {
-        Some(parameters) => Value::Object(parameters.clone()),
-        None => json!({ "type": "object", "properties": {}, "additionalProperties": false }),
-    }
-}
-
-/// One call or more. References of a schema begin at its root, so what they refer to moves there.
-fn list_schema(tools: &[Tool], is_parallel: bool) -> Result<Value, ApiError> {
-    let mut list = json!({ "type": "array", "minItems": 1 });
-    if !is_parallel {
-        list["maxItems"] = Value::from(1);
-    }
-    let mut calls = Vec::with_capacity(tools.len());
-    for tool in tools {
-        let mut parameters = parameters(tool);
-        for place in ["$defs", "definitions"] {
-            let moved = parameters.as_object_mut().and_then(|fields| fields.shift_remove(place));
-            let Some(Value::Object(moved)) = moved else { continue };
-            for (name, definition) in moved {
-                let found = &mut list[place][&name];
-                if !found.is_null() && *found != definition {
-                    let message = format!(
-                        "two of the `tools` have a {place}/{name} that differ; give them other names"
-                    );
-                    return Err(ApiError::bad_field("tools", message));
-                }
-                *found = definition;
-            }
-        }
-        calls.push(json!({
-            "type": "object",
-            "properties": { "name": { "const": tool.function.name }, "parameters": parameters },
-            "required": ["name", "parameters"],
-            "additionalProperties": false,
-        }));
-    }
-    list["items"] = json!({ "anyOf": calls });
-    Ok(list)
 }

@@ -10,9 +10,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use chunks::Chunks;
+use engine::Prompt;
 use engine::output::{CompletionOutput, RequestOutput, StopReason};
 use engine::text::{Message, PromptEnd};
-use engine::{Prompt, SamplingParams};
 use futures_util::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -178,6 +178,7 @@ impl Chat {
         model.check_logprobs("top_logprobs", params.logprobs)?;
         model.check_logprobs("prompt_logprobs", params.prompt_logprobs)?;
         let mut tool_use = tools.into_use(model)?;
+        let has_form = params.structured_outputs.is_some() || tool_use.is_certain();
         tool_use.apply(&mut params)?;
         let messages = mem::take(&mut request.messages);
         let tools = mem::take(&mut tool_use.tools);
@@ -204,7 +205,7 @@ impl Chat {
             logprobs: num_top.map(|num_top| Style { num_top, as_token_ids }),
             num_prompt_top: request.prompt_logprobs,
             returns_token_ids: sampling.return_token_ids.unwrap_or(false),
-            thoughts: thoughts(&request, model, continued, &params)?,
+            thoughts: thoughts(&request, model, continued, has_form)?,
             tool_use,
         };
         let prompt = Prompt::Chat(conversation);
@@ -218,7 +219,7 @@ fn thoughts(
     request: &ChatRequest,
     model: &ServedModel,
     continued: Option<&Message>,
-    params: &SamplingParams,
+    has_form: bool,
 ) -> Result<Option<Thoughts>, ApiError> {
     let Some(parser) = model.reasoning_parser else {
         let message = "`include_reasoning` needs a server that tells thoughts apart: start it with --reasoning-parser";
@@ -227,7 +228,7 @@ fn thoughts(
             _ => Ok(None),
         };
     };
-    if params.structured_outputs.is_some() {
+    if has_form {
         return Ok(None);
     }
     // What is echoed is read with the answer, from its beginning.
