@@ -46,6 +46,10 @@ fn a_thought_is_told_apart() {
     let echoed = message(&server, &with(go_on_with(first), json!({ "echo": true })));
     assert_eq!(echoed["reasoning"], "\nSnow is white.\n");
     assert!(echoed["content"].as_str().unwrap().starts_with("\n\nIt is"), "{echoed}");
+    let opening = "Well.\n<think>";
+    let echoed = message(&server, &with(go_on_with(opening), json!({ "echo": true })));
+    assert!(echoed["reasoning"].is_null(), "words come first, so that the tag is one of them");
+    assert!(echoed["content"].as_str().unwrap().starts_with(opening), "{echoed}");
     let silent = with(go_on_with(THOUGHTS), json!({ "include_reasoning": false }));
     let silent = message(&server, &silent);
     assert_eq!((&silent["reasoning"], &silent["content"]), (&Value::Null, &said["content"]));

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use engine::output::RequestOutput;
+use engine::output::{RequestOutput, StopReason};
 use engine::{RequestStream, RequestUpdate};
 use futures_util::stream::{self, Stream, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{self, Instant};
 use uuid::Uuid;
 
@@ -46,6 +46,21 @@ impl Heading {
         let id = request_id.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
         let model = app.model_name().to_owned();
         Heading { id: format!("{prefix}-{id}"), created: unix_time(), model }
+    }
+
+    /// A chunk of this kind.
+    pub(super) fn chunk(&self, object: &str, choices: Vec<Value>, usage: Option<Value>) -> Value {
+        let mut chunk = json!({
+            "id": self.id,
+            "object": object,
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        });
+        if let Some(usage) = usage {
+            chunk["usage"] = usage;
+        }
+        chunk
     }
 }
 
@@ -133,6 +148,15 @@ impl Running {
             let is_last = update.as_ref().map_or(true, |update| update.finished.is_some());
             Some((update, (!is_last).then_some(running)))
         })
+    }
+}
+
+/// The text or token that ended an answer.
+pub(super) fn stop_reason(reason: Option<&StopReason>) -> Value {
+    match reason {
+        None => Value::Null,
+        Some(StopReason::Text(text)) => Value::from(text.as_str()),
+        Some(StopReason::Token(token_id)) => Value::from(*token_id),
     }
 }
 

@@ -3,9 +3,9 @@
 use engine::RequestUpdate;
 use serde_json::{Map, Value, json};
 
-use super::{Form, stop_reason};
+use super::form::Form;
 use crate::error::ApiError;
-use crate::openai::answer::Heading;
+use crate::openai::answer::{Heading, stop_reason};
 use crate::openai::prompt::ShownPrompt;
 use crate::openai::usage::{Usage, UsageSoFar};
 use crate::tools::Reader;
@@ -102,16 +102,6 @@ impl Chunks {
     }
 
     fn chunk(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
-        let mut chunk = json!({
-            "id": self.heading.id,
-            "object": "chat.completion.chunk",
-            "created": self.heading.created,
-            "model": self.heading.model,
-            "choices": choices,
-        });
-        if let Some(usage) = usage {
-            chunk["usage"] = usage;
-        }
-        chunk
+        self.heading.chunk("chat.completion.chunk", choices, usage)
     }
 }

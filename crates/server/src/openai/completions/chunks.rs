@@ -4,7 +4,7 @@ use axum::response::Response;
 use engine::RequestUpdate;
 use engine::output::Logprob;
 use futures_util::stream::{self, StreamExt, select_all};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::writer::Writer;
 use super::{Echo, Form};
@@ -115,16 +115,6 @@ impl Chunks {
     }
 
     fn chunk(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
-        let mut chunk = json!({
-            "id": self.heading.id,
-            "object": "text_completion",
-            "created": self.heading.created,
-            "model": self.heading.model,
-            "choices": choices,
-        });
-        if let Some(usage) = usage {
-            chunk["usage"] = usage;
-        }
-        chunk
+        self.heading.chunk("text_completion", choices, usage)
     }
 }

@@ -5,7 +5,7 @@ use engine::output::{Logprob, StopReason};
 use serde_json::{Value, json};
 
 use super::{Echo, Form};
-use crate::openai::chat::stop_reason;
+use crate::openai::answer::stop_reason;
 use crate::openai::logprobs::CompletionLogprobs;
 use crate::openai::prompt::ShownPrompt;
 
