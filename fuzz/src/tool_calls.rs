@@ -98,6 +98,9 @@ fn call<'a>(text: &'a str, parts: &[Part]) -> Option<(&'a str, usize)> {
         let behind = behind.strip_prefix("[ARGS]").unwrap_or(behind);
         return Some((behind.strip_prefix(arguments.as_str())?, 2));
     }
+    if let Some(behind) = call_of_list(text, parts) {
+        return Some((behind, 2));
+    }
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let value = values.next()?.ok()?.get();
     let calls: Vec<HashMap<String, &RawValue>> = if value.starts_with('[') {
@@ -116,4 +119,19 @@ fn call<'a>(text: &'a str, parts: &[Part]) -> Option<(&'a str, usize)> {
         }
     }
     Some((&text[values.byte_offset()..], 2 * calls.len()))
+}
+
+/// What follows a call whose arguments were told as they came, so that they may be cut off.
+fn call_of_list<'a>(text: &'a str, parts: &[Part]) -> Option<&'a str> {
+    let [Part::Call(name), Part::Arguments(arguments), ..] = parts else { return None };
+    let pass = |text: &'a str, mark: &str| text.trim_start().strip_prefix(mark);
+    let text = pass(pass(pass(text, "{")?, "\"name\"")?, ":")?.trim_start();
+    let mut names = serde_json::Deserializer::from_str(text).into_iter::<String>();
+    if names.next()?.ok()? != *name {
+        return None;
+    }
+    let text = pass(&text[names.byte_offset()..], ",")?;
+    let text = pass(pass(text, "\"parameters\"")?, ":")?;
+    let behind = pass(text, arguments)?;
+    Some(pass(behind, "}").unwrap_or(behind))
 }

@@ -76,6 +76,11 @@ fn calls_that_must_come_keep_to_their_schemas() {
     let (calls, reason) =
         called(&server, &asked(json!({ "tool_choice": "required", "parallel_tool_calls": false })));
     assert_eq!((calls.len(), reason), (1, json!("tool_calls")));
+    let required = asked(json!({ "tool_choice": "required", "stream": true, "temperature": 0 }));
+    let chunks = server.stream(CHAT, &required);
+    let arguments =
+        chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"].as_array());
+    assert!(arguments.count() >= 4, "arguments are told as they come");
     let named = json!({ "type": "function", "function": { "name": "switch" } });
     let (calls, reason) = called(&server, &asked(json!({ "tool_choice": named })));
     assert_eq!((calls.len(), reason), (1, json!("stop")), "as in OpenAI's API");

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod form;
+mod head;
 mod parser;
 mod reasoning;
 mod scan;

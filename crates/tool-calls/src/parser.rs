@@ -1,13 +1,15 @@
 //! Calls of tools in what a model writes, as it writes it.
 //!
 //! A call is told once its JSON is whole: only then is it known to be one. What begins like a call and is none,
-//! or is cut off, stays text, so that nothing a model says is lost. What has been told depends on the text
+//! or is cut off, stays text, so that nothing a model says is lost. Where a schema makes sure of calls, their arguments
+//! are told as they come, behind the function's name. What has been told depends on the text
 //! alone and not on the pieces that it came in: a decision waits until no later text could change it. White
 //! space after a call belongs to the call.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::head::{Head, head};
 use crate::scan::{Scan, Scanner};
 
 /// Longest name of a function in Mistral's form, which only has what follows to tell where it ends.
@@ -67,6 +69,12 @@ enum State {
     Name { at: usize },
     /// In JSON from `start`, read up to `at`; of the arguments of `name`, or of a call.
     Json { start: usize, at: usize, scanner: Scanner, name: Option<String> },
+    /// At a call of a list, before its arguments.
+    Head { at: usize },
+    /// In arguments that are told as they come.
+    Arguments(Scanner),
+    /// Behind them, before the bracket that ends the call.
+    Bracket,
     /// Behind a call that a tag may close.
     Close,
     /// In text that no call can follow.
@@ -139,6 +147,12 @@ impl Parser {
                 }
                 false
             }
+            State::Head { at } => {
+                let at = *at;
+                self.read_head(at, parts)
+            }
+            State::Arguments(_) => self.read_arguments(parts),
+            State::Bracket => self.end_call(),
             State::Close => self.close(),
             State::Rest => {
                 self.tell(self.buffer.len(), parts);
@@ -169,6 +183,10 @@ impl Parser {
             return false;
         };
         let passed = match (&self.syntax, next) {
+            (Syntax::List, '{') => {
+                self.state = State::Head { at };
+                return true;
+            }
             (_, '{') | (Syntax::Mistral, '[') => {
                 self.state = json(at, None);
                 return true;
@@ -228,6 +246,12 @@ impl Parser {
             parts.extend([Part::Call(name), Part::Arguments(arguments)]);
         }
         self.buffer.drain(..end);
+        self.go_on_after_call();
+        true
+    }
+
+    /// A call has ended.
+    fn go_on_after_call(&mut self) {
         self.is_after_call = true;
         self.state = match self.syntax {
             Syntax::Hermes => State::Close,
@@ -235,13 +259,55 @@ impl Parser {
             Syntax::Llama3Json | Syntax::List => State::Before { at: 0 },
             Syntax::Arguments(_) => State::Rest,
         };
+    }
+
+    fn read_head(&mut self, at: usize, parts: &mut Vec<Part>) -> bool {
+        match head(&self.buffer[at..]) {
+            Head::More => return false,
+            Head::Other => self.state = json(at, None),
+            Head::Call { name, arguments_at } => {
+                parts.push(Part::Call(name));
+                self.buffer.drain(..at + arguments_at);
+                self.state = State::Arguments(Scanner::new());
+            }
+        }
+        true
+    }
+
+    fn read_arguments(&mut self, parts: &mut Vec<Part>) -> bool {
+        let State::Arguments(scanner) = &mut self.state else { return false };
+        let mut read = self.buffer.bytes().map(|byte| scanner.take(byte)).enumerate();
+        let end = read.find(|(_, scan)| *scan != Scan::More);
+        let (length, next) = match end {
+            None => (self.buffer.len(), None),
+            Some((last, Scan::End)) => (last + 1, Some(State::Bracket)),
+            // No schema allows it.
+            Some((wrong, _)) => (wrong, Some(State::Rest)),
+        };
+        let text: String = self.buffer.drain(..length).collect();
+        if !text.is_empty() {
+            parts.push(Part::Arguments(text));
+        }
+        let Some(next) = next else { return false };
+        self.state = next;
+        true
+    }
+
+    fn end_call(&mut self) -> bool {
+        self.drop_space();
+        match self.buffer.bytes().next() {
+            None => return false,
+            Some(b'}') => {
+                self.buffer.drain(..1);
+                self.go_on_after_call();
+            }
+            Some(_) => self.state = State::Rest,
+        }
         true
     }
 
     fn close(&mut self) -> bool {
-        // Not kept, so that no white space is looked at twice.
-        let num_spaces = self.buffer.len() - self.buffer.trim_start().len();
-        self.buffer.drain(..num_spaces);
+        self.drop_space();
         let is_closed = self.buffer.starts_with(HERMES_CLOSE);
         if !is_closed && HERMES_CLOSE.starts_with(&self.buffer) {
             return false;
@@ -251,6 +317,12 @@ impl Parser {
         }
         self.state = State::Text;
         true
+    }
+
+    /// Drops white space that belongs to a call; kept, it would be looked at again and again.
+    fn drop_space(&mut self) {
+        let num_spaces = self.buffer.len() - self.buffer.trim_start().len();
+        self.buffer.drain(..num_spaces);
     }
 
     /// What has been read up to `end` is no call, but text.

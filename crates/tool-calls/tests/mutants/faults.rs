@@ -17,6 +17,10 @@ const fn reasoning(name: &'static str, find: &'static str, replace: &'static str
     (name, Edit { file: "reasoning.rs", find, replace })
 }
 
+const fn head(name: &'static str, find: &'static str, replace: &'static str) -> Fault {
+    (name, Edit { file: "head.rs", find, replace })
+}
+
 pub const FAULTS: &[Fault] = &[
     parser("a tag in two pieces is text", "(1..tag.len()).rev()", "(1..1).rev()"),
     parser("only one letter of a tag is waited for", "(1..tag.len()).rev()", "(1..2).rev()"),
@@ -92,6 +96,21 @@ pub const FAULTS: &[Fault] = &[
         "!name.is_empty() && arguments.starts_with('{')",
         "!name.is_empty()",
     ),
+    parser(
+        "arguments begin with the call",
+        "self.buffer.drain(..at + arguments_at);",
+        "self.buffer.drain(..at);",
+    ),
+    parser("a call's last bracket is text", "self.buffer.drain(..1);", ""),
+    head("a mark in two pieces is none", "mark.starts_with(text)", "text.is_empty()"),
+    head(
+        "arguments lose their bracket",
+        "text.len() - rest.len() - BRACKET.len()",
+        "text.len() - rest.len()",
+    ),
+    head("a name may be empty", "name.is_empty()", "false"),
+    head("a quote ends a name, escaped or not", "byte == b'\"' && !is_escaped", "byte == b'\"'"),
+    head("marks have no space between them", "rest.trim_start_matches(SPACE)", "*rest"),
     reasoning("a closed thought goes on", "!message[open..].contains(CLOSE)", "true"),
     reasoning(
         "an opening tag in two pieces is text",

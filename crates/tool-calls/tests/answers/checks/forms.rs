@@ -139,6 +139,26 @@ pub fn calls_that_a_schema_makes() {
     list(&format!("[{one}, {one}\n] "), "", &[("f", "{}"); 2]);
     list(&format!("[{one}, {{\"na"), ", {\"na", &[("f", "{}")]);
     list(&format!("[{one}] {one}"), one, &[("f", "{}")]);
+    // Arguments that are cut off are arguments; what is behind them and is none of a list is text.
+    list(r#"[{"name": "f", "parameters": {"a": [1, "#, "", &[("f", r#"{"a": [1, "#)]);
+    list(r#"[ {"name" : "f\u0067" , "parameters" : {"}": {}} } ]"#, "", &[("fg", r#"{"}": {}}"#)]);
+    list(r#"[{"name": "f", "parameters": {} , "x": 1}]"#, r#", "x": 1}]"#, &[("f", "{}")]);
+    list(r#"[{"name": "f", "parameters": {"a" 1}}]"#, "1}}]", &[("f", r#"{"a" "#)]);
+    // Other calls are told once they are whole.
+    list(r#"[{"parameters": {"a": 1}, "name": "f"}]"#, "", &[("f", r#"{"a": 1}"#)]);
+    list(r#"[{"name": "f"}]"#, "", &[("f", "{}")]);
+    list(r#"[{"name": "\"\\", "parameters": {}}]"#, "", &[("\"\\", "{}")]);
+    let long = "f".repeat(5000);
+    list(&format!(r#"[{{"name": "{long}", "parameters": {{}}}}]"#), "", &[(&long, "{}")]);
+    for text in [
+        r#"[{"name": "f", "parameters": "#,
+        r#"[{"name": "f", "parameters": [1]}]"#,
+        r#"[{"name": "", "parameters": {}}]"#,
+        r#"[{"name": "\x", "parameters": {}}]"#,
+        r#"[{"name": 5, "parameters": {}}]"#,
+    ] {
+        list(text, text, &[]);
+    }
     let arguments = Syntax::Arguments("f".to_owned());
     check(&arguments, r#"{"a": 1}"#, "", &[("f", r#"{"a": 1}"#)]);
     check(&arguments, r#"{"a"#, "", &[("f", r#"{"a"#)]);
@@ -160,6 +180,13 @@ pub fn what_is_known_is_told_at_once() {
     let mut parser = Parser::new(Syntax::Hermes);
     let parts = parser.read("<tool_call>{\"name\": \"f\"}", false);
     assert_eq!(parts, [Part::Call("f".to_owned()), Part::Arguments("{}".to_owned())]);
+    let mut parser = Parser::new(Syntax::List);
+    assert_eq!(parser.read("[{\"na", false), []);
+    assert_eq!(parser.read("me\": \"\\\"f\", \"parameters\": ", false), []);
+    let begun = [Part::Call("\"f".to_owned()), Part::Arguments("{\"a".to_owned())];
+    assert_eq!(parser.read("{\"a", false), begun);
+    assert_eq!(parser.read("\": ", false), [Part::Arguments("\": ".to_owned())]);
+    assert_eq!(parser.read("1}}", false), [Part::Arguments("1}".to_owned())]);
     let mut parser = Parser::new(Syntax::Arguments("f".to_owned()));
     assert_eq!(parser.read("{\"a", false)[1], Part::Arguments("{\"a".to_owned()));
 }
