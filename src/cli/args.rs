@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use engine::hub::SMOLLM2_135M;
 use engine::{
-    Backend, CpuIsa, DType, Fp8Flavour, KvCacheDType, LogprobsMode, StructuredOutputs, TokenId,
+    Backend, CpuIsa, DType, Fp8Flavour, KvCacheDType, LogprobsMode, Prompt, StructuredOutputs,
+    TokenId,
 };
+use serde_json::{Map, Value};
 
-use super::constraints::{logit_bias_flag, structured_outputs_flag};
+use super::constraints::{logit_bias_flag, structured_outputs_flag, template_args_flag};
 use super::kv_store_args::KvStoreArgs;
 use super::overrides::{OptionOverrides, SamplingOverrides};
 use super::scheduler_args::SchedulerArgs;
@@ -86,6 +88,22 @@ pub(crate) struct ChatArgs {
     /// The system's message before the prompt; in --input write it into `messages`
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["raw", "input"])]
     pub system: Option<String>,
+
+    /// Variables of the model's chat template, such as {"enable_thinking": false}; in --input, for lines without their own
+    #[arg(long, value_name = "JSON", conflicts_with = "raw", value_parser = template_args_flag)]
+    pub chat_template_kwargs: Option<Map<String, Value>>,
+}
+
+impl ChatArgs {
+    /// `prompt` with the template's variables, if it is a conversation without any.
+    pub(crate) fn with_template_args(&self, mut prompt: Prompt) -> Prompt {
+        if let (Prompt::Chat(conversation), Some(args)) = (&mut prompt, &self.chat_template_kwargs)
+            && conversation.template_args.is_empty()
+        {
+            conversation.template_args.clone_from(args);
+        }
+        prompt
+    }
 }
 
 /// How tokens are chosen.

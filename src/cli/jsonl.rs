@@ -19,6 +19,9 @@ pub(crate) struct LineRequest {
 
 const PROMPT_FIELDS: [&str; 3] = ["prompt", "prompt_token_ids", "messages"];
 
+/// Variables of the chat template, for messages.
+const TEMPLATE_ARGS: &str = "chat_template_kwargs";
+
 /// What the scheduler and the KV cache are to know.
 const OPTION_FIELDS: [&str; 2] = ["priority", "cache_salt"];
 
@@ -114,7 +117,7 @@ fn supported() -> String {
 }
 
 fn known() -> impl Iterator<Item = &'static str> {
-    PROMPT_FIELDS.into_iter().chain(SAMPLING_FIELDS).chain(OPTION_FIELDS)
+    PROMPT_FIELDS.into_iter().chain([TEMPLATE_ARGS]).chain(SAMPLING_FIELDS).chain(OPTION_FIELDS)
 }
 
 fn prompt(fields: &Map<String, Value>) -> Result<Prompt, CliError> {
@@ -125,7 +128,7 @@ fn prompt(fields: &Map<String, Value>) -> Result<Prompt, CliError> {
         return Err(CliError::usage(format!("{count} prompt on this line"))
             .with_hint("give exactly one of prompt, prompt_token_ids, messages"));
     };
-    let prompt = match name {
+    let mut prompt = match name {
         "prompt" => Prompt::Text(text(name, value)?),
         "prompt_token_ids" => Prompt::TokenIds(token_ids(name, value)?),
         _ => Prompt::from(messages(value)?),
@@ -138,6 +141,15 @@ fn prompt(fields: &Map<String, Value>) -> Result<Prompt, CliError> {
     if is_empty {
         return Err(CliError::usage(format!("`{name}` is empty"))
             .with_hint("a model needs at least one token to go on from"));
+    }
+    match (&mut prompt, present(fields, TEMPLATE_ARGS)) {
+        (_, None) => {}
+        (Prompt::Chat(chat), Some(Value::Object(args))) => chat.template_args.clone_from(args),
+        (Prompt::Chat(_), Some(value)) => return Err(wrong(TEMPLATE_ARGS, value, "an object")),
+        (_, Some(_)) => {
+            return Err(CliError::usage(format!("`{TEMPLATE_ARGS}` has no effect on `{name}`"))
+                .with_hint("write the prompt into `messages`"));
+        }
     }
     Ok(prompt)
 }
@@ -417,6 +429,11 @@ mod tests {
             (r#"{"prompt": ""}"#, "`prompt` is empty"),
             (r#"{"prompt_token_ids": []}"#, "`prompt_token_ids` is empty"),
             (r#"{"messages": []}"#, "`messages` is empty"),
+            (r#"{"prompt": "x", "chat_template_kwargs": {}}"#, "no effect on `prompt`"),
+            (
+                r#"{"messages": [{"role": "user", "content": "u"}], "chat_template_kwargs": 1}"#,
+                "`chat_template_kwargs` must be an object, not 1",
+            ),
             (r#"{"prompt": 5}"#, "`prompt` must be a text, not 5"),
             (r#"{"prompt_token_ids": [-1]}"#, "not -1"),
             (r#"{"prompt_token_ids": [4294967296]}"#, "not 4294967296"),

@@ -27,7 +27,7 @@ impl ByteModel {
         write("tokenizer_config.json", "{}".to_owned());
         write(
             "chat_template.jinja",
-            "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}a:".to_owned(),
+            "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}a:{% if quick %}!{% endif %}".to_owned(),
         );
         ByteModel { folder }
     }

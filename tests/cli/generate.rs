@@ -221,6 +221,39 @@ fn a_line_is_raw_unless_it_has_messages_or_chat_is_asked_for() {
 }
 
 #[test]
+fn a_template_gets_its_variables_from_lines_and_else_from_the_flag() {
+    let quick = ["--chat-template-kwargs", "{\"quick\": true}"];
+    assert_eq!(prompt_seen(&["hi", quick[0], quick[1]]), "u:hi;a:!");
+    let model = ByteModel::new();
+    let line = |more: &str| {
+        format!("{{\"messages\": [{{\"role\": \"user\", \"content\": \"x\"}}]{more}}}\n")
+    };
+    let own =
+        |is_quick: bool| line(&format!(", \"chat_template_kwargs\": {{\"quick\": {is_quick}}}"));
+    let input = [line(""), own(true), own(false), "{\"prompt\": \"x\"}\n".to_owned()].concat();
+    let seen = |flags: &[&str]| -> Vec<Value> {
+        let args = ["generate", "--model", model.arg(), "--input", "-", "--max-tokens", "1"];
+        let answers = lines(&kvasir_with_input(&[&args, flags].concat(), &input).ok());
+        answers.iter().map(|answer| answer["prompt_token_ids"].clone()).collect()
+    };
+    let [plain, quickly, raw] = [json!(b"u:x;a:"), json!(b"u:x;a:!"), json!(b"x")];
+    assert_eq!(seen(&[]), [&plain, &quickly, &plain, &raw].map(Value::clone));
+    assert_eq!(seen(&quick), [&quickly, &quickly, &plain, &raw].map(Value::clone));
+    let run = kvasir(&[
+        "generate",
+        "hi",
+        "--model",
+        model.arg(),
+        "--chat-template-kwargs",
+        "{\"slow\": 1}",
+    ]);
+    run.usage_error(&["does not use `slow`", "its own arguments are quick"]);
+    let family = family("llama");
+    let args = ["generate", "hi", "--model", family.to_str().unwrap(), quick[0], quick[1]];
+    kvasir(&args).usage_error(&["no chat template, which --chat-template-kwargs needs"]);
+}
+
+#[test]
 fn a_prompt_can_come_from_standard_input() {
     let model = ByteModel::new();
     let args = ["generate", "-", "--raw", "--json", "--model", model.arg(), "--max-tokens", "1"];

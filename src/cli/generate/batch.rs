@@ -136,7 +136,11 @@ fn submit(
             prompt => prompt,
         };
         let id = llm
-            .add_request_with(prompt, params, request.options.over(&flags))
+            .add_request_with(
+                args.chat.with_template_args(prompt),
+                params,
+                request.options.over(&flags),
+            )
             .map_err(|error| engine_error(&error).at(&place))?;
         order.insert(id, index);
     }

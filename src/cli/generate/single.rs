@@ -76,8 +76,13 @@ fn refuse_unseen_logprobs(args: &GenerateArgs) -> Result<(), CliError> {
 
 /// A user's message if the model has a chat template and nobody said otherwise.
 fn chat_or_raw(text: String, chat: &ChatArgs, has_template: bool) -> Result<Prompt, CliError> {
-    if !has_template && (chat.chat || chat.system.is_some()) {
-        let flag = if chat.chat { "--chat" } else { "--system" };
+    let needs_template = [
+        ("--chat", chat.chat),
+        ("--system", chat.system.is_some()),
+        ("--chat-template-kwargs", chat.chat_template_kwargs.is_some()),
+    ];
+    if let Some((flag, _)) = needs_template.iter().find(|(_, is_given)| *is_given && !has_template)
+    {
         return Err(CliError::usage(format!("the model has no chat template, which {flag} needs"))
             .with_hint("leave the flag out, or choose a model that was trained to chat"));
     }
@@ -85,7 +90,8 @@ fn chat_or_raw(text: String, chat: &ChatArgs, has_template: bool) -> Result<Prom
         return Ok(Prompt::Text(text));
     }
     let system = chat.system.iter().map(|system| Message::new("system", system));
-    Ok(Prompt::from(system.chain([Message::new("user", text)]).collect::<Vec<_>>()))
+    let messages: Vec<Message> = system.chain([Message::new("user", text)]).collect();
+    Ok(chat.with_template_args(Prompt::from(messages)))
 }
 
 /// Runs the engine and prints what it says, piece by piece.
@@ -118,7 +124,7 @@ mod tests {
     use super::*;
 
     fn chat(chat: bool, raw: bool, system: Option<&str>) -> ChatArgs {
-        ChatArgs { chat, raw, system: system.map(str::to_owned) }
+        ChatArgs { chat, raw, system: system.map(str::to_owned), chat_template_kwargs: None }
     }
 
     #[test]
