@@ -135,6 +135,7 @@ fn metrics(metrics: &RequestMetrics) -> Metrics {
 mod tests {
     use super::*;
     use engine::FinishReason;
+    use engine::output::PromptKv;
 
     #[test]
     fn the_format_is_vllms() {
@@ -148,6 +149,7 @@ mod tests {
             index: 0,
             prompt_token_ids: vec![1, 2],
             prompt_logprobs: Some(vec![None, Some(vec![logprob(2, -0.1, 1, "b")])]),
+            prompt_kv: PromptKv::default(),
             outputs: vec![CompletionOutput {
                 index: 0,
                 text: "é\n".to_owned(),

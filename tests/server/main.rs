@@ -295,7 +295,11 @@ fn a_client_that_goes_away_is_forgotten() {
             && server.metric("vllm:num_requests_running") == 0.0
             && server.metric("vllm:kv_cache_usage_perc") == 0.0
     });
-    // Tokens count when they are made, whoever reads them.
+    // Tokens count when they are made, whoever reads them, and those of a prompt with the first of its answer.
+    let prompt = json!({ "messages": question("Tell me a long story.")["messages"] });
+    let num_prompt = server.post("/tokenize", &prompt).ok()["count"].as_f64().unwrap();
+    assert_eq!(server.metric("vllm:prompt_tokens_total"), 4.0 * num_prompt);
+    assert_eq!(server.metric("vllm:prompt_tokens_by_source_total"), 4.0 * num_prompt);
     assert_eq!(server.metric("vllm:time_to_first_token_seconds_count"), 4.0);
     let num_later = server.metric("vllm:generation_tokens_total") - 4.0;
     assert_eq!(server.metric("vllm:inter_token_latency_seconds_count"), num_later);
@@ -355,7 +359,9 @@ fn metrics_are_the_sum_of_the_requests() {
         let usage = server.post(CHAT, &request).ok()["usage"].clone();
         prompt += usage["prompt_tokens"].as_u64().unwrap();
         generated += usage["completion_tokens"].as_u64().unwrap();
-        cached += usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+        let found = usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+        assert_eq!(found > 0, num_tokens > 1, "what its own first answer computed is not found");
+        cached += found;
     }
     assert_eq!(server.metric("vllm:prompt_tokens_total"), prompt as f64);
     assert_eq!(server.metric("vllm:generation_tokens_total"), generated as f64);

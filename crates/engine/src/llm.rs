@@ -16,7 +16,7 @@ use crate::block_map::BlockMap;
 use crate::builder::LlmBuilder;
 use crate::error::LlmError;
 use crate::kv_tier::{KvTierStats, LoadedTokens, TierReport};
-use crate::output::{Logprob, RequestOutput, StopReason};
+use crate::output::{Logprob, PromptKv, RequestOutput, StopReason};
 use crate::prompt::{Conversation, Prompt};
 use crate::record::RecordedRequest;
 use crate::request_state::RequestState;
@@ -91,6 +91,8 @@ pub struct RequestUpdate {
     /// How long they took; `None` without any, for the first of a request's other sequences, and in updates that were
     /// merged because nobody read them.
     pub token_time: Option<TokenTime>,
+    /// With the first tokens of a request: where its prompt's KV came from.
+    pub prompt_kv: Option<PromptKv>,
     /// One list for each of them if asked for: the chosen token first, then the likeliest.
     pub new_logprobs: Option<Vec<Vec<Logprob>>>,
     /// Those of the prompt if asked for, with the first token of the request's first sequence; as
@@ -119,6 +121,7 @@ impl RequestUpdate {
             new_token_ids: self.new_token_ids,
             new_logprobs: self.new_logprobs,
             prompt_logprobs: self.prompt_logprobs.or(later.prompt_logprobs),
+            prompt_kv: self.prompt_kv.or(later.prompt_kv),
             token_time: None,
             ..later
         }
@@ -512,6 +515,7 @@ impl Llm {
         let latency_before_s = state.latency_s();
         let (text_delta, num_new) = state.update(update, step_start, self.tokenizer.as_ref());
         let (is_first, latency_s) = (state.num_tokens() == num_new, state.latency_s());
+        let num_loaded = state.num_loaded_tokens();
         let new_token_ids = state.last_token_ids(num_new).to_vec();
         let new_logprobs = state.last_logprobs(num_new);
         let prompt_logprobs = state.prompt_logprobs().filter(|_| is_first && num_new > 0);
@@ -520,10 +524,17 @@ impl Llm {
             None if state.is_to_end() => self.run_loop.finish(seq_id, FinishReason::Stop),
             ended => ended,
         };
-        let token_time = match (num_new, is_first) {
-            (0, _) => None,
-            (_, false) => Some(TokenTime::Next(latency_s - latency_before_s)),
-            (_, true) => request.begin_answer().then_some(TokenTime::First(latency_s)),
+        let (token_time, prompt_kv) = match (num_new, is_first) {
+            (0, _) => (None, None),
+            (_, false) => (Some(TokenTime::Next(latency_s - latency_before_s)), None),
+            (_, true) => {
+                let sequence = ended.as_ref().map(|ended| &ended.sequence);
+                let sequence = sequence.or_else(|| self.run_loop.scheduler().sequence(seq_id));
+                let num_cached = sequence.map_or(0, |sequence| sequence.stats().num_cached_tokens);
+                let prompt_kv = PromptKv::new(num_prompt_tokens, num_cached, num_loaded);
+                let prompt_kv = request.begin_answer(prompt_kv);
+                (prompt_kv.map(|_| TokenTime::First(latency_s)), prompt_kv)
+            }
         };
         let mut update = RequestUpdate {
             id,
@@ -532,6 +543,7 @@ impl Llm {
             text_delta,
             new_token_ids,
             token_time,
+            prompt_kv,
             new_logprobs,
             prompt_logprobs,
             finish_reason: None,

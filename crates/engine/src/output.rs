@@ -26,10 +26,34 @@ pub struct RequestOutput {
     pub prompt_token_ids: Vec<u32>,
     /// One list per prompt token if asked for; the first is `None`: nothing predicts it.
     pub prompt_logprobs: Option<Vec<Option<Vec<Logprob>>>>,
+    /// Where the prompt's KV came from.
+    pub prompt_kv: PromptKv,
     /// The generated sequences.
     pub outputs: Vec<CompletionOutput>,
     /// How it went.
     pub metrics: RequestMetrics,
+}
+
+/// Where the KV of a prompt came from, in tokens, for the first of a request's sequences that answers; what the others
+/// find of it is no news. All 0 if none did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PromptKv {
+    /// It was computed.
+    pub num_computed_tokens: usize,
+    /// It was found in the prefix cache.
+    pub num_cached_tokens: usize,
+    /// It was loaded from the KV store.
+    pub num_loaded_tokens: usize,
+}
+
+impl PromptKv {
+    pub(crate) fn new(num_prompt_tokens: usize, num_cached: usize, num_loaded: usize) -> Self {
+        // After a preemption some may have been loaded twice.
+        let num_cached_tokens = num_cached.min(num_prompt_tokens);
+        let num_loaded_tokens = num_loaded.min(num_prompt_tokens - num_cached_tokens);
+        let num_computed_tokens = num_prompt_tokens - num_cached_tokens - num_loaded_tokens;
+        PromptKv { num_computed_tokens, num_cached_tokens, num_loaded_tokens }
+    }
 }
 
 /// One generated sequence.

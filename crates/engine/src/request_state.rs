@@ -1,7 +1,7 @@
 //! One request in flight: its sequences, and the answer that they make together.
 
 use crate::llm::RequestId;
-use crate::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutput};
+use crate::output::{CompletionOutput, Logprob, PromptKv, RequestMetrics, RequestOutput};
 use crate::sequence_state::{EndedSequence, SequenceState};
 
 /// A live request. Sequences are known by their place in it.
@@ -13,8 +13,8 @@ pub(crate) struct RequestState {
     /// They come with the first sequence.
     prompt_logprobs: Option<Vec<Option<Vec<Logprob>>>>,
     metrics: Option<RequestMetrics>,
-    /// Whether a sequence has given tokens.
-    has_begun: bool,
+    /// Known once a sequence has given tokens.
+    prompt_kv: Option<PromptKv>,
 }
 
 impl RequestState {
@@ -30,7 +30,7 @@ impl RequestState {
             live: sequences.into_iter().map(Some).collect(),
             prompt_logprobs: None,
             metrics: None,
-            has_begun: false,
+            prompt_kv: None,
         }
     }
 
@@ -44,9 +44,10 @@ impl RequestState {
         self.live.get_mut(index)?.as_mut()
     }
 
-    /// A sequence gave its first tokens; whether they are the request's first.
-    pub(crate) fn begin_answer(&mut self) -> bool {
-        !std::mem::replace(&mut self.has_begun, true)
+    /// A sequence gave its first tokens. If they are the request's first, they tell of its prompt.
+    pub(crate) fn begin_answer(&mut self, prompt_kv: PromptKv) -> Option<PromptKv> {
+        let is_first = self.prompt_kv.is_none();
+        is_first.then(|| *self.prompt_kv.insert(prompt_kv))
     }
 
     /// Takes out a sequence that has ended; [`RequestState::end`] wants what it gave.
@@ -77,6 +78,7 @@ impl RequestState {
             index: self.id.0 as usize,
             prompt_token_ids: self.prompt_token_ids,
             prompt_logprobs: self.prompt_logprobs,
+            prompt_kv: self.prompt_kv.unwrap_or_default(),
             outputs: self.completions.into_iter().flatten().collect(),
             metrics: self.metrics.unwrap_or_default(),
         }

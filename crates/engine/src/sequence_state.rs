@@ -114,6 +114,11 @@ impl SequenceState {
         self.token_ids.len()
     }
 
+    /// Tokens whose KV was loaded from the KV store so far.
+    pub(crate) fn num_loaded_tokens(&self) -> usize {
+        self.metrics.num_loaded_tokens.total()
+    }
+
     /// From the arrival to the last token, seconds.
     pub(crate) fn latency_s(&self) -> f64 {
         self.metrics.e2e_latency_s

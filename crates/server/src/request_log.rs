@@ -44,7 +44,7 @@ impl RequestLog {
         tracing::debug!(
             target: TARGET,
             prompt_tokens = output.prompt_token_ids.len(),
-            cached_tokens = metrics.num_cached_tokens,
+            cached_tokens = output.prompt_kv.num_cached_tokens,
             loaded_tokens = metrics.num_loaded_tokens.total(),
             generated_tokens,
             queue_s = metrics.queue_time_s,

@@ -64,26 +64,12 @@ impl Metrics {
 
     /// Who is to be told of each step: tokens count when they are made, whoever still reads them.
     pub(crate) fn step_observer(&self) -> impl FnMut(StepOutcome<'_>) + Send + 'static {
-        let iteration_tokens = self.series.iteration_tokens.clone();
-        let generation_tokens = self.series.generation_tokens.clone();
-        let time_to_first_token = self.series.time_to_first_token.clone();
-        let inter_token_latency = self.series.inter_token_latency.clone();
+        let series = self.series.clone();
         move |step| {
             if step.num_rows > 0 {
-                iteration_tokens.observe(step.num_rows as f64);
+                series.iteration_tokens.observe(step.num_rows as f64);
             }
-            for update in step.updates {
-                let num_new = update.new_token_ids.len();
-                generation_tokens.inc_by(num_new as u64);
-                match update.token_time {
-                    Some(TokenTime::First(seconds)) => time_to_first_token.observe(seconds),
-                    Some(TokenTime::Next(seconds)) => {
-                        let each = seconds / num_new as f64;
-                        (0..num_new).for_each(|_| inter_token_latency.observe(each));
-                    }
-                    None => {}
-                }
-            }
+            step.updates.iter().for_each(|update| count_tokens(&series, update));
         }
     }
 
@@ -129,19 +115,7 @@ impl Metrics {
         let num_prompt = output.prompt_token_ids.len();
         let num_tokens: usize = output.outputs.iter().map(|output| output.token_ids.len()).sum();
         let longest = output.outputs.iter().map(|output| output.token_ids.len()).max();
-        series.prompt_tokens.inc_by(num_prompt as u64);
-        // Several sequences may have found the same prompt, and each counts what it found.
-        let num_found = metrics.num_cached_tokens.min(num_prompt);
-        let num_loaded = metrics.num_loaded_tokens.total().min(num_prompt - num_found);
-        let num_computed = num_prompt - num_found - num_loaded;
-        series.prompt_tokens_cached.inc_by((num_found + num_loaded) as u64);
-        for (source, count) in [
-            ("local_compute", num_computed),
-            ("local_cache_hit", num_found),
-            ("external_kv_transfer", num_loaded),
-        ] {
-            series.prompt_tokens_by_source.with_label_values(&[source]).inc_by(count as u64);
-        }
+        let num_computed = output.prompt_kv.num_computed_tokens;
         series.request_prefill_kv_computed_tokens.observe(num_computed as f64);
         series.request_prompt_tokens.observe(num_prompt as f64);
         series.request_generation_tokens.observe(num_tokens as f64);
@@ -159,6 +133,30 @@ impl Metrics {
         {
             series.time_per_output_token.observe((last - first) / num_more as f64);
         }
+    }
+}
+
+/// Tokens of an answer, and of its prompt with the first of them.
+fn count_tokens(series: &Series, update: &RequestUpdate) {
+    let num_new = update.new_token_ids.len();
+    series.generation_tokens.inc_by(num_new as u64);
+    match update.token_time {
+        Some(TokenTime::First(seconds)) => series.time_to_first_token.observe(seconds),
+        Some(TokenTime::Next(seconds)) => {
+            let each = seconds / num_new as f64;
+            (0..num_new).for_each(|_| series.inter_token_latency.observe(each));
+        }
+        None => {}
+    }
+    let Some(kv) = update.prompt_kv else { return };
+    series.prompt_tokens.inc_by(update.num_prompt_tokens as u64);
+    series.prompt_tokens_cached.inc_by((kv.num_cached_tokens + kv.num_loaded_tokens) as u64);
+    for (source, count) in [
+        ("local_compute", kv.num_computed_tokens),
+        ("local_cache_hit", kv.num_cached_tokens),
+        ("external_kv_transfer", kv.num_loaded_tokens),
+    ] {
+        series.prompt_tokens_by_source.with_label_values(&[source]).inc_by(count as u64);
     }
 }
 

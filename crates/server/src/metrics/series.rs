@@ -85,7 +85,8 @@ impl Maker<'_> {
 
 macro_rules! series {
     ($make:ident; $($field:ident: $kind:ty = $made:expr;)*) => {
-        /// All series of one server, by their names.
+        /// All series of one server, by their names. Clones count together.
+        #[derive(Clone)]
         pub(super) struct Series {
             $(pub(super) $field: $kind,)*
         }

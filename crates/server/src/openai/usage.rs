@@ -20,11 +20,11 @@ impl Usage {
     pub(super) fn add(&mut self, output: &RequestOutput) {
         let lengths = output.outputs.iter().map(|completion| completion.token_ids.len());
         let num_prompt_tokens = output.prompt_token_ids.len();
-        // As vLLM counts: found on the device, or by its connector elsewhere. After a preemption it is loaded again.
-        let num_found = output.metrics.num_cached_tokens + output.metrics.num_loaded_tokens.total();
+        // As vLLM counts: found on the device, or by its connector elsewhere.
+        let kv = output.prompt_kv;
         self.num_prompt_tokens += num_prompt_tokens;
         self.num_completion_tokens += lengths.sum::<usize>();
-        self.num_cached_tokens += num_found.min(num_prompt_tokens);
+        self.num_cached_tokens += kv.num_cached_tokens + kv.num_loaded_tokens;
         self.num_lossy_tokens += output.metrics.num_lossy_tokens;
     }
 
