@@ -48,14 +48,17 @@ pub mod plan;
 
 pub use engine::hub;
 pub use engine::kv_store;
-pub use engine::output::{CompletionOutput, Logprob, RequestMetrics, RequestOutput, StopReason};
-pub use engine::text::{Content, ContentPart, Message};
+pub use engine::output::{
+    CompletionOutput, Logprob, PromptKv, RequestMetrics, RequestOutput, StopReason,
+};
+pub use engine::text::{Content, ContentPart, Message, PromptEnd};
 pub use engine::weights;
 pub use engine::{
-    AsyncLlm, AttachedPrefix, Backend, CpuIsa, DType, Difference, DifferentPart, DirectoryConfig,
-    FinishReason, Fp8Flavour, HostConfig, KvCacheDType, KvConfig, KvStoreConfig, KvStoreUse,
-    KvTierStats, Llm, LlmBuilder, LlmError, LoadPolicy, LoadedTokens, LogprobsMode, NgramConfig,
-    OpenKvStore, OpenKvStoreError, Prompt, Replay, ReplayError, ReplayReport, RequestId,
-    RequestOptions, RequestStream, RequestUpdate, SamplingParams, SchedulerConfig, SchedulerStats,
-    SchedulingPolicy, StepError, StructuredError, StructuredOutputs, TokenId, convert_to_hf_dir,
+    AsyncLlm, AttachedPrefix, Backend, Conversation, CpuIsa, DType, Difference, DifferentPart,
+    DirectoryConfig, FinishReason, Fp8Flavour, HostConfig, KvCacheDType, KvConfig, KvStoreConfig,
+    KvStoreUse, KvTierStats, Llm, LlmBuilder, LlmError, LoadPolicy, LoadedTokens, LogprobsMode,
+    NgramConfig, OpenKvStore, OpenKvStoreError, Prompt, Replay, ReplayError, ReplayReport,
+    RequestId, RequestOptions, RequestStream, RequestUpdate, SamplingParams, SchedulerConfig,
+    SchedulerStats, SchedulingPolicy, StepError, StructuredError, StructuredOutputs, TokenId,
+    convert_to_hf_dir,
 };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::value::RawValue;
-use tool_calls::{Parser, Part, Syntax, ToolCallParser};
+use tool_calls::{Parser, Part, ReasoningParser, Syntax, Told, ToolCallParser};
 
 /// Where an input is cut into deltas; no syntax has it.
 const CUT: char = '~';
@@ -21,6 +21,14 @@ pub fn tool_calls(bytes: &[u8]) -> bool {
     let pieces: Vec<&str> = input.split(CUT).collect();
     let text = pieces.concat();
     let letters: Vec<&str> = text.split_inclusive(|_: char| true).chain([""]).collect();
+    for is_thinking in [false, true] {
+        let told = told(is_thinking, &[&text]);
+        assert_eq!(self::told(is_thinking, &pieces), told, "in pieces: {input}");
+        assert_eq!(self::told(is_thinking, &letters), told, "letter by letter: {input}");
+        let length = told.reasoning.len() + told.answer.len();
+        let rest = text.replacen("<think>", "", 1).replacen("</think>", "", 1);
+        assert!(length <= text.len() && length >= rest.trim_start().len(), "{told:?} of {text}");
+    }
     let own = ToolCallParser::ALL.map(ToolCallParser::syntax);
     let made = [Syntax::List, Syntax::Arguments("f".to_owned())];
     let mut has_called = false;
@@ -50,6 +58,19 @@ fn said(syntax: &Syntax, pieces: &[&str]) -> Vec<Part> {
         }
     }
     said
+}
+
+/// What a reader of thoughts tells of the pieces: thoughts first.
+pub fn told(is_thinking: bool, pieces: &[&str]) -> Told {
+    let mut reader = ReasoningParser::Qwen3.reader(is_thinking);
+    let mut told = Told::default();
+    for (idx, piece) in pieces.iter().enumerate() {
+        let Told { reasoning, answer } = reader.read(piece, idx + 1 == pieces.len());
+        assert!(reasoning.is_empty() || told.answer.is_empty(), "a thought behind {told:?}");
+        told.reasoning += &reasoning;
+        told.answer += &answer;
+    }
+    told
 }
 
 /// Whether `text` is what was said and else only tags, brackets and white space of calls. Fails with what is left.

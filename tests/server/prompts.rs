@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::byte_model::ByteModel;
+use crate::byte_model::{ByteModel, family};
 use crate::running::{Running, serve, serve_model};
 use crate::{CHAT, COMPLETIONS, joined, question, with};
 
@@ -130,6 +130,16 @@ fn a_chat_says_its_tokens_and_scores_its_prompt() {
     assert_eq!(parts.flatten().cloned().collect::<Vec<_>>(), token_ids);
     let refused = server.post(CHAT, &with(asked, json!({ "stream": true }))).refused(400);
     assert_eq!(refused["param"], "prompt_logprobs");
+}
+
+#[test]
+fn tokens_are_told_without_a_tokenizer() {
+    let server = serve_model(family("llama"), &[]);
+    let asked = json!({ "prompt": [86, 14, 3], "max_tokens": 2, "return_token_ids": true });
+    let choice = server.post(COMPLETIONS, &asked).ok()["choices"][0].clone();
+    assert_eq!(choice["prompt_token_ids"], json!([86, 14, 3]));
+    assert_eq!(list(&choice, "/token_ids").len(), 2);
+    server.post(COMPLETIONS, &with(asked, json!({ "echo": true }))).refused(400);
 }
 
 #[test]

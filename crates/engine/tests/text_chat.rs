@@ -151,6 +151,7 @@ fn spaces_at_the_end_of_a_continued_text_are_the_templates_affair() {
         ("{{ m.content }}", Ok("[I think: ")),
         ("{{ m.content | trim }}", Ok("[I think:")),
         ("{{ m.content | upper }}", Err(())),
+        ("{{ m.content }}{{ m.content }}", Err(())),
         ("", Err(())),
     ] {
         let source = format!("{{% for m in messages %}}[{content}]{{% endfor %}}");

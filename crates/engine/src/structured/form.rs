@@ -43,7 +43,10 @@ pub(super) fn grammar(form: &StructuredOutputs) -> Result<TopLevelGrammar, Struc
             let texts: Vec<String> = texts.iter().map(|text| escaped(text)).collect();
             Ok(TopLevelGrammar::from_regex(&texts.join("|")))
         }
-        StructuredOutputs::Grammar(lark) => Ok(TopLevelGrammar::from_lark(lark.clone())),
+        StructuredOutputs::Grammar(lark) => {
+            schemas_within(lark).try_for_each(|schema| check_schema(&schema)).map_err(invalid)?;
+            Ok(TopLevelGrammar::from_lark(lark.clone()))
+        }
         StructuredOutputs::JsonObject => {
             Ok(TopLevelGrammar::from_json_schema(json!({"type": "object"})))
         }
@@ -80,6 +83,12 @@ fn bracket_depth(text: &str) -> usize {
         deepest = deepest.max(depth);
     }
     deepest
+}
+
+/// The schemas that a grammar has in it. What is none the compiler refuses.
+fn schemas_within(lark: &str) -> impl Iterator<Item = Value> {
+    let schema = |text| serde_json::Deserializer::from_str(text).into_iter().next()?.ok();
+    lark.split("%json").skip(1).filter_map(schema)
 }
 
 /// The automaton of multiples of a number has as many states as the number.
@@ -162,6 +171,18 @@ mod tests {
         {
             assert_eq!(unanchored(regex), expected, "{regex}");
         }
+    }
+
+    #[test]
+    fn a_schema_within_a_grammar_is_looked_at_like_any_other() {
+        let divisor = |digits: &str| {
+            let schema = format!("{{\"type\": \"integer\", \"multipleOf\": {digits}}}");
+            let lark = format!("start: a | b\na: %json {{\"const\": 1}}\nb: %json {schema}\n");
+            grammar(&StructuredOutputs::Grammar(lark))
+        };
+        assert!(divisor("99999").is_ok());
+        let error = divisor("100003").unwrap_err().to_string();
+        assert!(error.contains("at most 5 digits are compiled"), "{error}");
     }
 
     #[test]

@@ -32,6 +32,24 @@ pub(super) struct StreamOptions {
     pub(super) continuous_usage_stats: bool,
 }
 
+/// Fails for what belongs to a stream alone, or to a whole answer alone.
+pub(super) fn check_stream(
+    stream: Option<bool>,
+    options: Option<StreamOptions>,
+    prompt_logprobs: Option<i32>,
+) -> Result<(), ApiError> {
+    let is_streamed = stream == Some(true);
+    if options.is_some() && !is_streamed {
+        let message = "`stream_options` needs `stream`: true";
+        return Err(ApiError::bad_field("stream_options", message));
+    }
+    if prompt_logprobs.is_some() && is_streamed {
+        let message = "a stream has no `prompt_logprobs`; leave `stream` out, or have /v1/completions `echo` the prompt with `logprobs`";
+        return Err(ApiError::bad_field("prompt_logprobs", message));
+    }
+    Ok(())
+}
+
 /// What all chunks of an answer say of it.
 #[derive(Clone, Debug)]
 pub(super) struct Heading {

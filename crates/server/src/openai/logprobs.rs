@@ -57,6 +57,11 @@ fn by_id(token_id: u32) -> String {
     format!("token_id:{token_id}")
 }
 
+/// Likeliest candidates as the engine counts them; more than it can count are too many for it as well.
+pub(super) fn num_candidates(num_top: usize) -> i32 {
+    i32::try_from(num_top).unwrap_or(i32::MAX)
+}
+
 /// JSON has no −∞; vLLM writes this instead.
 pub(super) fn finite(logprob: f32) -> f32 {
     logprob.max(-9999.0)

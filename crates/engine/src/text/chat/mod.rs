@@ -217,6 +217,10 @@ fn cut_at_tag(prompt: &mut String) -> Result<(), ChatTemplateError> {
     let at = prompt.rfind(tag).ok_or(ChatTemplateError::NothingToContinue)?;
     let is_trimmed = !prompt[at..].starts_with(CONTINUED_HERE);
     prompt.truncate(at);
+    // A template that writes the message twice leaves it open which one is continued.
+    if prompt.contains(tag) {
+        return Err(ChatTemplateError::NothingToContinue);
+    }
     if is_trimmed {
         prompt.truncate(python::strip(prompt, None, false, true).len());
     }

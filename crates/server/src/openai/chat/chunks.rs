@@ -1,12 +1,13 @@
 //! An answer as a stream.
 
+use std::borrow::Cow;
+
 use engine::RequestUpdate;
 use serde_json::{Map, Value, json};
 
 use super::form::Form;
 use crate::error::ApiError;
 use crate::openai::answer::{Heading, stop_reason};
-use crate::openai::prompt::ShownPrompt;
 use crate::openai::usage::{Usage, UsageSoFar};
 use crate::tools::Reader;
 
@@ -14,21 +15,21 @@ use crate::tools::Reader;
 pub(super) struct Chunks {
     heading: Heading,
     form: Form,
-    shown: ShownPrompt,
+    /// What the first chunk is to tell.
+    prompt_token_ids: Option<Vec<u32>>,
     usage: UsageSoFar,
     /// One for each sequence whose first chunk, with the role, has been written.
     readers: Vec<Option<Reader>>,
-    has_begun: bool,
 }
 
 impl Chunks {
     pub(super) fn new(
         heading: Heading,
         form: Form,
-        shown: ShownPrompt,
+        prompt_token_ids: Option<Vec<u32>>,
         usage: UsageSoFar,
     ) -> Chunks {
-        Chunks { heading, form, shown, usage, readers: Vec::new(), has_begun: false }
+        Chunks { heading, form, prompt_token_ids, usage, readers: Vec::new() }
     }
 
     /// The chunks of an update; an error is the last thing that a stream says.
@@ -46,15 +47,14 @@ impl Chunks {
             let delta = json!({ "role": self.form.role, "content": "" });
             let choice = json!({ "index": update.index, "delta": delta, "logprobs": null, "finish_reason": null });
             let mut chunk = self.chunk(vec![choice], so_far.clone());
-            if self.form.returns_token_ids && !self.has_begun {
-                chunk["prompt_token_ids"] = json!(self.shown.token_ids);
+            if let Some(token_ids) = self.prompt_token_ids.take() {
+                chunk["prompt_token_ids"] = json!(token_ids);
             }
-            self.has_begun = true;
             chunks.push(chunk);
         }
         let text = match is_first {
-            true => format!("{}{}", self.form.echoed, update.text_delta),
-            false => update.text_delta.clone(),
+            true => Cow::Owned(format!("{}{}", self.form.echoed, update.text_delta)),
+            false => Cow::Borrowed(&*update.text_delta),
         };
         let choice = self.choice(&update, &text);
         chunks.extend(choice.map(|choice| self.chunk(vec![choice], so_far)));

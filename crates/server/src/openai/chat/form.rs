@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use tool_calls::ReasoningParser;
 
 use super::request::ChatRequest;
+use crate::app::App;
 use crate::error::ApiError;
 use crate::openai::logprobs::Style;
-use crate::served_model::ServedModel;
+use crate::openai::prompt::{ShownPrompt, Shows};
+use crate::served_model::{Generate, ServedModel};
 use crate::tools::{Reader, ToolUse};
 
 /// What is written of an answer.
@@ -41,9 +43,23 @@ impl Form {
         self.tool_use.reader().behind(reasoning)
     }
 
-    /// Whether the prompt must be looked at before it is answered.
-    pub(super) fn needs_prompt(&self) -> bool {
-        self.returns_token_ids || self.thoughts.is_some()
+    /// Looks at the prompt before it is answered, if it must: it may open a thought. Gives its tokens, if they are to
+    /// be told.
+    pub(super) async fn take_prompt(
+        &mut self,
+        app: &App,
+        generate: &mut Generate,
+    ) -> Result<Option<Vec<u32>>, ApiError> {
+        let shows = match (&self.thoughts, self.returns_token_ids) {
+            (None, false) => return Ok(None),
+            (None, true) => Shows::Tokens,
+            (Some(_), _) => Shows::End,
+        };
+        let shown = ShownPrompt::take(app, generate, shows).await?;
+        if let Some(thoughts) = &mut self.thoughts {
+            thoughts.begin(&shown.text);
+        }
+        Ok(Some(shown.token_ids).filter(|_| self.returns_token_ids))
     }
 
     /// What is told of a thought.
@@ -104,8 +120,8 @@ impl Thoughts {
         }))
     }
 
-    /// The prompt is known: it may open a thought.
-    pub(super) fn begin(&mut self, prompt: &str) {
+    /// The end of the prompt is known.
+    fn begin(&mut self, prompt: &str) {
         self.is_thinking.get_or_insert(self.parser.is_opened_by(prompt));
     }
 }

@@ -21,8 +21,8 @@ pub(crate) use request::ChatRequest;
 use serde_json::{Value, json};
 
 use super::answer::{Heading, Running, events, stop_reason};
-use super::logprobs::Style;
-use super::prompt::{ShownPrompt, prompt_logprobs_json};
+use super::logprobs::{Style, num_candidates};
+use super::prompt::prompt_logprobs_json;
 use super::sampling::SamplingFields;
 use super::template::TemplateFields;
 use super::usage::{Usage, UsageSoFar};
@@ -58,7 +58,7 @@ impl Chat {
         if request.max_completion_tokens.is_some() {
             params.max_tokens = max_tokens;
         }
-        params.logprobs = num_top.map(|num_top| i32::try_from(num_top).unwrap_or(i32::MAX));
+        params.logprobs = num_top.map(num_candidates);
         params.prompt_logprobs = request.prompt_logprobs;
         model.check_logprobs("top_logprobs", params.logprobs)?;
         model.check_logprobs("prompt_logprobs", params.prompt_logprobs)?;
@@ -106,17 +106,11 @@ pub(crate) async fn answer(
 ) -> Result<Response, ApiError> {
     let Chat { request, mut generate, mut form } = Chat::new(asked, &app.model)?;
     let heading = Heading::new(&app, "chatcmpl", request_id::of(&headers, request.request_id)?);
-    let shown = match form.needs_prompt() {
-        true => ShownPrompt::take(&app, &mut generate).await?,
-        false => ShownPrompt::default(),
-    };
-    if let Some(thoughts) = &mut form.thoughts {
-        thoughts.begin(&shown.text);
-    }
+    let prompt_token_ids = form.take_prompt(&app, &mut generate).await?;
     let running = Running::start(&app, &heading, &headers, generate).await?;
     if request.stream == Some(true) {
         let usage = UsageSoFar::new(request.stream_options.unwrap_or_default());
-        let mut chunks = Chunks::new(heading, form, shown, usage);
+        let mut chunks = Chunks::new(heading, form, prompt_token_ids, usage);
         let updates = running.updates();
         return Ok(events(updates.flat_map(move |update| stream::iter(chunks.of(update)))));
     }

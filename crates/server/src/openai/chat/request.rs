@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::Record;
 use crate::error::ApiError;
-use crate::openai::answer::StreamOptions;
+use crate::openai::answer::{StreamOptions, check_stream};
 
 /// A conversation to go on with.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -70,14 +70,6 @@ impl ChatRequest {
                 "the server keeps no answers; leave `store` out",
             ));
         }
-        if self.stream_options.is_some() && self.stream != Some(true) {
-            let message = "`stream_options` needs `stream`: true";
-            return Err(ApiError::bad_field("stream_options", message));
-        }
-        if self.prompt_logprobs.is_some() && self.stream == Some(true) {
-            let message = "a stream has no `prompt_logprobs`; leave `stream` out";
-            return Err(ApiError::bad_field("prompt_logprobs", message));
-        }
-        Ok(())
+        check_stream(self.stream, self.stream_options, self.prompt_logprobs)
     }
 }

@@ -17,9 +17,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Heading, Running, StreamOptions};
-use super::logprobs::Style;
-use super::prompt::{ShownPrompt, prompt_logprobs_json};
+use super::answer::{Heading, Running, StreamOptions, check_stream};
+use super::logprobs::{Style, num_candidates};
+use super::prompt::{ShownPrompt, Shows, prompt_logprobs_json};
 use super::sampling::SamplingFields;
 use super::usage::Usage;
 use crate::app::App;
@@ -92,29 +92,17 @@ impl Prompts {
 
 impl CompletionRequest {
     fn check(&self) -> Result<(), ApiError> {
-        if self.stream_options.is_some() && self.stream != Some(true) {
-            let message = "`stream_options` needs `stream`: true";
-            return Err(ApiError::bad_field("stream_options", message));
-        }
-        if self.prompt_logprobs.is_some() && self.stream == Some(true) {
-            let message = "a stream has no `prompt_logprobs`; leave `stream` out, or ask for `echo` and `logprobs`";
-            return Err(ApiError::bad_field("prompt_logprobs", message));
-        }
-        Ok(())
+        check_stream(self.stream, self.stream_options, self.prompt_logprobs)
     }
 
     /// Likeliest candidates that the engine is asked for, for each token of the prompt.
     fn num_prompt_top(&self) -> Option<i32> {
-        let echoed = self.logprobs.filter(|_| self.echo == Some(true)).map(to_i32);
+        let echoed = self.logprobs.filter(|_| self.echo == Some(true)).map(num_candidates);
         match (self.prompt_logprobs, echoed) {
             (Some(-1), _) => Some(-1),
             (own, echoed) => own.max(echoed),
         }
     }
-}
-
-fn to_i32(num_top: usize) -> i32 {
-    i32::try_from(num_top).unwrap_or(i32::MAX)
 }
 
 /// What the engine is asked, for each prompt.
@@ -133,10 +121,10 @@ pub(crate) fn generate(
     request.check()?;
     let mut params = sampling.params(model, DEFAULT_MAX_TOKENS)?;
     if Echo::of(request, sampling) == Echo::Alone {
-        // The engine answers with a token at least, as vLLM's does.
+        // The engine answers with a token at least.
         (params.max_tokens, params.min_tokens) = (1, 0);
     }
-    params.logprobs = request.logprobs.map(to_i32);
+    params.logprobs = request.logprobs.map(num_candidates);
     model.check_logprobs("logprobs", params.logprobs)?;
     model.check_logprobs("prompt_logprobs", request.prompt_logprobs)?;
     params.prompt_logprobs = request.num_prompt_top();
@@ -195,9 +183,10 @@ impl Form {
         headers: &HeaderMap,
         mut generate: Generate,
     ) -> Result<(ShownPrompt, Running), ApiError> {
-        let shown = match self.echo != Echo::No || self.returns_token_ids {
-            true => ShownPrompt::take(app, &mut generate).await?,
-            false => ShownPrompt::default(),
+        let shown = match (self.echo, self.returns_token_ids) {
+            (Echo::No, false) => ShownPrompt::default(),
+            (Echo::No, true) => ShownPrompt::take(app, &mut generate, Shows::Tokens).await?,
+            _ => ShownPrompt::take(app, &mut generate, Shows::Text).await?,
         };
         Ok((shown, Running::start(app, heading, headers, generate).await?))
     }

@@ -7,11 +7,12 @@ mod made;
 mod thoughts;
 
 /// The fuzzer's.
-pub const SEEDS: [&str; 4] = [
+pub const SEEDS: [&str; 5] = [
     include_str!("../../../../../fuzz/seeds/tool_calls/hermes.txt"),
     include_str!("../../../../../fuzz/seeds/tool_calls/llama3_json.txt"),
     include_str!("../../../../../fuzz/seeds/tool_calls/mistral_list.txt"),
     include_str!("../../../../../fuzz/seeds/tool_calls/mistral_named.txt"),
+    include_str!("../../../../../fuzz/seeds/tool_calls/thought.txt"),
 ];
 
 /// Answers that are made; one in eight finds a call in some syntax.
